@@ -1,0 +1,45 @@
+"""Published test vectors as data, and how to get at them: `load`, `vector`, `wycheproof` (README.md has the origins)."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+
+
+@cache
+def _vectors() -> list[dict[str, Any]]:
+    with (HERE / "vectors.json").open(encoding="utf-8") as file:
+        return list(json.load(file)["vectors"])
+
+
+@cache
+def _by_id() -> dict[str, dict[str, Any]]:
+    return {row["id"]: row for row in _vectors()}
+
+
+def load(kind: str | None = None) -> list[dict[str, Any]]:
+    """All vectors, or those of one kind, in file order; an unknown kind is a KeyError, never an empty list."""
+    rows = [row for row in _vectors() if kind is None or row["kind"] == kind]
+    if not rows:
+        raise KeyError(f"no vector of kind {kind!r}")
+    return rows
+
+
+def vector(id: str) -> dict[str, Any]:
+    """The vector of this id (KeyError when there is none)."""
+    return _by_id()[id]
+
+
+def wycheproof(name: str) -> list[dict[str, Any]]:
+    """The cases of one Wycheproof file (`aes_gcm`, `aes_gmac`, `aes_wrap`), each with its group's fields."""
+    with (HERE / "wycheproof" / f"{name}_test.json").open(encoding="utf-8") as file:
+        groups = json.load(file)["testGroups"]
+    return [
+        {key: value for key, value in group.items() if key != "tests"} | case
+        for group in groups
+        for case in group["tests"]
+    ]
