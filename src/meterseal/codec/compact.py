@@ -1,0 +1,162 @@
+"""Compact arrays: one type description for all elements, then their values without tags (acse-xdlms 6).
+
+The description is flattened to steps, so contents are read and written without recursion; what a
+description multiplies is checked against the octets of the contents before anything is built.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+from meterseal.codec.budget import ARRAY_UNITS, STRUCTURE_UNITS, Budget
+from meterseal.codec.octets import read_length
+from meterseal.codec.scalars import EMPTY, FIXED, SCALAR_READERS, STRINGS
+from meterseal.codec.types import MAX_DEPTH, Array, Structure, Tag, Type
+from meterseal.errors import Malformed, TooDeep, TooLarge, Truncated
+
+MAX_ELEMENT_OCTETS: Final = 1 << 32
+"""Least octets of one element above which no contents can hold it; products stop there."""
+
+
+class Layout(NamedTuple):
+    """What a description says of one element.
+
+    `least` octets at least (all of them when `exact`), `units` of work for each element, and its `depth`
+    in containers.
+    """
+
+    type: Type
+    least: int
+    exact: bool
+    units: int
+    depth: int
+
+
+def _scalar_layout(tag: Tag) -> Layout:
+    if tag in FIXED:
+        return Layout(tag, FIXED[tag].width, True, 1, 0)
+    return Layout(tag, 0 if tag in EMPTY else 1, tag in EMPTY, 1, 0)
+
+
+_SCALARS: Final = {int(tag): _scalar_layout(tag) for tag in SCALAR_READERS}
+
+
+def array_layout(count: int, element: Layout) -> Layout:
+    """Layout of an array of `count` elements."""
+    return Layout(
+        Array(element.type, count),
+        min(count * element.least, MAX_ELEMENT_OCTETS),
+        element.exact,
+        ARRAY_UNITS + count * element.units,
+        element.depth + 1,
+    )
+
+
+def structure_layout(fields: list[Layout]) -> Layout:
+    """Layout of a structure."""
+    return Layout(
+        Structure(tuple(field.type for field in fields)),
+        min(sum(field.least for field in fields), MAX_ELEMENT_OCTETS),
+        all(field.exact for field in fields),
+        STRUCTURE_UNITS + sum(field.units for field in fields),
+        1 + max((field.depth for field in fields), default=0),
+    )
+
+
+def read_description(buf: bytes, pos: int, end: int, room: int = MAX_DEPTH) -> tuple[Layout, int]:
+    """Read a TypeDescription; at most `room` containers inside each other (TooDeep)."""
+    fields: list[Layout] = []
+    left, count = 1, -1
+    stack: list[tuple[list[Layout], int, int]] = []
+    while True:
+        while left:
+            if pos >= end:
+                raise Truncated(f"type description ends at octet {pos}")
+            left -= 1
+            tag = buf[pos]
+            pos += 1
+            scalar = _SCALARS.get(tag)
+            if scalar is not None:
+                fields.append(scalar)
+                continue
+            if tag not in (Tag.ARRAY, Tag.STRUCTURE):
+                raise Malformed(f"octet {tag:02X} at {pos - 1} in a type description is no type")
+            if len(stack) >= room:
+                raise TooDeep(f"type description at octet {pos - 1} nests deeper than {MAX_DEPTH}")
+            stack.append((fields, left, count))
+            if tag == Tag.ARRAY:
+                if end - pos < 3:
+                    raise Truncated(f"array description at octet {pos - 1} is cut")
+                count, left = int.from_bytes(buf[pos : pos + 2], "big"), 1
+                pos += 2
+            else:
+                count, (left, pos) = -1, read_length(buf, pos, end)
+                if left > end - pos:
+                    raise Truncated(f"description of {left} fields at octet {pos}, {end - pos} octets left")
+            fields = []
+        if not stack:
+            return fields[0], pos
+        done = structure_layout(fields) if count < 0 else array_layout(count, fields[0])
+        fields, left, count = stack.pop()
+        fields.append(done)
+
+
+def open_compact(buf: bytes, pos: int, end: int, room: int, budget: Budget) -> tuple[Layout, int, int]:
+    """Read description and length; return (layout, position of the contents, their end).
+
+    Refused: contents that are there while an element has no octets, contents that no whole number
+    of elements fills (both Malformed), and descriptions that make more than they are sent (TooLarge).
+    """
+    layout, at = read_description(buf, pos, end, room)
+    size, at = read_length(buf, at, end)
+    if size > end - at:
+        raise Truncated(f"compact-array contents of {size} octets at octet {at}, {end - at} left")
+    budget.spend(ARRAY_UNITS + at - pos, "compact-array description")
+    if size and not layout.least:
+        raise Malformed(f"compact-array at octet {pos}: its elements may have no octets, but contents follow")
+    if size < layout.least and size:
+        raise Truncated(f"compact-array at octet {pos}: an element has {layout.least} octets, contents {size}")
+    if size and layout.exact:
+        rows, rest = divmod(size, layout.least)
+        if rest:
+            raise Malformed(f"compact-array at octet {pos}: {rest} octets are no whole element")
+        budget.spend(rows * layout.units, "compact-array contents")
+    return layout, at, at + size
+
+
+def read_contents(layout: Layout, buf: bytes, pos: int, end: int, budget: Budget) -> list[Any]:
+    """Read elements until `end`; the budget pays for each before it is built."""
+    elements: list[Any] = []
+    while pos < end:
+        if not layout.exact:
+            budget.spend(layout.units, "compact-array contents")
+        element, pos = _read_element(layout.type, buf, pos, end)
+        elements.append(element)
+    return elements
+
+
+def _read_element(type_: Type, buf: bytes, pos: int, end: int) -> tuple[Any, int]:
+    """One value without tags; the stack holds what is still to be read of each open container."""
+    items: list[Any] = []
+    todo: list[Type] = [type_]
+    stack: list[tuple[list[Any], list[Type], bool]] = []
+    while True:
+        while todo:
+            kind = todo.pop()
+            if isinstance(kind, Tag):
+                value, pos = SCALAR_READERS[kind](buf, pos, end)
+                items.append(value)
+                continue
+            stack.append((items, todo, isinstance(kind, Structure)))
+            items = []
+            if isinstance(kind, Structure):
+                todo = list(reversed(kind.fields))
+            elif isinstance(kind, Array) and kind.count is not None:
+                todo = [kind.element] * kind.count
+            else:
+                raise TooLarge("no type of a compact-array")
+        if not stack:
+            return items[0], pos
+        done: Any = items
+        items, todo, structure = stack.pop()
+        items.append(tuple(done) if structure else done)

@@ -1,0 +1,205 @@
+"""Scalars of DLMS Data: a row for each tag with width, struct code and conversions; strings by function."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from meterseal.codec.octets import length_octets, read_length
+from meterseal.codec.types import DONT_CARE, NO_BITS, BitString, Tag
+from meterseal.errors import Misuse, Truncated
+
+Reader = Callable[[bytes, int, int], tuple[Any, int]]
+"""(octets, position behind the tag, end) -> (value, position behind the value)."""
+
+
+class Fixed(NamedTuple):
+    """A scalar of fixed width: `code` is its struct code, `python` the type of its value."""
+
+    code: str
+    width: int
+    python: type
+    low: int = 0
+    high: int = 1
+
+
+def _integer(code: str, signed: bool) -> Fixed:
+    width = struct.calcsize(">" + code)
+    bits = 8 * width - signed
+    return Fixed(code, width, int, -(1 << bits) if signed else 0, (1 << bits) - 1)
+
+
+FIXED: Final[dict[Tag, Fixed]] = {
+    Tag.BOOLEAN: Fixed("?", 1, bool),
+    Tag.DOUBLE_LONG: _integer("i", True),
+    Tag.DOUBLE_LONG_UNSIGNED: _integer("I", False),
+    Tag.BCD: _integer("B", False),
+    Tag.INTEGER: _integer("b", True),
+    Tag.LONG: _integer("h", True),
+    Tag.UNSIGNED: _integer("B", False),
+    Tag.LONG_UNSIGNED: _integer("H", False),
+    Tag.LONG64: _integer("q", True),
+    Tag.LONG64_UNSIGNED: _integer("Q", False),
+    Tag.ENUM: _integer("B", False),
+    Tag.FLOAT32: Fixed("f", 4, float),
+    Tag.FLOAT64: Fixed("d", 8, float),
+    Tag.DATE_TIME: Fixed("12s", 12, bytes),
+    Tag.DATE: Fixed("5s", 5, bytes),
+    Tag.TIME: Fixed("4s", 4, bytes),
+    Tag.DELTA_INTEGER: _integer("b", True),
+    Tag.DELTA_LONG: _integer("h", True),
+    Tag.DELTA_DOUBLE_LONG: _integer("i", True),
+    Tag.DELTA_UNSIGNED: _integer("B", False),
+    Tag.DELTA_LONG_UNSIGNED: _integer("H", False),
+    Tag.DELTA_DOUBLE_LONG_UNSIGNED: _integer("I", False),
+}
+"""Scalars of one to twelve octets (acse-xdlms 6)."""
+
+EMPTY: Final[dict[Tag, Any]] = {Tag.NULL: None, Tag.DONT_CARE: DONT_CARE}
+"""Scalars without octets."""
+
+
+def read_octets(buf: bytes, pos: int, end: int) -> tuple[bytes, int]:
+    """Length and octets; Truncated when the length promises more than is left."""
+    size, pos = read_length(buf, pos, end)
+    if size > end - pos:
+        raise Truncated(f"string of {size} octets at octet {pos}, {end - pos} left")
+    return buf[pos : pos + size], pos + size
+
+
+def _read_visible(buf: bytes, pos: int, end: int) -> tuple[str, int]:
+    octets, pos = read_octets(buf, pos, end)
+    return octets.decode("latin-1"), pos
+
+
+def _read_utf8(buf: bytes, pos: int, end: int) -> tuple[str, int]:
+    octets, pos = read_octets(buf, pos, end)
+    return octets.decode("utf-8", "surrogateescape"), pos
+
+
+def _read_bits(buf: bytes, pos: int, end: int) -> tuple[BitString, int]:
+    bits, pos = read_length(buf, pos, end)
+    size = (bits + 7) >> 3
+    if size > end - pos:
+        raise Truncated(f"bit-string of {bits} bits at octet {pos}, {end - pos} octets left")
+    return (BitString(buf[pos : pos + size], bits) if bits else NO_BITS), pos + size
+
+
+STRINGS: Final[dict[Tag, Reader]] = {
+    Tag.BIT_STRING: _read_bits,
+    Tag.OCTET_STRING: read_octets,
+    Tag.VISIBLE_STRING: _read_visible,
+    Tag.UTF8_STRING: _read_utf8,
+}
+"""Scalars that carry their length."""
+
+
+def _fixed_reader(code: str, width: int) -> Reader:
+    unpack = struct.Struct(">" + code).unpack_from
+
+    def read(buf: bytes, pos: int, end: int) -> tuple[Any, int]:
+        if width > end - pos:
+            raise Truncated(f"value of {width} octets at octet {pos}, {end - pos} left")
+        return unpack(buf, pos)[0], pos + width
+
+    return read
+
+
+def _empty_reader(value: Any) -> Reader:
+    def read(buf: bytes, pos: int, end: int) -> tuple[Any, int]:
+        return value, pos
+
+    return read
+
+
+SCALAR_READERS: Final[dict[Tag, Reader]] = {
+    **{tag: _empty_reader(value) for tag, value in EMPTY.items()},
+    **{tag: _fixed_reader(row.code, row.width) for tag, row in FIXED.items()},
+    **STRINGS,
+}
+
+READERS: Final[tuple[Reader | None, ...]] = tuple(
+    SCALAR_READERS.get(Tag(n)) if n in Tag.__members__.values() else None for n in range(256)
+)
+"""A slot for each possible tag octet; None for containers and for octets that are no tag."""
+
+
+# --- writing: value -> octets without the tag ---------------------------------------------------
+
+Writer = Callable[[Any], bytes]
+
+
+def _fixed_writer(tag: Tag, row: Fixed) -> Writer:
+    pack = struct.Struct(">" + row.code).pack
+
+    def write(value: Any) -> bytes:
+        check_fixed(tag, row, value)
+        try:
+            return pack(value)
+        except OverflowError:
+            raise Misuse(f"{value} does not fit {tag.word}") from None
+
+    return write
+
+
+def check_fixed(tag: Tag, row: Fixed, value: Any) -> None:
+    """Misuse unless `value` has the Python type, range and length of the scalar `tag`."""
+    if row.python is float and type(value) is int:
+        return
+    if not isinstance(value, row.python) or (isinstance(value, bool) and row.python is not bool):
+        raise Misuse(f"{_shown(value)} is no {tag.word}")
+    if isinstance(value, int) and not row.low <= value <= row.high:
+        raise Misuse(f"{value} does not fit {tag.word}")
+    if isinstance(value, bytes) and len(value) != row.width:
+        raise Misuse(f"{len(value)} octets do not fit {tag.word}, which has {row.width}")
+
+
+def _shown(value: Any) -> str:
+    """A short name for a value that an error text can bear: values may be secrets or long."""
+    return repr(value) if value is None or isinstance(value, (bool, int, float)) else f"a {type(value).__name__}"
+
+
+def _empty_writer(tag: Tag, expected: Any) -> Writer:
+    def write(value: Any) -> bytes:
+        if value is not expected:
+            raise Misuse(f"{_shown(value)} is no {tag.word}")
+        return b""
+
+    return write
+
+
+def _write_octets(value: Any) -> bytes:
+    if not isinstance(value, (bytes, bytearray, memoryview)):
+        raise Misuse(f"{_shown(value)} is no octet-string")
+    octets = bytes(value)
+    return length_octets(len(octets)) + octets
+
+
+def _text_writer(tag: Tag, encoding: str, errors: str) -> Writer:
+    def write(value: Any) -> bytes:
+        if not isinstance(value, str):
+            raise Misuse(f"{_shown(value)} is no {tag.word}")
+        try:
+            octets = value.encode(encoding, errors)
+        except UnicodeEncodeError as error:
+            raise Misuse(f"character {error.start} does not fit {tag.word}") from None
+        return length_octets(len(octets)) + octets
+
+    return write
+
+
+def _write_bits(value: Any) -> bytes:
+    if not isinstance(value, BitString):
+        raise Misuse(f"{_shown(value)} is no bit-string")
+    return length_octets(len(value)) + value.octets
+
+
+SCALAR_WRITERS: Final[dict[Tag, Writer]] = {
+    **{tag: _empty_writer(tag, value) for tag, value in EMPTY.items()},
+    **{tag: _fixed_writer(tag, row) for tag, row in FIXED.items()},
+    Tag.OCTET_STRING: _write_octets,
+    Tag.VISIBLE_STRING: _text_writer(Tag.VISIBLE_STRING, "latin-1", "strict"),
+    Tag.UTF8_STRING: _text_writer(Tag.UTF8_STRING, "utf-8", "surrogateescape"),
+    Tag.BIT_STRING: _write_bits,
+}
