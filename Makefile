@@ -1,20 +1,57 @@
-# Development commands of meterseal: `make setup`, `demo`, `test`, `lint`, `bench`, `fuzz`, `docs`, `coverage`, `lock`.
+# Development commands: `make setup`, `demo`, `test`, `lint`, `bench`, `fuzz`, `docs`, `coverage`, `lock`.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.stamp
-SRC := src tests bench fuzz docs
-
+CODE := $(wildcard src tests tools docs bench fuzz)
 .PHONY: setup demo test lint bench fuzz docs coverage lock
 
 setup: $(STAMP)
 
+# uv (itself from the lock) fills .venv in seconds; pip is the second road: it knows a machine's own mirrors.
 $(STAMP): pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "meterseal needs Python 3.11 or later")'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -qq --require-hashes --requirement constraints.txt
-	$(BIN)/python -m pip install -qq --no-deps --no-build-isolation --editable .
-	touch $@
+	@$(PYTHON) -c 'import sys; sys.exit("meterseal needs Python 3.11 or later" if sys.version_info < (3, 11) else 0)'
+	@echo "setting up .venv (all extras and the development tools)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -qq --require-hashes -r <(awk '/^[^ ]/ {keep = /^uv==/} keep' constraints.txt)
+	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r constraints.txt \
+		|| { echo "uv could not; trying pip"; $(BIN)/python -m pip install -qq --require-hashes -r constraints.txt; }
+	@$(BIN)/python -m pip install -qq --no-deps --no-build-isolation --editable .
+	@touch $@
 
-lock:
-	test -x $(BIN)/uv || $(MAKE) $(STAMP)
-	$(BIN)/python tools/lock.py
+demo: $(STAMP)
+	@$(BIN)/meterseal demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not soak" -q
+
+lint: $(STAMP)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy $(CODE)
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python tools/check.py
+	$(BIN)/python docs/gen.py --check
+	$(BIN)/python tools/audit.py
+
+bench: $(STAMP)
+	$(BIN)/python -m bench
+
+fuzz: $(STAMP)
+	$(BIN)/python -m fuzz
+
+docs: $(STAMP)
+	$(BIN)/python docs/gen.py
+	$(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html"
+
+coverage: $(STAMP)
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not soak" -q --cov --cov-report=term --cov-report=json
+
+# The newest versions within the ranges of pyproject.toml; neither hosts nor URLs go into the file.
+lock: $(STAMP)
+	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 --upgrade \
+		--generate-hashes --no-emit-index-url --no-header --no-annotate -q -o .venv/lock.txt
+	{ echo '# Lock: every package of the development environment, version and hashes. Written by `make lock`.'; \
+		cat .venv/lock.txt; } > constraints.txt
