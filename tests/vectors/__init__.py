@@ -1,4 +1,4 @@
-"""Published test vectors as data, and how to get at them: `load`, `vector`, `wycheproof` (README.md has the origins)."""
+"""Published test vectors as data: `load`, `vector`, `wycheproof`; README.md has their origins."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _by_id() -> dict[str, dict[str, Any]]:
 
 
 def load(kind: str | None = None) -> list[dict[str, Any]]:
-    """All vectors, or those of one kind, in file order; an unknown kind is a KeyError, never an empty list."""
+    """All vectors, or those of one kind, in file order; an unknown kind is a KeyError, not an empty list."""
     rows = [row for row in _vectors() if kind is None or row["kind"] == kind]
     if not rows:
         raise KeyError(f"no vector of kind {kind!r}")
