@@ -1,0 +1,1 @@
+"""Keys over their lives, as pure rules: invocation counters first (counters.py)."""

@@ -1,0 +1,154 @@
+"""Invocation counters of one key: a reserved block to send from, a floor for what is received (security 9).
+
+Pure numbers, no files.  Who makes a `SendCounter` has first reserved its block durably, and whoever
+holds a `ReceiveCounter` notes its floor at the moments that the design names: client and meter do,
+with a store of `meterseal.state`; `key_id` is the name that the store knows a counter by.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+from weakref import WeakSet
+
+from meterseal.errors import CounterExhausted, CountersNeeded, Misuse, Replayed
+
+LIMIT: Final = 0xFFFF_FFFF
+"""The value that is never used: a counter that gets here is at its end, and only a new key helps."""
+
+BLOCK: Final = 1_000
+"""Values reserved at a time: one durable write for so many messages, so many values lost by a crash."""
+
+REKEY_FROM: Final = 2_000_000_000
+"""Where a new key is due, with half of the space still left to bring it in (keys 3)."""
+
+
+def key_id(kcv: str, title: bytes, direction: str) -> str:
+    """The name of a counter: key check value, system title of who counts, `tx` or `rx`.
+
+    Letters, digits and hyphens only, so that it may stand in a file name.
+    """
+    return f"{kcv}-{title.hex().upper()}-{direction}"
+
+
+class SendCounter:
+    """Values for sending, out of a reserved block `first <= value < end`.
+
+    Every value is given out once.  In a forked child the block is empty: parent and child must
+    not both send from it.
+    """
+
+    __slots__ = ("__weakref__", "_end", "_next")
+
+    def __init__(self, first: int, end: int) -> None:
+        if not 0 <= first <= end <= LIMIT:
+            raise Misuse(f"no counter block goes from {first} to {end}")
+        self._next = first
+        self._end = end
+        _LIVE.add(self)
+
+    @classmethod
+    def unlimited(cls) -> SendCounter:
+        """The whole space from 0, for a key that nobody uses after this process: a dedicated key."""
+        return cls(0, LIMIT)
+
+    def __repr__(self) -> str:
+        return f"<SendCounter next {self._next} end {self._end}>"
+
+    def take(self) -> int:
+        """The next value.
+
+        Raises CountersNeeded when the block is used up, CounterExhausted when the space is.
+        """
+        value = self._next
+        if value >= self._end:
+            raise self._empty()
+        self._next = value + 1
+        return value
+
+    @property
+    def left(self) -> int:
+        """How many values `take` still gives before a new block is needed."""
+        return self._end - self._next
+
+    @property
+    def exhausted(self) -> bool:
+        """True when the space is used up, and reserving does not help."""
+        return self._next >= LIMIT
+
+    @property
+    def rekey_due(self) -> bool:
+        """True from 2,000,000,000 on: time to bring in a new key before the space ends."""
+        return self._next >= REKEY_FROM
+
+    def extend(self, first: int, end: int) -> None:
+        """Go on with another reserved block, as a store's `reserve` returns it.
+
+        When it does not follow on the present one (another process reserved in between) what is
+        left of the present one is skipped; a gap is allowed, a second use is not.  Raises Misuse
+        for a block that starts below what has been reserved before.
+        """
+        if not self._end <= first <= end <= LIMIT:
+            raise Misuse(f"block {first} to {end} does not come after {self._end}")
+        if first != self._end:
+            self._next = first
+        self._end = end
+
+    def _empty(self) -> CountersNeeded | CounterExhausted:
+        if self.exhausted:
+            return CounterExhausted("the invocation counter of this key is used up: only a new key helps")
+        return CountersNeeded(f"the reserved invocation counters end at {self._end}: reserve the next block")
+
+    def _abandon(self) -> None:
+        self._next = self._end
+
+
+class ReceiveCounter:
+    """The lowest acceptable value of what a peer sends under one key.
+
+    `check` before the tag is verified, `commit` after.  What carries no tag (encryption only) is
+    checked and never committed: anybody could have sent it.
+    """
+
+    __slots__ = ("lowest",)
+
+    def __init__(self, lowest: int = 0) -> None:
+        if not 0 <= lowest <= LIMIT:
+            raise Misuse(f"{lowest} is not a lowest acceptable counter")
+        self.lowest = lowest
+
+    def __repr__(self) -> str:
+        return f"<ReceiveCounter lowest {self.lowest}>"
+
+    def check(self, ic: int) -> None:
+        """Raises Replayed when `ic` is below the lowest acceptable value, or the one never used."""
+        if ic < self.lowest:
+            raise Replayed(f"invocation counter {ic}: {self.lowest} or above is acceptable", self.lowest)
+        self.check_maximum(ic)
+
+    def check_maximum(self, ic: int) -> None:
+        """Raises Replayed for the last value of the space, which nobody may send."""
+        if ic >= LIMIT:
+            raise Replayed(f"invocation counter {ic:08X} is never used", self.lowest)
+
+    def commit(self, ic: int) -> None:
+        """A message with this counter was verified: only higher ones from now on.
+
+        Never moves down, so the two counters of a frame and of the token inside it may be
+        committed in any order.
+        """
+        if ic >= self.lowest:
+            self.check_maximum(ic)
+            self.lowest = ic + 1
+
+
+_LIVE: WeakSet[SendCounter] = WeakSet()
+
+
+def _after_fork() -> None:
+    for counter in _LIVE:
+        counter._abandon()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_after_fork)
