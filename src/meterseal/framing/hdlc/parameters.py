@@ -1,0 +1,95 @@
+"""The information field of SNRM and UA: sizes and windows of a link (acse-xdlms 9)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from meterseal.errors import Malformed, Misuse, Truncated
+from meterseal.framing.bounds import Octets
+
+MAX_INFORMATION = 2030
+MAX_WINDOW = 7
+
+_HEAD = b"\x81\x80"
+_FIELDS = {5: "max_transmit", 6: "max_receive", 7: "window_transmit", 8: "window_receive"}
+_TOP = {5: MAX_INFORMATION, 6: MAX_INFORMATION, 7: MAX_WINDOW, 8: MAX_WINDOW}
+_WIDTHS = (1, 2, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """Octets of information per frame (1..2030) and frames per window (1..7), as their sender sees them."""
+
+    max_transmit: int = 128
+    max_receive: int = 128
+    window_transmit: int = 1
+    window_receive: int = 1
+
+    def __post_init__(self) -> None:
+        for number, name in _FIELDS.items():
+            if not 1 <= getattr(self, name) <= _TOP[number]:
+                raise Misuse(f"HDLC {name} is 1..{_TOP[number]}, not {getattr(self, name)}")
+
+    def encode(self, wide: bool = False) -> bytes:
+        """The information field; sizes in one octet where they fit, in two always when `wide`."""
+        fields = bytearray()
+        for number, name in _FIELDS.items():
+            value: int = getattr(self, name)
+            width = 4 if number >= 7 else 2 if wide or value > 0xFF else 1
+            fields += bytes((number, width)) + value.to_bytes(width, "big")
+        return _HEAD + bytes((len(fields),)) + bytes(fields)
+
+    def answer(self, own: Parameters) -> Parameters:
+        """What a server with `own` limits answers to this proposal: the smaller ones, crosswise."""
+        return Parameters(
+            min(own.max_transmit, self.max_receive),
+            min(own.max_receive, self.max_transmit),
+            min(own.window_transmit, self.window_receive),
+            min(own.window_receive, self.window_transmit),
+        )
+
+
+DEFAULT = Parameters()
+
+
+def decode(information: Octets) -> Parameters:
+    """The parameters in an information field; an empty one, or one left out, means the default.
+
+    Malformed for any other parameter, a repeated one, or a value outside its range (a server answers DM).
+    """
+    octets = bytes(information)
+    if not octets:
+        return DEFAULT
+    if len(octets) < 3:
+        raise Truncated("HDLC parameters end inside their header")
+    if octets[:2] != _HEAD:
+        raise Malformed("HDLC parameters begin with 81 80")
+    if octets[2] != len(octets) - 3:
+        kind = Truncated if octets[2] > len(octets) - 3 else Malformed
+        raise kind(f"HDLC parameters of {octets[2]} octets, {len(octets) - 3} are there")
+    found: dict[str, int] = {}
+    pos = 3
+    while pos < len(octets):
+        name, value, pos = _field_at(octets, pos)
+        if name in found:
+            raise Malformed(f"HDLC parameter {name} twice")
+        found[name] = value
+    return Parameters(**found)
+
+
+def _field_at(octets: bytes, pos: int) -> tuple[str, int, int]:
+    """Name, value and the position after the field at `pos`."""
+    if pos + 2 > len(octets):
+        raise Truncated("HDLC parameters end inside a field")
+    number, width = octets[pos], octets[pos + 1]
+    end = pos + 2 + width
+    if number not in _FIELDS:
+        raise Malformed(f"HDLC parameter {number}")
+    if width not in _WIDTHS:
+        raise Malformed(f"HDLC parameter of {width} octets")
+    if end > len(octets):
+        raise Truncated("HDLC parameters end inside a value")
+    value = int.from_bytes(octets[pos + 2 : end], "big")
+    if not 1 <= value <= _TOP[number]:
+        raise Malformed(f"HDLC {_FIELDS[number]} is 1..{_TOP[number]}, not {value}")
+    return _FIELDS[number], value, end

@@ -1,0 +1,192 @@
+"""P1: the text telegram of customer ports, and the length of ciphered ones (DSMR 5, IEC 62056-21; more 4.2).
+
+`/identification CR LF CR LF lines !CRC CR LF`; a line is `A-B:C.D.E(value)(value*unit)`. A ciphered
+telegram is a general-glo APDU without anything around it, whose plaintext is this text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from meterseal.errors import DecodeError, Malformed, TooLarge, Truncated
+
+from .bounds import Budget, Octets
+
+MAX_TELEGRAM = 16384
+"""Octets of one telegram, text or ciphered."""
+
+_START = b"/"
+_LINE = re.compile(r"([^()]*)((?:\([^()]*\))*)\Z")
+_VALUE = re.compile(r"\(([^()]*)\)")
+_PRINTABLE = bytes(range(0x20, 0x7F)) + b"\r\n"
+_CHECK = re.compile(rb"[0-9A-Fa-f]{4}")
+_LINE_ENDS = (b"\r\n", b"\n", b"")
+
+_TITLE_LENGTH = 8
+_GENERAL_GLO = b"\xdb\x08"
+_TWO_OCTET_LENGTH = 0x82
+_FORM_AT = 2 + _TITLE_LENGTH
+_HEAD = _FORM_AT + 3
+_LEAST_CIPHERED = 5 + 12
+_LOOKS = 5  # octets of a head that decide
+
+
+def _table() -> tuple[int, ...]:
+    rows = []
+    for octet in range(256):
+        for _ in range(8):
+            octet = octet >> 1 ^ 0xA001 if octet & 1 else octet >> 1
+        rows.append(octet)
+    return tuple(rows)
+
+
+_CRC = _table()
+
+
+def crc(octets: Octets) -> int:
+    """CRC-16 (polynomial 8005 mirrored, initial value 0) over `/` up to and with `!`."""
+    state = 0
+    for octet in octets:
+        state = state >> 8 ^ _CRC[(state ^ octet) & 0xFF]
+    return state
+
+
+@dataclass(frozen=True, slots=True)
+class Telegram:
+    """`lines` are (reference, values) in order: `("1-0:1.8.1", ("000051.775*kWh",))`.
+
+    `checked` is True when the telegram has a CRC and it is right, False when it has none (before DSMR 4).
+    """
+
+    identification: str
+    lines: tuple[tuple[str, tuple[str, ...]], ...]
+    checked: bool
+
+
+def looks_like(octets: Octets) -> bool:
+    """Is this the text of a telegram (also: the plaintext of a ciphered one)? Looks at both ends only."""
+    return bytes(octets[:1]) == _START and b"!" in bytes(octets[-8:])
+
+
+def decode(octets: Octets) -> Telegram:
+    """The one telegram that `octets` are, whole. Truncated, Malformed, TooLarge."""
+    telegram, end = decode_at(octets, 0)
+    if end != len(octets):
+        raise Malformed(f"{len(octets) - end} octets after the P1 telegram")
+    return telegram
+
+
+def decode_at(octets: Octets, pos: int) -> tuple[Telegram, int]:
+    """The telegram that begins at `pos`, and the position after it."""
+    octets = bytes(octets)
+    if octets[pos : pos + 1] != _START:
+        raise Malformed("a P1 telegram begins with /")
+    mark = octets.find(b"!", pos, pos + MAX_TELEGRAM)
+    if mark < 0:
+        if len(octets) - pos >= MAX_TELEGRAM:
+            raise TooLarge(f"P1 telegram above {MAX_TELEGRAM} octets")
+        raise Truncated("P1 telegram without ! at its end")
+    body = octets[pos : mark + 1]
+    if body.translate(None, _PRINTABLE):
+        raise Malformed("P1 telegram with octets that are not printable ASCII")
+    check = _CHECK.match(octets, mark + 1)
+    if check is not None and int(check[0], 16) != crc(body):
+        raise Malformed("CRC of the P1 telegram is wrong")
+    end = mark + 1 if check is None else check.end()
+    end += next(len(mark) for mark in _LINE_ENDS if octets.startswith(mark, end))
+    identification, *rows = body[1:-1].decode("ascii").splitlines() or [""]
+    return Telegram(identification, tuple(_lines(rows)), check is not None), end
+
+
+def _lines(rows: list[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """References and values; a row that begins with `(` goes on with the values of the one before."""
+    reference, values = "", list[str]()
+    for row in filter(None, rows):
+        match = _LINE.match(row)
+        if match is None:
+            raise Malformed("P1 line that is not reference(value)...")
+        if match[1]:
+            if reference:
+                yield reference, tuple(values)
+            reference, values = match[1], []
+        elif not reference:
+            raise Malformed("P1 line without a reference")
+        values += _VALUE.findall(match[2])
+    if reference:
+        yield reference, tuple(values)
+
+
+def ciphered_length(octets: Octets, pos: int = 0) -> int:
+    """Octets of the ciphered telegram that begins at `pos`, from its head: `DB 08 title 82 LLLL`.
+
+    Malformed: another head. Truncated: the head is not all there. TooLarge: above 16384 octets.
+    """
+    octets = memoryview(octets)[pos : pos + _HEAD]
+    if octets[:2] != _GENERAL_GLO[: len(octets)]:
+        raise Malformed("a ciphered P1 telegram begins with DB 08")
+    if len(octets) > _FORM_AT and octets[_FORM_AT] != _TWO_OCTET_LENGTH:
+        raise Malformed("a ciphered P1 telegram has a length of the form 82 LLLL")
+    if len(octets) < _HEAD:
+        raise Truncated("ciphered P1 telegram ends inside its head")
+    length = int.from_bytes(octets[-2:], "big")
+    if length < _LEAST_CIPHERED:
+        raise Malformed(f"ciphered P1 telegram with {length} octets of security header and text")
+    if length > MAX_TELEGRAM:
+        raise TooLarge(f"ciphered P1 telegram of {length} octets")
+    return _HEAD + length
+
+
+class CipheredReader:
+    """Ciphered telegrams out of a stream; noise is skipped and counted. Bad input raises nothing.
+
+    There is no check sum in front of the cipher: a wrong start is found out by whoever opens the telegram.
+    """
+
+    __slots__ = ("_buffer", "_wanted", "budget", "noise")
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._wanted = _HEAD
+        self.budget = Budget()
+        self.noise = 0
+
+    @property
+    def held(self) -> int:
+        """Octets of a telegram that has not ended yet."""
+        return len(self._buffer)
+
+    def reset(self) -> None:
+        """Forget what is held (a pause on the line ends a telegram)."""
+        self.noise += len(self._buffer)
+        self._buffer.clear()
+
+    def feed(self, octets: Octets) -> list[bytes]:
+        """Take in all of `octets`; the telegrams (general-glo APDUs) that are complete."""
+        buffer = self._buffer
+        buffer += octets
+        self.budget.grant(len(octets))
+        found: list[bytes] = []
+        pos = 0
+        while len(buffer) - pos >= self._wanted and self.budget.affords(_LOOKS):
+            try:
+                end = pos + ciphered_length(buffer, pos)
+            except DecodeError:
+                pos = self._sync(pos)
+                continue
+            self._wanted = end - pos
+            if end <= len(buffer):
+                found.append(bytes(buffer[pos:end]))
+                pos, self._wanted = end, _HEAD
+        del buffer[:pos]
+        return found
+
+    def _sync(self, pos: int) -> int:
+        """Where the next telegram may begin, after `pos`."""
+        at = self._buffer.find(_GENERAL_GLO, pos + 1)
+        if at < 0:
+            at = len(self._buffer) - self._buffer.endswith(_GENERAL_GLO[:1])
+        at = max(at, pos + 1)
+        self.noise += at - pos
+        return at

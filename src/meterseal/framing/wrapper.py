@@ -1,0 +1,185 @@
+"""The wrapper: 8 octets in front of each APDU on TCP and UDP (IEC 62056-47; acse-xdlms 8).
+
+`0001 | source wPort u16 | destination wPort u16 | length u16 | APDU`, big endian. The wrapper has no
+check sum and no mark to find the next frame by: after an error the stream is lost and has to be closed.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import TypeAlias
+
+from meterseal.errors import Malformed, Misuse, TooLarge, Truncated
+
+from .bounds import Octets
+
+VERSION = 1
+HEADER_LENGTH = 8
+MAX_APDU = 0xFFFF
+PORT = 4059
+"""TCP and UDP port of the wrapper (IEC 62056-9-7)."""
+
+Frame: TypeAlias = tuple[int, int, bytes]
+"""Source wPort, destination wPort, APDU."""
+
+_HEADER = struct.Struct(">HHHH")
+_FIRST_BUFFER = 2048  # holds any usual request; an idle connection holds no buffer at all
+
+
+def encode(source: int, destination: int, apdu: Octets) -> bytes:
+    """One frame. An answer swaps the wPorts of its request.
+
+    TooLarge above 65535 octets; Misuse when the APDU is empty or a wPort is outside 0..65535.
+    """
+    length = len(apdu)
+    if length > MAX_APDU:
+        raise TooLarge(f"an APDU of {length} octets does not fit a wrapper frame ({MAX_APDU})")
+    if not length:
+        raise Misuse("a wrapper frame carries an APDU of at least one octet")
+    try:
+        return _HEADER.pack(VERSION, source, destination, length) + apdu
+    except struct.error:
+        raise Misuse(f"wPorts are 0..65535, not {source} and {destination}") from None
+
+
+def decode(octets: Octets) -> Frame:
+    """The one frame that `octets` are, whole: a datagram. Truncated, Malformed (also on octets left over)."""
+    frame, end = decode_at(octets, 0)
+    if end != len(octets):
+        raise Malformed(f"{len(octets) - end} octets after the wrapper frame")
+    return frame
+
+
+def decode_at(octets: Octets, pos: int) -> tuple[Frame, int]:
+    """The frame that begins at `pos`, and the position after it. Truncated, Malformed."""
+    have = len(octets) - pos
+    if have < HEADER_LENGTH:
+        raise Truncated(f"{max(have, 0)} of the {HEADER_LENGTH} octets of a wrapper header")
+    version, source, destination, length = _HEADER.unpack_from(octets, pos)
+    if version != VERSION:
+        raise Malformed(f"wrapper version {version}, not {VERSION}")
+    if not length:
+        raise Malformed("wrapper frame without an APDU")
+    begin = pos + HEADER_LENGTH
+    if length > have - HEADER_LENGTH:
+        raise Truncated(f"wrapper frame of {length} octets, {have - HEADER_LENGTH} are there")
+    return (source, destination, bytes(octets[begin : begin + length])), begin + length
+
+
+class WrapperReader:
+    """Frames out of a stream that arrives in pieces of any size.
+
+    `get_buffer` and `advance` are made for `asyncio.BufferedProtocol` and `recv_into`: the stream is
+    received in place and each APDU is copied once, out of the buffer. `feed` is the same for octets
+    that are already somewhere. Take frames with `next_frame` until it returns None.
+
+    The buffer grows with the octets that came, never on the word of a header, to at most
+    8 + `limit` octets, and is let go when nothing is held. An error stays: once `next_frame` has raised,
+    it raises the same again, because a stream without frame marks cannot be picked up.
+    """
+
+    __slots__ = ("_begin", "_broken", "_buffer", "_end", "limit")
+
+    def __init__(self, limit: int = MAX_APDU) -> None:
+        if not 1 <= limit <= MAX_APDU:
+            raise Misuse(f"the limit of a wrapper reader is 1..{MAX_APDU} octets, not {limit}")
+        self.limit = limit
+        self._buffer: bytes | bytearray = b""
+        self._begin = 0
+        self._end = 0
+        self._broken: Malformed | TooLarge | None = None
+
+    @property
+    def held(self) -> int:
+        """Octets held that were not yet given out as a frame."""
+        return self._end - self._begin
+
+    def get_buffer(self) -> memoryview:
+        """Room for the next octets, at least one. Misuse when whole frames fill the buffer untaken."""
+        buffer = self._buffer
+        if self._begin and self._begin == self._end:
+            self._begin = self._end = 0
+        if self._end == len(buffer):
+            buffer = self._make_room()
+        return memoryview(buffer)[self._end :]
+
+    def _make_room(self) -> bytes | bytearray:
+        held = self._end - self._begin
+        cap = HEADER_LENGTH + self.limit
+        if held >= cap:
+            raise Misuse("frames have to be taken before more octets come in")
+        size = min(cap, max(_FIRST_BUFFER, 2 * held))
+        # A new buffer, because the caller may still hold a view of the old one.
+        buffer = bytearray(size)
+        buffer[:held] = memoryview(self._buffer)[self._begin : self._end]
+        self._buffer, self._begin, self._end = buffer, 0, held
+        return buffer
+
+    def advance(self, count: int) -> None:
+        """`count` octets were put into the room that `get_buffer` gave."""
+        if not 0 <= count <= len(self._buffer) - self._end:
+            raise Misuse(f"{count} octets do not fit the buffer that was given out")
+        self._end += count
+
+    def feed(self, octets: Octets) -> Iterator[Frame]:
+        """Take in all of `octets`, then iterate the frames that are complete. Errors as `next_frame`.
+
+        The octets are there already, so what is held may pass the cap until the frames are taken.
+        """
+        held = self._end - self._begin
+        buffer = bytearray(held + len(octets))
+        buffer[:held] = memoryview(self._buffer)[self._begin : self._end]
+        buffer[held:] = octets
+        self._buffer, self._begin, self._end = buffer, 0, len(buffer)
+        return self.frames()
+
+    def frames(self) -> Iterator[Frame]:
+        """The complete frames, one after another."""
+        while (frame := self.next_frame()) is not None:
+            yield frame
+
+    def next_frame(self) -> Frame | None:
+        """The next complete frame, or None when more octets are needed.
+
+        Malformed: version not 1 (known from the first octets), or length 0. TooLarge: length above `limit`,
+        known before anything is kept for it.
+        """
+        begin = self._begin
+        held = self._end - begin
+        if held < HEADER_LENGTH or self._broken is not None:
+            self._check_beginning(held)
+            return None
+        buffer = self._buffer
+        version, source, destination, length = _HEADER.unpack_from(buffer, begin)
+        if version != VERSION or not 0 < length <= self.limit:
+            raise self._break(version, length)
+        after = begin + HEADER_LENGTH + length
+        if after > self._end:
+            return None
+        payload = bytes(memoryview(buffer)[begin + HEADER_LENGTH : after])
+        if after == self._end:
+            self._buffer, self._begin, self._end = b"", 0, 0
+        else:
+            self._begin = after
+        return source, destination, payload
+
+    def _check_beginning(self, held: int) -> None:
+        """Fewer than 8 octets: their first two already tell a stranger's stream."""
+        if self._broken is not None:
+            raise self._broken
+        begun = bytes(self._buffer[self._begin : self._begin + min(held, 2)])
+        if begun != b"\x00\x01"[: len(begun)]:
+            raise self._break(int.from_bytes(begun.ljust(2, b"\0"), "big"), 1)
+
+    def _break(self, version: int, length: int) -> Malformed | TooLarge:
+        """Let go of what is held, and remember why."""
+        if version != VERSION:
+            cause: Malformed | TooLarge = Malformed(f"wrapper version {version:04X}, not 0001")
+        elif not length:
+            cause = Malformed("wrapper frame without an APDU")
+        else:
+            cause = TooLarge(f"wrapper frame announces {length} octets, the limit is {self.limit}")
+        self._buffer, self._begin, self._end = b"", 0, 0
+        self._broken = cause
+        return cause
