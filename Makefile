@@ -43,7 +43,7 @@ fuzz: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/python docs/gen.py
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "site/index.html"
 
 coverage: $(STAMP)

@@ -72,9 +72,7 @@ def main() -> int:
     if findings:
         return 1
     if not audited:
-        print(
-            f"audit: SKIPPED, the service reached from here knows none of the {len(unknown)} locked packages"
-        )
+        print(f"audit: SKIPPED, the service that answered knows none of the {len(unknown)} packages")
     elif unknown:
         print(f"audit: {audited} packages clean; NOT AUDITED, unknown to the service: {', '.join(unknown)}")
     else:

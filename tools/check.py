@@ -1,4 +1,4 @@
-"""House rules no other tool knows: first lines, file lengths, no machine's paths, a lock without addresses."""
+"""House rules no other tool knows: first lines, file lengths, no machine's paths, a clean lock."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCK = "constraints.txt"
 LONG, TOO_LONG = 400, 500  # lines of a Python file: reported from the one, refused from the other
 
-OPENINGS: dict[
-    str, str
-] = {  # file name suffix (or whole name) -> pattern of a first line that says what it is
+OPENINGS: dict[str, str] = {  # suffix or whole name -> pattern of a first line that says what it is
     ".py": r'[rR]?"""\S.{10,}',
     ".md": r"# \S|<!-- \S",
     ".toml": r"# \S.{10,}",

@@ -1,0 +1,100 @@
+"""The README and the how-to pages: every command and program in them runs and does what is printed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import Shell, Step, matches, steps
+
+ROOT = Path(__file__).resolve().parents[2]
+HOW_TO = sorted((ROOT / "docs" / "how-to").glob("*.md"))
+PAGES = [ROOT / "README.md", *HOW_TO]
+
+
+@pytest.mark.xdist_group("pages")  # pages name fixed ports: one after the other
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
+    with Shell(tmp_path) as shell:
+        for step in steps(page.read_text()):
+            shell.run(step)
+
+
+@pytest.mark.parametrize("page", HOW_TO, ids=lambda page: page.stem)
+def test_how_to_page_has_something_to_run(page: Path) -> None:
+    assert list(steps(page.read_text()))
+
+
+PAGE = """
+```console
+$ export NAME=world
+$ echo hello $NAME; false   # exits 1
+hello ...
+$ ls nothing-here \\
+    2>/dev/null; true
+```
+```py
+await fragment
+```
+- a list
+
+  ```python
+  print("program")
+  ```
+"""
+
+
+def test_steps_of_a_page() -> None:
+    assert list(steps(PAGE)) == [
+        Step("export NAME=world"),
+        Step("echo hello $NAME; false", "hello ...", 1),
+        Step("ls nothing-here     2>/dev/null; true"),
+        Step('print("program")\n', python=True),
+    ]
+
+
+def test_steps_run_with_lasting_environment(tmp_path: Path) -> None:
+    with Shell(tmp_path) as shell:
+        for step in steps(PAGE):
+            shell.run(step)
+        assert shell.environment["NAME"] == "world"
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        Step("true", code=1),
+        Step("echo one", "two"),
+        Step("raise SystemExit(3)", python=True),
+        Step("exit 1 &", "up"),
+    ],
+    ids=["code", "output", "program", "background"],
+)
+def test_a_page_that_lies_is_caught(step: Step, tmp_path: Path) -> None:
+    with Shell(tmp_path) as shell, pytest.raises(AssertionError):
+        shell.run(step)
+
+
+def test_background_command_goes_on_until_the_end_of_the_page(tmp_path: Path) -> None:
+    program = """python -c 'print("starting\\nlistening on 1", flush=True); import time; time.sleep(60)' &"""
+    with Shell(tmp_path) as shell:
+        shell.run(Step(program, "starting\nlistening on ..."))
+        assert shell.background[0].poll() is None
+    assert shell.background[0].returncode is not None
+
+
+@pytest.mark.parametrize(
+    ("expected", "printed", "same"),
+    [
+        ("a\n...\nd", "a\nb\nc\nd\n", True),
+        ("a\n...\nd", "a\nd\n", True),
+        ("a ... c", "a b c\n", True),
+        ("a ... c", "a b d\n", False),
+        ("a", "a\nb\n", False),
+        ("...", "", True),
+        ("a.c", "abc\n", False),
+    ],
+)
+def test_matches(expected: str, printed: str, same: bool) -> None:
+    assert matches(expected, printed) is same
