@@ -129,12 +129,51 @@ def errors() -> str:
     return table(("class", "kind", "who acts", "meaning"), rows)
 
 
+def apdus() -> str:
+    """List the APDUs by tag with their ciphered forms, and whether they are decoded or known by name only."""
+    from meterseal import apdu
+    from meterseal.apdu.ciphered import FORMS
+
+    names: dict[int, list[str]] = {}
+    for message in apdu.MESSAGES:
+        names.setdefault(message.tag[0], []).append(message.name)
+    ciphered = {
+        (form.plain_tag, form.key_set): f"{form.tag:02X}" for form in FORMS.values() if form.plain_tag
+    }
+    general = {form.tag: [form.name] for form in FORMS.values() if not form.plain_tag}
+    by_name = {tag: [name] for tag, name in apdu.UNDECODED.items()}
+    rows = [
+        (
+            f"{tag:02X}",
+            ", ".join(f"`{name}`" for name in dict.fromkeys(known)),
+            ciphered.get((tag, "global"), "-"),
+            ciphered.get((tag, "dedicated"), "-"),
+            "known by name" if tag in by_name else "in",
+        )
+        for tag, known in sorted((names | general | by_name).items())
+    ]
+    return table(("tag", "APDU", "glo-", "ded-", "this version"), rows)
+
+
+def classes() -> str:
+    """List the interface classes and versions whose attributes and methods are in the tables."""
+    from meterseal.cosem.classes import interface_classes
+
+    versions: dict[tuple[int, str], list[int]] = {}
+    for entry in interface_classes():
+        versions.setdefault((entry.id, entry.name), []).append(entry.version)
+    rows = [(number, name, ", ".join(map(str, known))) for (number, name), known in versions.items()]
+    return table(("class", "name", "versions known"), rows)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "packages": packages,
     "states": states,
     "suites": suites,
     "mechanisms": mechanisms,
     "errors": errors,
+    "apdus": apdus,
+    "classes": classes,
 }
 """Name in a page's marker -> generator of what stands there."""
 
