@@ -1,0 +1,109 @@
+"""Effects: what an association wants done; the party that drives it does it.
+
+An association never waits and never touches a socket, a clock or a disk.  It returns effects;
+`Compute` and `Need` are answered by `resume(token, result)`, an `Indication` by `respond`.
+Until then the association takes nothing else (design 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from meterseal.apdu.common import SelectiveAccess
+from meterseal.association.operations import Operation, Outcome
+from meterseal.errors import MetersealError
+from meterseal.security import KeyInUse
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Send these octets.  `penalty` marks the answer to a failed sign-on: it may be delayed."""
+
+    octets: bytes
+    penalty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """The sending counter of `key` has fewer than `count` values left: reserve, then resume."""
+
+    token: int
+    key: KeyInUse
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """Run `job` (a pure call, perhaps in a pool) and resume with its result."""
+
+    token: int
+    job: Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Indication:
+    """At the meter: these operations are allowed; do them and `respond` with one outcome each.
+
+    `applied` is the protection the request came under, `user` the id behind the client.
+    """
+
+    token: int
+    operations: tuple[Operation, ...]
+    applied: int
+    user: int | None
+    confirmed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Associated:
+    """The association stands.  `user` is the user id of the AARQ, where one was given."""
+
+    user: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """The association has ended; `warning` says what was wrong with the way it ended, if anything."""
+
+    warning: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """At the client: the outcome of each operation of the request."""
+
+    outcomes: tuple[Outcome, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """At the client: the request or the sign-on ended with this error."""
+
+    error: MetersealError
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """For the journal: what arrived was refused, and why exactly; the peer is told less."""
+
+    error: MetersealError
+    during: str
+
+
+Effect = Reply | Need | Compute | Indication | Associated | Released | Confirmed | Failed | Refusal
+
+__all__ = [
+    "Associated",
+    "Compute",
+    "Confirmed",
+    "Effect",
+    "Failed",
+    "Indication",
+    "Need",
+    "Refusal",
+    "Released",
+    "Reply",
+    "SelectiveAccess",
+]

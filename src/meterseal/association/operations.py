@@ -1,0 +1,56 @@
+"""Operations: one read, write or call on one member of one object, and its outcome."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import NamedTuple, Protocol
+
+from meterseal.apdu.common import SelectiveAccess
+from meterseal.codec.data import Data
+
+
+class Service(IntEnum):
+    """The three services with logical names."""
+
+    GET = 0
+    SET = 1
+    ACTION = 2
+
+
+class Operation(NamedTuple):
+    """Read, write or call `member` (attribute or method index) of an object.
+
+    `instance` is the logical name (6 octets); `data` the value to write or the parameters.
+    """
+
+    service: Service
+    class_id: int
+    instance: bytes
+    member: int
+    selection: SelectiveAccess | None = None
+    data: Data | None = None
+
+
+class Outcome(NamedTuple):
+    """Data-Access-Result or Action-Result (0 success), and the A-XDR Data that came with it."""
+
+    code: int
+    data: bytes | None = None
+
+
+class View(Protocol):
+    """What one association may see and do."""
+
+    def right(self, operation: Operation, user: int | None) -> int | None:
+        """Access right bits (class 15 version 3) of the member; None: not in the view."""
+        ...
+
+
+SUCCESS = 0
+READ_WRITE_DENIED = 3
+OBJECT_UNDEFINED = 4
+SCOPE_VIOLATED = 0x0D
+OTHER_REASON = 0xFA
+
+RIGHT_NEEDED = {Service.GET: 1, Service.SET: 2, Service.ACTION: 1}
+"""The access right bit that a service needs: read, write, access."""

@@ -1,0 +1,95 @@
+"""Profiles: what one end of an association is configured to be and to accept."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from meterseal.apdu.initiate import CONFORMANCE_BITS
+from meterseal.association.operations import View
+from meterseal.security import SecuritySetup
+from meterseal.security.hls import MECHANISMS, Manufacturer, Mechanism
+
+
+def conformance(*names: str) -> int:
+    """The 24-bit conformance block with these services."""
+    return sum(CONFORMANCE_BITS[name] for name in names)
+
+
+DEFAULT_CONFORMANCE = conformance(
+    "general-protection",
+    "block-transfer-with-get-or-read",
+    "block-transfer-with-set-or-write",
+    "block-transfer-with-action",
+    "multiple-references",
+    "data-notification",
+    "get",
+    "set",
+    "selective-access",
+    "action",
+)
+
+RING = 64
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class ServerProfile:
+    """One association that a meter offers, named by (client SAP, server SAP).
+
+    `secret` and `users` are asked at each sign-on, so that methods may change them.  `pre_established`
+    associations need no AARQ and take no ACSE.  `recent` remembers the latest client challenges.
+    """
+
+    client_sap: int
+    server_sap: int
+    setup: SecuritySetup
+    view: View
+    mechanism: int = 0
+    ciphered: bool = False
+    secret: Callable[[], bytes] = bytes
+    users: Callable[[], Mapping[int, str]] = dict
+    manufacturer: Manufacturer | None = None
+    conformance: int = DEFAULT_CONFORMANCE
+    max_pdu: int = 4096
+    reassembly_limit: int = 1 << 16
+    options: frozenset[str] = frozenset()
+    report_counter: bool = True
+    single: bool = False
+    pre_established: bool = False
+    recent: deque[bytes] = field(default_factory=lambda: deque(maxlen=RING))
+
+    @property
+    def scheme(self) -> Mechanism:
+        """The row of the mechanism."""
+        return MECHANISMS[self.mechanism]
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class ClientProfile:
+    """One association that a client asks for.
+
+    `setup.policy` is the least that requests carry and responses must carry.  `general` sends
+    general-glo instead of the service-specific forms; `dedicated_key` is sent in the
+    InitiateRequest and used from then on; `user` goes into calling-AE-invocation-id.
+    """
+
+    client_sap: int
+    server_sap: int
+    setup: SecuritySetup
+    mechanism: int = 0
+    ciphered: bool = False
+    secret: bytes = field(default=b"", repr=False)
+    manufacturer: Manufacturer | None = None
+    conformance: int = DEFAULT_CONFORMANCE
+    max_pdu: int = 4096
+    reassembly_limit: int = 1 << 22
+    general: bool = False
+    dedicated_key: bytes | None = field(default=None, repr=False)
+    user: int | None = None
+    options: frozenset[str] = frozenset()
+
+    @property
+    def scheme(self) -> Mechanism:
+        """The row of the mechanism."""
+        return MECHANISMS[self.mechanism]

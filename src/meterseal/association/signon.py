@@ -1,0 +1,199 @@
+"""Sign-on at the meter: the checks of an AARQ, in the order of the standard, one function each.
+
+What depends only on the shape of the request is told by its diagnostic; what depends on a key,
+secret, title, user or counter gets one answer: result 1, diagnostic 1, no user-information
+(acse-xdlms 2.4, more 8; design 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from meterseal import apdu
+from meterseal.apdu import acse
+from meterseal.apdu.acse import Aarq
+from meterseal.apdu.ciphered import FORMS
+from meterseal.apdu.initiate import DLMS_VERSION, ConfirmedServiceError, InitiateRequest
+from meterseal.association.profile import ServerProfile
+from meterseal.crypto import same
+from meterseal.errors import AuthenticationFailed, Malformed, MetersealError, TooWeak
+from meterseal.security import AUTHENTICATED, ENCRYPTED, Context, Opened, Style, unprotect
+from meterseal.security.hls import CHALLENGE_LENGTHS
+from meterseal.security.protection import of_request
+
+ACCEPTED, REJECTED = 0, 1
+NULL, NO_REASON, CONTEXT_UNSUPPORTED, TITLE_MISSING = 0, 1, 2, 3
+MECHANISM_UNKNOWN, MECHANISM_REQUIRED, AUTHENTICATION_REQUIRED = 11, 12, 14
+NO_COMMON_ACSE_VERSION = 2
+VERSION_TOO_LOW, INCOMPATIBLE_CONFORMANCE, SIZE_TOO_SHORT = 1, 2, 3
+SMALLEST_PDU, SMALLEST_CIPHERED_PDU = 12, 64
+
+
+class Rejected(Exception):
+    """An AARQ is refused: what the AARE says, and the cause for the journal."""
+
+    def __init__(
+        self,
+        cause: MetersealError,
+        *,
+        user: int | None = NO_REASON,
+        provider: int | None = None,
+        initiate: int = 0,
+    ) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+        self.user = user if provider is None else None
+        self.provider = provider
+        self.initiate = initiate
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """A sign-on being checked, and what the checks found."""
+
+    profile: ServerProfile
+    aarq: Aarq
+    context: Context
+    """The context that the Initiate is opened with: the global keys, never a dedicated one."""
+
+    opened: Opened | None = None
+    initiate: InitiateRequest | None = None
+    user: int | None = None
+
+
+def _protocol_version(request: Request) -> None:
+    version = request.aarq.protocol_version
+    if version is not None and (len(version) < 2 or not version[1] & 0x80):
+        raise Rejected(Malformed("ACSE protocol version 1 is not offered"), provider=NO_COMMON_ACSE_VERSION)
+
+
+def _context_name(request: Request) -> None:
+    wanted = acse.number_of(request.aarq.application_context_name, acse.OID_PREFIX)
+    if wanted != (3 if request.profile.ciphered else 1):
+        raise Rejected(
+            Malformed(f"application context {wanted} is not this association's"), user=CONTEXT_UNSUPPORTED
+        )
+
+
+def _mechanism(request: Request) -> None:
+    aarq, mine = request.aarq, request.profile.scheme
+    if aarq.mechanism_name is None:
+        if mine.passes:
+            raise Rejected(
+                AuthenticationFailed("no authentication mechanism is named"), user=MECHANISM_REQUIRED
+            )
+        return
+    if acse.number_of(aarq.mechanism_name, acse.MECHANISM_PREFIX) != mine.number:
+        raise Rejected(
+            AuthenticationFailed("another authentication mechanism is named"), user=MECHANISM_UNKNOWN
+        )
+    unit = aarq.sender_acse_requirements
+    if mine.passes and (unit is None or len(unit) < 2 or not unit[1] & 0x80):
+        raise Rejected(
+            AuthenticationFailed("the authentication unit is not asked for"), user=MECHANISM_REQUIRED
+        )
+
+
+def _title(request: Request) -> None:
+    profile, title = request.profile, request.aarq.calling_ap_title
+    if not (profile.ciphered or profile.scheme.needs_titles):
+        return
+    if title is None or len(title) != 8:
+        raise Rejected(Malformed("no client system title of 8 octets"), user=TITLE_MISSING)
+    if title == profile.setup.own_title:
+        raise Rejected(AuthenticationFailed("the client gives the meter's own system title"))
+    if profile.setup.peer_title is not None and title != profile.setup.peer_title:
+        raise Rejected(AuthenticationFailed("the client system title is not the one of this Security setup"))
+    request.context.peer_title = title
+
+
+def _user(request: Request) -> None:
+    users, user = request.profile.users(), request.aarq.calling_ae_invocation_id
+    if users:
+        if user not in users:
+            raise Rejected(AuthenticationFailed(f"user id {user} is not in the user list"))
+        request.user = user
+
+
+def _open_initiate(request: Request) -> None:
+    octets, profile = request.aarq.user_information, request.profile
+    if not octets:
+        raise Rejected(Malformed("no user-information"))
+    try:
+        if octets[0] in FORMS:
+            if not profile.ciphered:
+                raise Malformed("a ciphered Initiate in a context without ciphering")
+            opened = unprotect(request.context, octets)
+        else:
+            opened = Opened(octets, 0, Style.PLAIN)
+        required = of_request(profile.setup.policy) & (AUTHENTICATED | ENCRYPTED) if profile.ciphered else 0
+        if required & ~opened.applied:
+            raise TooWeak("the Initiate carries less protection than the policy asks for")
+        message = apdu.decode(opened.apdu)
+        if not isinstance(message, InitiateRequest):
+            raise Malformed(f"user-information holds a {message.name}")
+    except MetersealError as error:
+        raise Rejected(error) from error
+    request.opened, request.initiate = opened, message
+
+
+def _initiate(request: Request) -> None:
+    initiate, profile = request.initiate, request.profile
+    assert initiate is not None
+    if initiate.proposed_dlms_version_number < DLMS_VERSION:
+        raise Rejected(Malformed("DLMS version below 6"), initiate=VERSION_TOO_LOW)
+    if not initiate.proposed_conformance & profile.conformance:
+        raise Rejected(Malformed("no service in common"), initiate=INCOMPATIBLE_CONFORMANCE)
+    smallest = SMALLEST_CIPHERED_PDU if profile.ciphered else SMALLEST_PDU
+    if initiate.client_max_receive_pdu_size and initiate.client_max_receive_pdu_size < smallest:
+        raise Rejected(Malformed(f"client max PDU size below {smallest}"), initiate=SIZE_TOO_SHORT)
+
+
+def _dedicated_key(request: Request) -> None:
+    initiate, opened = request.initiate, request.opened
+    assert initiate is not None and opened is not None
+    if initiate.dedicated_key is None:
+        return
+    if opened.applied != AUTHENTICATED | ENCRYPTED:
+        raise Rejected(TooWeak("a dedicated key in an Initiate that is not authenticated and encrypted"))
+    try:
+        request.context.set_dedicated(initiate.dedicated_key)
+    except MetersealError as error:
+        raise Rejected(error) from error
+
+
+def _challenge_or_password(request: Request) -> None:
+    profile, value = request.profile, request.aarq.calling_authentication_value
+    if not profile.scheme.passes:
+        return
+    if value is None:
+        raise Rejected(AuthenticationFailed("no authentication value"), user=AUTHENTICATION_REQUIRED)
+    if profile.scheme.passes == 1:
+        if not same(value, profile.secret()):
+            raise Rejected(AuthenticationFailed("the password is wrong"))
+        return
+    if len(value) not in CHALLENGE_LENGTHS:
+        raise Rejected(AuthenticationFailed(f"a challenge of {len(value)} octets"))
+    if value in profile.recent:
+        raise Rejected(AuthenticationFailed("the client repeats an earlier challenge"))
+    profile.recent.append(value)
+
+
+CHECKS: tuple[Callable[[Request], None], ...] = (
+    _protocol_version,
+    _context_name,
+    _mechanism,
+    _title,
+    _user,
+    _open_initiate,
+    _initiate,
+    _dedicated_key,
+    _challenge_or_password,
+)
+"""The checks of an AARQ in their order; each raises Rejected."""
+
+
+def initiate_error(reason: int) -> bytes:
+    """confirmedServiceError of an Initiate: class 6 initiate, with the reason."""
+    return ConfirmedServiceError(1, 6, reason).encode()

@@ -1,0 +1,112 @@
+"""The states of an application association: one table for client and meter.
+
+`TABLE[role, state, message kind]` names the action and, per outcome of that action, the next
+state.  A message that has no row is refused and changes nothing (security 11; Green Book 9.3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import NamedTuple
+
+from meterseal.apdu import acse, initiate, services
+from meterseal.codec.message import Message
+
+
+class Role(Enum):
+    """Which end of the association this is."""
+
+    CLIENT = "client"
+    SERVER = "server"
+
+
+class State(Enum):
+    """Where an association stands.
+
+    `OPENING` and `CLOSING` are the client waiting for AARE and RLRE; `PENDING` is the standard's
+    association-pending; `STANDING` is a pre-established association.
+    """
+
+    IDLE = "non-associated"
+    OPENING = "opening"
+    PENDING = "association-pending"
+    ASSOCIATED = "associated"
+    CLOSING = "closing"
+    STANDING = "pre-established"
+
+
+class Kind(Enum):
+    """What a message is, as far as the states care."""
+
+    AARQ = "AARQ"
+    AARE = "AARE"
+    RLRQ = "RLRQ"
+    RLRE = "RLRE"
+    REQUEST = "service request"
+    RESPONSE = "service response"
+    ERROR = "error response"
+    NOTIFICATION = "notification"
+
+
+class Step(NamedTuple):
+    """What to do with a message, and where each outcome leads."""
+
+    action: str
+    outcomes: Mapping[str, State]
+
+
+_OPEN = {"accepted": State.ASSOCIATED, "challenged": State.PENDING, "refused": State.IDLE}
+
+TABLE: dict[tuple[Role, State, Kind], Step] = {
+    # The meter.  A second AARQ starts the association of its pair anew.
+    (Role.SERVER, State.IDLE, Kind.AARQ): Step("open", _OPEN),
+    (Role.SERVER, State.PENDING, Kind.AARQ): Step("open", _OPEN),
+    (Role.SERVER, State.ASSOCIATED, Kind.AARQ): Step("open", _OPEN),
+    (Role.SERVER, State.PENDING, Kind.REQUEST): Step(
+        "prove", {"proved": State.ASSOCIATED, "failed": State.IDLE}
+    ),
+    (Role.SERVER, State.PENDING, Kind.RLRQ): Step(
+        "release", {"released": State.IDLE, "refused": State.PENDING}
+    ),
+    (Role.SERVER, State.ASSOCIATED, Kind.REQUEST): Step("serve", {"served": State.ASSOCIATED}),
+    (Role.SERVER, State.ASSOCIATED, Kind.RLRQ): Step(
+        "release", {"released": State.IDLE, "refused": State.ASSOCIATED}
+    ),
+    (Role.SERVER, State.STANDING, Kind.REQUEST): Step("serve", {"served": State.STANDING}),
+    # The client.
+    (Role.CLIENT, State.OPENING, Kind.AARE): Step("accept", _OPEN),
+    (Role.CLIENT, State.OPENING, Kind.ERROR): Step("fail", {"failed": State.IDLE}),
+    (Role.CLIENT, State.PENDING, Kind.RESPONSE): Step(
+        "check", {"proved": State.ASSOCIATED, "failed": State.IDLE}
+    ),
+    (Role.CLIENT, State.PENDING, Kind.ERROR): Step("fail", {"failed": State.IDLE}),
+    (Role.CLIENT, State.ASSOCIATED, Kind.RESPONSE): Step("answer", {"answered": State.ASSOCIATED}),
+    (Role.CLIENT, State.ASSOCIATED, Kind.ERROR): Step("answer", {"answered": State.ASSOCIATED}),
+    (Role.CLIENT, State.CLOSING, Kind.RLRE): Step("released", {"released": State.IDLE}),
+    (Role.CLIENT, State.CLOSING, Kind.ERROR): Step("released", {"released": State.IDLE}),
+}
+
+
+def _kinds() -> dict[type[Message], Kind]:
+    kinds: dict[type[Message], Kind] = {
+        acse.Aarq: Kind.AARQ,
+        acse.Aare: Kind.AARE,
+        acse.Rlrq: Kind.RLRQ,
+        acse.Rlre: Kind.RLRE,
+        initiate.ExceptionResponse: Kind.ERROR,
+        initiate.CounterErrorResponse: Kind.ERROR,
+        initiate.ConfirmedServiceError: Kind.ERROR,
+        services.DataNotification: Kind.NOTIFICATION,
+    }
+    for declared in vars(services).values():
+        if isinstance(declared, type) and issubclass(declared, Message) and "tag" in vars(declared):
+            if "Request" in declared.__name__:
+                kinds[declared] = Kind.REQUEST
+            elif "Response" in declared.__name__:
+                kinds[declared] = Kind.RESPONSE
+    return kinds
+
+
+KIND_OF: dict[type[Message], Kind] = _kinds()
+"""The kind of every message that the states know; others are refused."""

@@ -1,0 +1,113 @@
+"""Security setups and contexts: which keys, titles, counters and policy a message is held against.
+
+A `SecuritySetup` mirrors one Security setup object (class 64) at either end and is shared by
+every association that refers to it; a `Context` adds what one association has of its own: the
+peer's title, the dedicated key, the least protection it accepts (security 2, 8, 9, 10).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from meterseal.apdu.ciphered import DEDICATED, GLOBAL
+from meterseal.crypto import GcmKey, Suite, WrappingKey
+from meterseal.errors import KeyLength, UnknownKey
+from meterseal.keys.counters import ReceiveCounter, SendCounter
+from meterseal.security import protection
+
+
+@dataclass(slots=True, eq=False)
+class KeyInUse:
+    """A key handle with its two counters: ours for sending, the peer's for receiving.
+
+    Whoever makes one keeps the counters on disk under `key_id`: the sending counter is reserved
+    ahead, the receiving one noted at the moments that the design names.
+    """
+
+    handle: GcmKey
+    tx: SendCounter
+    rx: ReceiveCounter
+    key_id: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class SecuritySetup:
+    """The security of one role: suite, policy (class 64 version 1 bits), titles and keys.
+
+    `peer_title` None means that it is learned at sign-on.  `broadcast` is the GBEK in use, for
+    receiving only; `master` unwraps what key_transfer brings.
+    """
+
+    suite: Suite
+    own_title: bytes
+    peer_title: bytes | None = None
+    policy: int = 0
+    unicast: KeyInUse | None = None
+    broadcast: KeyInUse | None = None
+    master: WrappingKey | None = None
+
+    def key(self, key_set: str) -> KeyInUse:
+        """The global unicast key.  Raises UnknownKey when none is set."""
+        if self.unicast is None:
+            raise UnknownKey(f"no {key_set} unicast encryption key (GUEK) is set")
+        return self.unicast
+
+
+@dataclass(slots=True, eq=False)
+class Context:
+    """What one association holds every message against.
+
+    `minimum` is the least protection of a received message whose tag is to be trusted at all;
+    `general` says whether general protection was negotiated.  `serving` is True at the meter:
+    only a server takes broadcast keys, and only a client expects answers.
+    """
+
+    setup: SecuritySetup
+    peer_title: bytes | None = None
+    dedicated: KeyInUse | None = None
+    minimum: int = protection.NONE
+    general: bool = False
+    serving: bool = False
+    exclusive_dedicated: bool = field(default=False)
+
+    def sending_key(self, key_set: str) -> KeyInUse:
+        """The key that a message of this key set goes out under.  Raises UnknownKey."""
+        if key_set is GLOBAL:
+            return self.setup.key(key_set)
+        if self.dedicated is None:
+            raise UnknownKey("no dedicated key has been agreed in this association")
+        return self.dedicated
+
+    def receiving_key(self, key_set: str, broadcast: bool) -> KeyInUse:
+        """The key that a received message asks for.  Raises UnknownKey."""
+        if broadcast:
+            if self.setup.broadcast is None:
+                raise UnknownKey("no broadcast encryption key (GBEK) is set")
+            return self.setup.broadcast
+        if key_set is GLOBAL and self.exclusive_dedicated:
+            raise UnknownKey("a dedicated key has been agreed: the global key is not for this association")
+        return self.sending_key(key_set)
+
+    def set_dedicated(self, octets: bytes) -> None:
+        """Take the dedicated key of an InitiateRequest into use, beside the GAK of the setup.
+
+        Raises KeyLength when it does not fit the suite, UnknownKey when it is the global key.
+        """
+        if len(octets) != self.setup.suite.key_length:
+            raise KeyLength(
+                f"a dedicated key of {len(octets)} octets, the suite has {self.setup.suite.key_length}"
+            )
+        shared = self.setup.key(GLOBAL).handle
+        if shared.holds(octets):
+            raise UnknownKey("the dedicated key is the global key")
+        self.dedicated = KeyInUse(shared.with_key(octets), SendCounter.unlimited(), ReceiveCounter())
+
+    def drop_dedicated(self) -> None:
+        """Destroy the dedicated key; nothing opens or closes under it any more."""
+        if self.dedicated is not None:
+            self.dedicated.handle.destroy()
+        self.dedicated = None
+        self.exclusive_dedicated = False
+
+
+KEY_SETS = (GLOBAL, DEDICATED)
