@@ -166,7 +166,7 @@ class _Raw:
 
 def _raw_element(value: object, at: int) -> _Raw:
     match value:
-        case (int(class_id), int(version), bytes(name), (list(attributes), list(methods))) if (
+        case tuple((int(class_id), int(version), bytes(name), tuple((list(attributes), list(methods))))) if (
             0 <= class_id <= 0xFFFF and 0 <= version <= 0xFF
         ):
             return _Raw(
@@ -181,16 +181,16 @@ def _raw_element(value: object, at: int) -> _Raw:
 
 def _attribute_access(item: object, at: int) -> tuple[int, int, tuple[int, ...]]:
     match item:
-        case (int(index), int(mode), None):
+        case tuple((int(index), int(mode), None)):
             return index, int(mode), ()
-        case (int(index), int(mode), list(selectors)) if all(type(one) is int for one in selectors):
+        case tuple((int(index), int(mode), list(selectors))) if all(type(one) is int for one in selectors):
             return index, int(mode), tuple(selectors)
     raise Malformed(f"object_list element {at}: attribute_access item of another shape")
 
 
 def _method_access(item: object, at: int) -> tuple[int, int]:
     match item:
-        case (int(index), int(mode)):
+        case tuple((int(index), int(mode))):
             return index, int(mode)
     raise Malformed(f"object_list element {at}: method_access item of another shape")
 

@@ -57,6 +57,8 @@ def present(value: Any, type_: Type | None = None, shape: Shape = ANY) -> Any:
         return float_text(value)
     if isinstance(value, BitString):
         return str(value)
+    if isinstance(value, str):
+        return whole_text(value)
     return value
 
 
@@ -67,6 +69,17 @@ def octets_text(octets: bytes, kind: Kind = Kind.PLAIN) -> str:
         if len(octets) == size:
             return reader.from_octets(octets).text()
     return octets.hex().upper()
+
+
+def whole_text(text: str) -> str:
+    """The text with octets that are no UTF-8 (surrogate escapes) as U+FFFD: strict JSON readers want that."""
+    return (
+        text.encode("utf-8", "surrogateescape").decode("utf-8", "replace") if _has_surrogates(text) else text
+    )
+
+
+def _has_surrogates(text: str) -> bool:
+    return not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def float_text(number: float) -> str:
