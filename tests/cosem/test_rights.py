@@ -19,11 +19,6 @@ def test_request_and_response_share_one_scale() -> None:
     assert [r.of_security_control(sc) for sc in (0x00, 0x10, 0x20, 0x30, 0x31, 0xF2)] == [0, 1, 2, 3, 3, 3]
 
 
-@given(octets)
-def test_policies_split_and_join(bits: int) -> None:
-    assert r.policy_bits(r.required_request(bits), r.required_response(bits)) == bits & r.PROTECTION
-
-
 @pytest.mark.parametrize("required", range(8))
 @pytest.mark.parametrize("applied", range(8))
 def test_more_is_accepted_and_less_is_not(applied: int, required: int) -> None:
@@ -44,14 +39,6 @@ def test_words() -> None:
     for words, method in (("fly", False), ("access", False), ("read", True), ("write", True)):
         with pytest.raises(Misuse):
             r.parse(words, method=method)
-
-
-def test_protection_words() -> None:
-    for protection in range(8):
-        assert r.parse_protection(r.protection_text(protection)) == protection
-    assert r.protection_text(3) == "authenticated+encrypted"
-    with pytest.raises(Misuse):
-        r.parse_protection("sealed")
 
 
 def test_attribute_modes_of_every_version() -> None:

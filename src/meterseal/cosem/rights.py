@@ -39,7 +39,6 @@ _WORDS: Final = (
     (AUTH_RESPONSE, "auth-response"), (ENC_RESPONSE, "enc-response"), (SIGN_RESPONSE, "sign-response"),
 )  # fmt: skip
 _BITS: Final = {word: bit for bit, word in _WORDS} | {"access": ACCESS}
-_PROTECTION_WORDS: Final = ((AUTHENTICATED, "authenticated"), (ENCRYPTED, "encrypted"), (SIGNED, "signed"))
 
 
 def required_request(bits: int) -> int:
@@ -60,29 +59,6 @@ def of_security_control(sc: int) -> int:
 def satisfies(applied: int, required: int) -> bool:
     """True when every bit of `required` is applied; more is always accepted."""
     return not required & ~applied
-
-
-def protection_text(protection: int) -> str:
-    """ "authenticated+encrypted", or "none"."""
-    return "+".join(word for bit, word in _PROTECTION_WORDS if protection & bit) or "none"
-
-
-def parse_protection(text: str) -> int:
-    """Read what `protection_text` writes; `ConfigurationError` is the caller's to add: raises `Misuse`."""
-    if text == "none":
-        return 0
-    known = {word: bit for bit, word in _PROTECTION_WORDS}
-    protection = 0
-    for word in text.split("+"):
-        if word not in known:
-            raise Misuse(f"{word[:40]!r} is no protection; known: none, {', '.join(known)}, joined by +")
-        protection |= known[word]
-    return protection
-
-
-def policy_bits(request: int, response: int) -> int:
-    """The policy (bits 2..7) that asks for these two protections."""
-    return request << 2 | response << 5
 
 
 # --- text form of a right -----------------------------------------------------------------------
