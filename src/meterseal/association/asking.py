@@ -16,7 +16,6 @@ from meterseal.apdu.common import (
     AttributeWithSelection,
     DataBlock,
     MethodDescriptor,
-    RawBlock,
     ResultCode,
     ResultData,
 )
@@ -30,7 +29,6 @@ from meterseal.codec.message import Message
 from meterseal.errors import Misuse, ProtocolViolation, Refused, TooLarge, Unsupported
 
 _NULL = Data(b"\x00", None)
-_LONG_FORM = 32
 
 
 class Asking:
@@ -130,7 +128,6 @@ class Asking:
     def _got_block(self, m: s.GetResponseWithDatablock) -> tuple[Outcome, ...] | Message:
         if isinstance(m.result, ResultCode):
             return tuple(Outcome(m.result.code or 0xFA) for _ in self.operations)
-        assert isinstance(m.result, RawBlock)
         raw = self._incoming.take(DataBlock(m.last_block, m.block_number, m.result.octets))
         if raw is None:
             return s.GetRequestNext(self.invoke, m.block_number)

@@ -214,7 +214,7 @@ def answer(x: Exchange, size: int | None, blocks: bool) -> Message:
     if not blocks:
         raise TooLarge("the answer is longer than the client takes, and block transfer was not negotiated")
     x.outgoing = Outgoing(_RAW[x.service, x.listed](outcomes), size - BLOCK_HEADER)
-    return next_block(x)
+    return next_block(x, x.outgoing)
 
 
 def _get_answer(x: Exchange, outcomes: list[Outcome]) -> Message:
@@ -252,10 +252,9 @@ _RAW: dict[tuple[Service, bool], Callable[[list[Outcome]], bytes]] = {
 }
 
 
-def next_block(x: Exchange) -> Message:
+def next_block(x: Exchange, outgoing: Outgoing) -> Message:
     """The response that carries the next block of a long answer."""
-    assert x.outgoing is not None
-    last, number, raw = x.outgoing.next()
+    last, number, raw = outgoing.next()
     if x.service is Service.GET:
         return s.GetResponseWithDatablock(x.invoke, last, number, RawBlock(raw))
     return s.ActionResponseWithPblock(x.invoke, DataBlock(last, number, raw))

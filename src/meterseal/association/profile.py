@@ -34,39 +34,55 @@ RING = 64
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class ServerProfile:
-    """One association that a meter offers, named by (client SAP, server SAP).
-
-    `secret` and `users` are asked at each sign-on, so that methods may change them.  `pre_established`
-    associations need no AARQ and take no ACSE.  `recent` remembers the latest client challenges.
-    """
+class Profile:
+    """What client and meter have in common: SAPs, security, mechanism, services, sizes."""
 
     client_sap: int
     server_sap: int
     setup: SecuritySetup
-    view: View
     mechanism: int = 0
     ciphered: bool = False
-    secret: Callable[[], bytes] = bytes
-    users: Callable[[], Mapping[int, str]] = dict
     manufacturer: Manufacturer | None = None
     conformance: int = DEFAULT_CONFORMANCE
     max_pdu: int = 4096
-    reassembly_limit: int = 1 << 16
     options: frozenset[str] = frozenset()
-    report_counter: bool = True
-    single: bool = False
-    pre_established: bool = False
-    recent: deque[bytes] = field(default_factory=lambda: deque(maxlen=RING))
 
     @property
     def scheme(self) -> Mechanism:
         """The row of the mechanism."""
         return MECHANISMS[self.mechanism]
 
+    @property
+    def context_number(self) -> int:
+        """The application context: 3 with ciphering, 1 without (logical names)."""
+        return 3 if self.ciphered else 1
+
+    @property
+    def with_titles(self) -> bool:
+        """True when both sides have to give their system title at sign-on."""
+        return self.ciphered or self.scheme.needs_titles
+
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class ClientProfile:
+class ServerProfile(Profile):
+    """One association that a meter offers, named by (client SAP, server SAP).
+
+    `secret` and `users` are asked at each sign-on, so that methods may change them.  `pre_established`
+    associations need no AARQ and take no ACSE.  `recent` remembers the latest client challenges.
+    """
+
+    view: View
+    secret: Callable[[], bytes] = bytes
+    users: Callable[[], Mapping[int, str]] = dict
+    reassembly_limit: int = 1 << 16
+    report_counter: bool = True
+    single: bool = False
+    pre_established: bool = False
+    recent: deque[bytes] = field(default_factory=lambda: deque(maxlen=RING))
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class ClientProfile(Profile):
     """One association that a client asks for.
 
     `setup.policy` is the least that requests carry and responses must carry.  `general` sends
@@ -74,22 +90,8 @@ class ClientProfile:
     InitiateRequest and used from then on; `user` goes into calling-AE-invocation-id.
     """
 
-    client_sap: int
-    server_sap: int
-    setup: SecuritySetup
-    mechanism: int = 0
-    ciphered: bool = False
     secret: bytes = field(default=b"", repr=False)
-    manufacturer: Manufacturer | None = None
-    conformance: int = DEFAULT_CONFORMANCE
-    max_pdu: int = 4096
     reassembly_limit: int = 1 << 22
     general: bool = False
     dedicated_key: bytes | None = field(default=None, repr=False)
     user: int | None = None
-    options: frozenset[str] = frozenset()
-
-    @property
-    def scheme(self) -> Mechanism:
-        """The row of the mechanism."""
-        return MECHANISMS[self.mechanism]

@@ -27,6 +27,8 @@ NULL, NO_REASON, CONTEXT_UNSUPPORTED, TITLE_MISSING = 0, 1, 2, 3
 MECHANISM_UNKNOWN, MECHANISM_REQUIRED, AUTHENTICATION_REQUIRED = 11, 12, 14
 NO_COMMON_ACSE_VERSION = 2
 VERSION_TOO_LOW, INCOMPATIBLE_CONFORMANCE, SIZE_TOO_SHORT = 1, 2, 3
+NOT_FINISHED = 1
+"""Reason of an RLRE that does not release."""
 SMALLEST_PDU, SMALLEST_CIPHERED_PDU = 12, 64
 
 
@@ -50,16 +52,24 @@ class Rejected(Exception):
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """A sign-on being checked, and what the checks found."""
+    """A sign-on being checked.
+
+    `context` is what the Initiate is opened with: the global keys, never a dedicated one.
+    """
 
     profile: ServerProfile
     aarq: Aarq
     context: Context
-    """The context that the Initiate is opened with: the global keys, never a dedicated one."""
-
-    opened: Opened | None = None
-    initiate: InitiateRequest | None = None
     user: int | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Proposal:
+    """A sign-on whose Initiate has been opened: what the client proposes, and how it came."""
+
+    request: Request
+    opened: Opened
+    initiate: InitiateRequest
 
 
 def _protocol_version(request: Request) -> None:
@@ -70,7 +80,7 @@ def _protocol_version(request: Request) -> None:
 
 def _context_name(request: Request) -> None:
     wanted = acse.number_of(request.aarq.application_context_name, acse.OID_PREFIX)
-    if wanted != (3 if request.profile.ciphered else 1):
+    if wanted != request.profile.context_number:
         raise Rejected(
             Malformed(f"application context {wanted} is not this association's"), user=CONTEXT_UNSUPPORTED
         )
@@ -97,7 +107,7 @@ def _mechanism(request: Request) -> None:
 
 def _title(request: Request) -> None:
     profile, title = request.profile, request.aarq.calling_ap_title
-    if not (profile.ciphered or profile.scheme.needs_titles):
+    if not profile.with_titles:
         return
     if title is None or len(title) != 8:
         raise Rejected(Malformed("no client system title of 8 octets"), user=TITLE_MISSING)
@@ -116,7 +126,8 @@ def _user(request: Request) -> None:
         request.user = user
 
 
-def _open_initiate(request: Request) -> None:
+def open_initiate(request: Request) -> Proposal:
+    """Decipher and decode the Initiate in user-information.  Raises Rejected."""
     octets, profile = request.aarq.user_information, request.profile
     if not octets:
         raise Rejected(Malformed("no user-information"))
@@ -135,12 +146,11 @@ def _open_initiate(request: Request) -> None:
             raise Malformed(f"user-information holds a {message.name}")
     except MetersealError as error:
         raise Rejected(error) from error
-    request.opened, request.initiate = opened, message
+    return Proposal(request, opened, message)
 
 
-def _initiate(request: Request) -> None:
-    initiate, profile = request.initiate, request.profile
-    assert initiate is not None
+def _initiate(proposal: Proposal) -> None:
+    initiate, profile = proposal.initiate, proposal.request.profile
     if initiate.proposed_dlms_version_number < DLMS_VERSION:
         raise Rejected(Malformed("DLMS version below 6"), initiate=VERSION_TOO_LOW)
     if not initiate.proposed_conformance & profile.conformance:
@@ -150,21 +160,20 @@ def _initiate(request: Request) -> None:
         raise Rejected(Malformed(f"client max PDU size below {smallest}"), initiate=SIZE_TOO_SHORT)
 
 
-def _dedicated_key(request: Request) -> None:
-    initiate, opened = request.initiate, request.opened
-    assert initiate is not None and opened is not None
-    if initiate.dedicated_key is None:
+def _dedicated_key(proposal: Proposal) -> None:
+    octets = proposal.initiate.dedicated_key
+    if octets is None:
         return
-    if opened.applied != AUTHENTICATED | ENCRYPTED:
+    if proposal.opened.applied != AUTHENTICATED | ENCRYPTED:
         raise Rejected(TooWeak("a dedicated key in an Initiate that is not authenticated and encrypted"))
     try:
-        request.context.set_dedicated(initiate.dedicated_key)
+        proposal.request.context.set_dedicated(octets)
     except MetersealError as error:
         raise Rejected(error) from error
 
 
-def _challenge_or_password(request: Request) -> None:
-    profile, value = request.profile, request.aarq.calling_authentication_value
+def _challenge_or_password(proposal: Proposal) -> None:
+    profile, value = proposal.request.profile, proposal.request.aarq.calling_authentication_value
     if not profile.scheme.passes:
         return
     if value is None:
@@ -180,18 +189,17 @@ def _challenge_or_password(request: Request) -> None:
     profile.recent.append(value)
 
 
-CHECKS: tuple[Callable[[Request], None], ...] = (
+BEFORE: tuple[Callable[[Request], None], ...] = (
     _protocol_version,
     _context_name,
     _mechanism,
     _title,
     _user,
-    _open_initiate,
-    _initiate,
-    _dedicated_key,
-    _challenge_or_password,
 )
-"""The checks of an AARQ in their order; each raises Rejected."""
+"""The checks before the Initiate is opened, in their order; each raises Rejected."""
+
+AFTER: tuple[Callable[[Proposal], None], ...] = (_initiate, _dedicated_key, _challenge_or_password)
+"""The checks of what the client proposes, in their order; each raises Rejected."""
 
 
 def initiate_error(reason: int) -> bytes:

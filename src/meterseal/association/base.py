@@ -1,0 +1,58 @@
+"""What both ends share: waiting for counters, and going on afterwards."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+from meterseal.apdu.ciphered import GLOBAL
+from meterseal.association.effects import Effect, Need
+from meterseal.errors import MetersealError
+from meterseal.security import KeyInUse, SecuritySetup
+
+Go = Callable[[], list[Effect]]
+
+
+class Association(ABC):
+    """One end of an association: a step that lacks counters is parked until `resume`."""
+
+    def __init__(self, setup: SecuritySetup) -> None:
+        self._setup = setup
+        self._parked: Go | None = None
+        self._token = 0
+
+    def _next_token(self) -> int:
+        self._token += 1
+        return self._token
+
+    def _with_counters(self, count: int, go: Go) -> list[Effect]:
+        """Go on now, or after the party has reserved `count` more counters for the global key."""
+        if self._counters_left(count):
+            return go()
+        self._parked = go
+        return [Need(self._next_token(), self._setup.key(GLOBAL), count)]
+
+    def _counters_left(self, count: int) -> bool:
+        key = self._setup.unicast
+        return key is None or key.tx.left >= count
+
+    def resume(self, token: int, result: KeyInUse | None = None) -> list[Effect]:
+        """Go on after a `Need`: its key now has the counters that were asked for."""
+        go, self._parked = self._parked, None
+        if go is None or token != self._token:
+            return []
+        return self._afterwards(self._guarded(go, "sending"))
+
+    def _guarded(self, go: Go, during: str) -> list[Effect]:
+        try:
+            return go()
+        except MetersealError as error:
+            return self._refuse(error, during)
+
+    def _afterwards(self, effects: list[Effect]) -> list[Effect]:
+        """What else to do once a parked step is done."""
+        return effects
+
+    @abstractmethod
+    def _refuse(self, error: MetersealError, during: str) -> list[Effect]:
+        """What an error leads to at this end."""

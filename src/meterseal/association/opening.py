@@ -1,0 +1,210 @@
+"""Opening an association from the client's side: what is asked for, and what may come back.
+
+Builds the AARQ, holds the AARE against it (context, mechanism, titles, challenge, protection,
+conformance), and makes and checks the proofs of passes 3 and 4 (acse-xdlms 2, security 11).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from meterseal import apdu
+from meterseal.apdu import acse
+from meterseal.apdu.acse import Aare, Aarq
+from meterseal.apdu.ciphered import FORMS
+from meterseal.apdu.initiate import (
+    DLMS_VERSION,
+    INITIATE_ERROR,
+    ConfirmedServiceError,
+    InitiateRequest,
+    InitiateResponse,
+)
+from meterseal.association.profile import ClientProfile
+from meterseal.errors import (
+    AuthenticationFailed,
+    Malformed,
+    MetersealError,
+    Misuse,
+    ProtocolViolation,
+    Refused,
+    TooWeak,
+)
+from meterseal.security import AUTHENTICATED, ENCRYPTED, Context, Handshake, Opened, Style, protect, unprotect
+from meterseal.security.hls import CHALLENGE_LENGTHS, Frame
+from meterseal.security.protection import of_request, of_response, text
+
+SUITE_BITS = AUTHENTICATED | ENCRYPTED
+_CHALLENGED = 14
+
+
+class Accepted(NamedTuple):
+    """What an AARE that passed its checks brings; `challenged` when passes 3 and 4 follow."""
+
+    initiate: InitiateResponse
+    server_title: bytes | None
+    challenged: bool
+
+
+class Opening:
+    """One sign-on of a client, with its challenge (8 to 64 octets with HLS).  Raises Misuse for another."""
+
+    def __init__(self, profile: ClientProfile, challenge: bytes) -> None:
+        if profile.scheme.passes == 4 and len(challenge) not in CHALLENGE_LENGTHS:
+            raise Misuse("a challenge has 8 to 64 octets")
+        if profile.dedicated_key is not None and not profile.ciphered:
+            raise Misuse("a dedicated key needs a context with ciphering")
+        self.profile = profile
+        self.handshake = Handshake(
+            profile.setup,
+            own_title=profile.setup.own_title,
+            peer_title=b"",
+            own_challenge=challenge,
+            secret=profile.secret,
+            manufacturer=profile.manufacturer,
+            shares_counter="hls_token_shares_counter" in profile.options,
+        )
+        policy = profile.setup.policy if profile.ciphered else 0
+        self.response_minimum = of_response(policy) & SUITE_BITS
+        # A dedicated key travels authenticated and encrypted, or not at all.
+        self.request_protection = SUITE_BITS if profile.dedicated_key else of_request(policy) & SUITE_BITS
+        self.server_title = profile.setup.peer_title
+
+    def context(self) -> Context:
+        """What Initiates are protected and opened with: the global keys."""
+        context = Context(self.profile.setup, self.server_title, general=True)
+        context.minimum = self.response_minimum
+        return context
+
+    def aarq(self) -> bytes:
+        """The AARQ; takes one counter when the Initiate is protected."""
+        profile, scheme = self.profile, self.profile.scheme
+        value = {0: None, 1: profile.secret, 4: self.handshake.own_challenge}[scheme.passes]
+        return Aarq(
+            application_context_name=acse.context_name(profile.context_number),
+            calling_ap_title=profile.setup.own_title if profile.with_titles else None,
+            calling_ae_invocation_id=profile.user,
+            sender_acse_requirements=acse.AUTHENTICATION_UNIT if scheme.passes else None,
+            mechanism_name=acse.mechanism_name(scheme.number) if scheme.passes else None,
+            calling_authentication_value=value,
+            user_information=self.initiate(),
+        ).encode()
+
+    def initiate(self) -> bytes:
+        """The InitiateRequest, protected as the policy asks; the RLRQ repeats it."""
+        profile = self.profile
+        octets = InitiateRequest(
+            profile.dedicated_key, True, None, DLMS_VERSION, profile.conformance, profile.max_pdu
+        ).encode()
+        if not self.request_protection:
+            return octets
+        style = Style.GENERAL_GLO if profile.general else Style.GLO
+        return protect(self.context(), octets, self.request_protection, style)
+
+    # --- the answer -------------------------------------------------------------------------
+
+    def accept(self, aare: Aare) -> Accepted:
+        """Hold an AARE against what was asked for.
+
+        Raises Refused when the meter says no, AuthenticationFailed, ProtocolViolation or TooWeak
+        when it says yes to something else.
+        """
+        if aare.result != 0:
+            raise self._refusal(aare)
+        if aare.application_context_name != acse.context_name(self.profile.context_number):
+            raise ProtocolViolation("the AARE names another application context than was asked for")
+        if self.profile.with_titles:
+            self._take_title(aare.responding_ap_title)
+        challenged = self._mechanism(aare)
+        initiate = self.open_initiate(aare.user_information)
+        if initiate.negotiated_dlms_version_number != DLMS_VERSION:
+            raise ProtocolViolation(f"DLMS version {initiate.negotiated_dlms_version_number}")
+        if initiate.negotiated_conformance & ~self.profile.conformance:
+            raise ProtocolViolation("the meter negotiates services that were not proposed")
+        return Accepted(initiate, self.server_title, challenged)
+
+    def _take_title(self, title: bytes | None) -> None:
+        if title is None or len(title) != 8:
+            raise ProtocolViolation("the AARE gives no system title of 8 octets")
+        if title == self.profile.setup.own_title:
+            raise AuthenticationFailed("the meter gives the client's own system title back")
+        if self.server_title is not None and title != self.server_title:
+            raise AuthenticationFailed(
+                f"the meter gives the system title {title.hex().upper()}, "
+                f"not the expected {self.server_title.hex().upper()}"
+            )
+        self.server_title = self.handshake.peer_title = title
+
+    def _mechanism(self, aare: Aare) -> bool:
+        """True when the sign-on goes on with pass 3.  Raises when the meter asks for less."""
+        scheme = self.profile.scheme
+        named = acse.number_of(aare.mechanism_name, acse.MECHANISM_PREFIX)
+        if aare.mechanism_name is not None and named != scheme.number:
+            raise AuthenticationFailed(f"the AARE names mechanism {named}, asked for was {scheme.number}")
+        if scheme.passes < 4:
+            if aare.user_diagnostic != 0:
+                raise AuthenticationFailed("the AARE asks for an authentication that was not proposed")
+            return False
+        if aare.user_diagnostic != _CHALLENGED or aare.mechanism_name is None:
+            raise AuthenticationFailed("the AARE accepts without the authentication that was asked for")
+        challenge = aare.responding_authentication_value
+        if challenge is None or len(challenge) not in CHALLENGE_LENGTHS:
+            raise AuthenticationFailed("the AARE brings no challenge of 8 to 64 octets")
+        if challenge == self.handshake.own_challenge:
+            raise AuthenticationFailed("the meter gives the client's own challenge back")
+        self.handshake.peer_challenge = challenge
+        return True
+
+    def open_initiate(self, octets: bytes | None) -> InitiateResponse:
+        """The InitiateResponse of an AARE or RLRE.  Raises TooWeak when it is protected less than asked."""
+        if not octets:
+            raise TooWeak("there is no Initiate response")
+        opened = unprotect(self.context(), octets) if octets[0] in FORMS else Opened(octets, 0, Style.PLAIN)
+        required = self.response_minimum | self.request_protection
+        if required & ~opened.applied:
+            raise TooWeak(f"the Initiate response is {text(opened.applied)}, less than {text(required)}")
+        message = apdu.decode(opened.apdu)
+        if not isinstance(message, InitiateResponse):
+            raise Malformed(f"user-information holds a {message.name}")
+        return message
+
+    def _refusal(self, aare: Aare) -> Refused:
+        provider = aare.provider_diagnostic is not None
+        code = aare.provider_diagnostic if provider else aare.user_diagnostic
+        names = acse.PROVIDER_DIAGNOSTIC if provider else acse.USER_DIAGNOSTIC
+        reason = names.get(-1 if code is None else code, f"diagnostic {code}")
+        detail = self._initiate_error(aare.user_information)
+        return Refused(
+            f"the meter rejects the association: {reason}{detail}",
+            reason=reason,
+            code=code or 0,
+            source="association-result",
+            authenticated=False,
+        )
+
+    def _initiate_error(self, octets: bytes | None) -> str:
+        """What a refusing AARE says inside, as far as it can be read; only ever a hint."""
+        try:
+            if octets and octets[0] in FORMS:
+                octets = unprotect(self.context(), octets).apdu
+            message = apdu.decode(octets) if octets else None
+        except MetersealError:
+            return ""
+        if not isinstance(message, ConfirmedServiceError) or message.error_class != 6:
+            return ""
+        return f" ({INITIATE_ERROR.get(message.value, message.value)})"
+
+    # --- passes 3 and 4 ---------------------------------------------------------------------
+
+    def prove(self) -> bytes:
+        """The client's proof.  With HLS-GMAC it takes one counter."""
+        prove = self.profile.scheme.prove
+        if prove is None:
+            raise Misuse(f"mechanism {self.profile.scheme.name} has no proofs")
+        return prove(self.handshake)
+
+    def verify(self, proof: object, opened: Opened) -> None:
+        """Check the meter's proof.  Raises AuthenticationFailed or Replayed."""
+        verify = self.profile.scheme.verify
+        if verify is None or not isinstance(proof, bytes):
+            raise AuthenticationFailed("the meter says success without a proof")
+        verify(self.handshake, proof, Frame(opened.counter, opened.lowest_before if opened.key else None))

@@ -1,0 +1,233 @@
+"""Serving requests at the meter: rights and protection checked once for every service form.
+
+A request becomes an `Exchange`; what is allowed of it goes to the party as an `Indication`, and
+its outcomes come back by `respond`.  Block transfer wraps around that on both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from meterseal.apdu.initiate import CounterErrorResponse, ExceptionResponse
+from meterseal.association import exchange as ex
+from meterseal.association.base import Association
+from meterseal.association.blocks import PROTECTION_OVERHEAD, TITLE_OVERHEAD, Incoming
+from meterseal.association.effects import Effect, Indication, Refusal, Reply
+from meterseal.association.exchange import Exchange
+from meterseal.association.operations import (
+    OBJECT_UNDEFINED,
+    READ_WRITE_DENIED,
+    RIGHT_NEEDED,
+    SCOPE_VIOLATED,
+    Operation,
+    Outcome,
+    Service,
+)
+from meterseal.association.profile import ServerProfile, conformance
+from meterseal.errors import Malformed, MetersealError, Replayed, UnknownKey, Unsupported
+from meterseal.security import AUTHENTICATED, ENCRYPTED, Context, Opened, Style, protect
+from meterseal.security.protection import of_request, of_response
+
+SUITE_BITS = AUTHENTICATED | ENCRYPTED
+_SELECTIVE_ACCESS, _MULTIPLE_REFERENCES = conformance("selective-access"), conformance("multiple-references")
+
+
+class Serving(Association):
+    """The part of a meter's association that stands: requests in, answers out."""
+
+    def __init__(self, profile: ServerProfile) -> None:
+        super().__init__(profile.setup)
+        self.profile = profile
+        self.context = self._fresh_context()
+        self.user: int | None = None
+        self.negotiated = 0
+        self.client_max_pdu = 0
+        self._exchange: Exchange | None = None
+        self._indicated = False
+
+    def _fresh_context(self, peer_title: bytes | None = None) -> Context:
+        profile = self.profile
+        context = Context(profile.setup, peer_title or profile.setup.peer_title, general=True, serving=True)
+        if profile.ciphered:
+            context.minimum = of_request(profile.setup.policy) & SUITE_BITS
+        return context
+
+    # --- requests ---------------------------------------------------------------------------
+
+    def _serve_message(self, message: Any, opened: Opened) -> list[Effect]:
+        kind = type(message)
+        opener = ex.OPENERS.get(kind)
+        if opener is not None:
+            return self._open_exchange(opener, message, opened)
+        if kind in ex.NEXT_REQUESTS:
+            return self._next_block(ex.NEXT_REQUESTS[kind], message, opened)
+        return self._more_data(ex.BLOCK_REQUESTS[kind], message, opened)
+
+    def _open_exchange(self, opener: ex.Opener, message: Any, opened: Opened) -> list[Effect]:
+        x = self._exchange_of(opener.service, message.invoke_id_and_priority, opened)
+        opener.fill(x, message)
+        self._check_negotiated(x, opener)
+        if opened.broadcast and (x.confirmed or opener.service is Service.GET):
+            raise UnknownKey("the broadcast key is for unconfirmed requests only")
+        # A new request ends a block transfer that was under way.
+        self._exchange = None
+        if not opener.blocks:
+            return self._indicate(x)
+        x.incoming = Incoming(self.profile.reassembly_limit)
+        self._exchange = x
+        return self._more_data(x.service, message, opened)
+
+    def _exchange_of(self, service: Service, invoke: int, opened: Opened) -> Exchange:
+        x = Exchange(service, invoke, opened.applied, opened.style, broadcast=opened.broadcast)
+        x.required = self._answer_protection(x, ())
+        return x
+
+    def _check_negotiated(self, x: Exchange, opener: ex.Opener) -> None:
+        needed = _SERVICE_BIT[x.service]
+        if x.listed:
+            needed |= _MULTIPLE_REFERENCES
+        if opener.blocks:
+            needed |= _BLOCK_BIT[x.service]
+        if any(o.selection is not None for o in x.operations):
+            needed |= _SELECTIVE_ACCESS
+        if needed & ~self.negotiated:
+            raise Unsupported(f"{ex.SERVICE_BIT[x.service]} in a form that was not negotiated")
+
+    def _more_data(self, service: Service, message: Any, opened: Opened) -> list[Effect]:
+        x, invoke, block = self._exchange, message.invoke_id_and_priority, message.block
+        if x is None or x.incoming is None or x.service is not service or x.invoke != invoke:
+            code = ex.NONE_IN_PROGRESS[service]
+            return self._block_error(service, invoke, block.block_number, code, opened)
+        x.applied &= opened.applied
+        try:
+            raw = x.incoming.take(block)
+            if raw is not None:
+                ex.take_long_data(x, raw)
+        except MetersealError as error:
+            self._exchange = None
+            code = ex.WRONG_NUMBER[service] if isinstance(error, Malformed) else ex.ABORTED[service]
+            effects = self._block_error(service, invoke, block.block_number, code, opened)
+            return [Refusal(error, "block transfer"), *effects]
+        x.blocks_received = block.block_number
+        if raw is None:
+            taken = ex.block_taken(x, block.block_number).encode()
+            return self._with_counters(1, lambda: [Reply(self._seal(x, taken))])
+        self._exchange = None
+        return self._indicate(x)
+
+    def _next_block(self, service: Service, message: Any, opened: Opened) -> list[Effect]:
+        x, invoke, number = self._exchange, message.invoke_id_and_priority, message.block_number
+        if x is None or x.outgoing is None or x.service is not service or x.invoke != invoke:
+            return self._block_error(service, invoke, number, ex.NONE_IN_PROGRESS[service], opened)
+        if x.applied & ~opened.applied:
+            # The long answer was earned under stronger protection than this request carries.
+            return self._block_error(service, invoke, number, SCOPE_VIOLATED, opened)
+        if number != x.outgoing.number:
+            self._exchange = None
+            return self._block_error(service, invoke, number, ex.WRONG_NUMBER[service], opened)
+        outgoing = x.outgoing
+        return self._with_counters(1, lambda: self._send_block(x, ex.next_block(x, outgoing).encode()))
+
+    def _send_block(self, x: Exchange, octets: bytes) -> list[Effect]:
+        self._exchange = None if x.outgoing is None or x.outgoing.done else x
+        return [Reply(self._seal(x, octets))]
+
+    def _block_error(
+        self, service: Service, invoke: int, number: int, code: int, opened: Opened
+    ) -> list[Effect]:
+        x = self._exchange_of(service, invoke, opened)
+        octets = ex.block_error(service, invoke, number, code).encode()
+        return self._with_counters(1, lambda: [Reply(self._seal(x, octets))])
+
+    # --- rights -----------------------------------------------------------------------------
+
+    def _indicate(self, x: Exchange) -> list[Effect]:
+        """Check every operation against view, right and protection; hand on what is allowed."""
+        rights = [self.profile.view.right(operation, self.user) for operation in x.operations]
+        pairs = zip(x.operations, rights, strict=True)
+        x.outcomes = [self._check(operation, right, x.applied) for operation, right in pairs]
+        x.required = self._answer_protection(x, rights)
+        allowed = tuple(o for o, refused in zip(x.operations, x.outcomes, strict=True) if refused is None)
+        self._exchange = x
+        if not allowed:
+            return self._finish(x)
+        self._indicated = True
+        return [Indication(self._next_token(), allowed, x.applied, self.user, x.confirmed)]
+
+    def _check(self, operation: Operation, right: int | None, applied: int) -> Outcome | None:
+        if right is None:
+            return Outcome(OBJECT_UNDEFINED)
+        if not right & RIGHT_NEEDED[operation.service]:
+            return Outcome(READ_WRITE_DENIED)
+        policy = self.profile.setup.policy if self.profile.ciphered else 0
+        if of_request(right | policy) & ~applied:
+            return Outcome(SCOPE_VIOLATED)
+        return None
+
+    def _answer_protection(self, x: Exchange, rights: Iterable[int | None]) -> int:
+        """At least what the request carried, policy and rights ask for."""
+        if not self.profile.ciphered:
+            return x.applied
+        bits = self.profile.setup.policy
+        for right in rights:
+            bits |= right or 0
+        return x.applied | of_response(bits) & SUITE_BITS
+
+    # --- answers ----------------------------------------------------------------------------
+
+    def respond(self, token: int, outcomes: Iterable[Outcome]) -> list[Effect]:
+        """The party's outcomes of an `Indication`, one per operation, in order."""
+        x = self._exchange
+        if not self._indicated or token != self._token or x is None:
+            # The association ended while the party was at work: nobody waits for the answer.
+            return []
+        rest = iter(outcomes)
+        x.outcomes = [o if o is not None else next(rest) for o in x.outcomes]
+        self._indicated = False
+        return self._afterwards(self._guarded(lambda: self._finish(x), "answering"))
+
+    def _finish(self, x: Exchange) -> list[Effect]:
+        self._exchange = None
+        if not x.confirmed or x.broadcast:
+            return []
+        return self._with_counters(1, lambda: self._send_answer(x))
+
+    def _send_answer(self, x: Exchange) -> list[Effect]:
+        message = ex.answer(x, self._room(x), bool(self.negotiated & _BLOCK_BIT[x.service]))
+        return self._send_block(x, message.encode())
+
+    def _room(self, x: Exchange) -> int | None:
+        """The largest plain APDU that the client takes once it is protected."""
+        if not self.client_max_pdu:
+            return None
+        overhead = (PROTECTION_OVERHEAD + TITLE_OVERHEAD * x.style.general) if x.required else 0
+        return self.client_max_pdu - overhead
+
+    def _seal(self, x: Exchange, octets: bytes) -> bytes:
+        """Protect an answer like for like; where the request was plain, service-specific."""
+        if not x.required:
+            return octets
+        style = x.style
+        if style is Style.PLAIN:
+            style = Style.DED if self.context.dedicated else Style.GLO
+        return protect(self.context, octets, x.required, style)
+
+    def _refuse(self, error: MetersealError, during: str) -> list[Effect]:
+        return [Refusal(error, during), Reply(error_response(error, self.profile.report_counter))]
+
+
+_SERVICE_BIT = {service: conformance(name) for service, name in ex.SERVICE_BIT.items()}
+_BLOCK_BIT = {service: conformance(name) for service, name in ex.BLOCK_BIT.items()}
+_INSIDE = (1, 1)
+"""What goes out for an error that is nobody's business outside: operation not possible."""
+
+
+def error_response(error: MetersealError, report_counter: bool) -> bytes:
+    """The exception-response for an error: the cause stays inside, the wire's word goes out."""
+    state, service = error.wire or _INSIDE
+    if not isinstance(error, Replayed):
+        return ExceptionResponse(state, service).encode()
+    if report_counter:
+        return CounterErrorResponse(state, service, error.lowest_acceptable).encode()
+    return ExceptionResponse(*UnknownKey.wire).encode()
