@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
+from functools import lru_cache
+from typing import Final
 
-from meterseal.cosem.time_fields import DAY_WORDS, LAST_DAY, MONTH_WORDS, days_in_month, is_day
+from meterseal.cosem.time_fields import DAY_WORDS, LAST_DAY, MONTH_WORDS, OPEN, days_in_month, is_day
 from meterseal.cosem.times import DateTime
 
 
@@ -34,26 +36,45 @@ def time_window(start: bytes, end: bytes) -> Callable[[bytes], bool]:
     Raises `Malformed` here, or in the test, for octets that are not 12.
     """
     lowest, highest = DateTime.from_octets(start), DateTime.from_octets(end)
-    # Complete bounds on one clock: octets without the weekday compare as the time does.
-    plain = _plain(start) and _plain(end) and start[9:11] == end[9:11]
-    first, last, clock = _sort_key(start), _sort_key(end), start[9:11]
+    first, last = _minute_key(start), _minute_key(end)
+    # The short way for what buffers are full of: complete times, all with a deviation or all without.
+    local = lowest.deviation is None
+    alike = local == (highest.deviation is None)
+    bounds = (first, last) if first is not None and last is not None and alike else None
 
     def inside(moment: bytes) -> bool:
-        if plain and moment[9:11] == clock and len(moment) == 12 and _plain(moment):
-            return first <= _sort_key(moment) <= last
+        if bounds is not None and len(moment) == 12 and (moment[9:11] == _NO_DEVIATION) == local:
+            key = _minute_key(moment)
+            if key is not None:
+                return bounds[0] <= key <= bounds[1]
         when = DateTime.from_octets(moment)
         return compare(lowest, when) <= 0 and compare(when, highest) <= 0
 
     return inside
 
 
-def _plain(octets: bytes) -> bool:
-    """No open field and no word in year to hundredths (a year xxFF counts as open here)."""
-    return octets[2] <= 12 and octets[3] <= 31 and 0xFF not in octets[:4] and 0xFF not in octets[5:9]
+_NO_DEVIATION: Final = b"\x80\x00"
 
 
-def _sort_key(octets: bytes) -> bytes:
-    return octets[:4] + octets[5:9]
+def _minute_key(octets: bytes) -> int | None:
+    """One number that sorts complete date-times in UTC (local time without deviation); None for others."""
+    day = _day_minutes(octets[:4])
+    hour, minute, second, hundredths = octets[5:9]
+    if day is None or hour > 23 or minute > 59 or second == OPEN or hundredths == OPEN:
+        return None
+    deviation = octets[9:11]
+    shift = 0 if deviation == _NO_DEVIATION else int.from_bytes(deviation, "big", signed=True)
+    return (day + hour * 60 + minute + shift) << 16 | second << 8 | hundredths
+
+
+@lru_cache(maxsize=4096)
+def _day_minutes(octets: bytes) -> int | None:
+    """Minutes from the calendar's first day to the day that year, month and day name; None for no day."""
+    year = octets[0] << 8 | octets[1]
+    # The outermost years are left to `compare`, which knows what to do when a shift leaves the calendar.
+    if not 1 < year < 9999 or not is_day(year, octets[2], octets[3]):
+        return None
+    return date(year, octets[2], octets[3]).toordinal() * 1440
 
 
 def _face(moment: DateTime) -> tuple[int | None, ...]:

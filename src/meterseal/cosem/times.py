@@ -206,7 +206,8 @@ class DateTime:
         if self.deviation is not None:
             sign, minutes = ("-", self.deviation) if self.deviation > 0 else ("+", -self.deviation)
             offset = f"{sign}{minutes // 60:02}:{minutes % 60:02}"
-        return f"{self.date.text()}T{self.time.text()}{offset}"
+        day = fields.date_text(self.year, self.month, self.day, self.weekday)
+        return f"{day}T{fields.time_text(self.hour, self.minute, self.second, self.hundredths)}{offset}"
 
     __str__ = text
 
