@@ -24,6 +24,7 @@ Frame: TypeAlias = tuple[int, int, bytes]
 """Source wPort, destination wPort, APDU."""
 
 _HEADER = struct.Struct(">HHHH")
+_NOTHING = memoryview(b"")
 _FIRST_BUFFER = 2048  # holds any usual request; an idle connection holds no buffer at all
 
 
@@ -79,13 +80,13 @@ class WrapperReader:
     it raises the same again, because a stream without frame marks cannot be picked up.
     """
 
-    __slots__ = ("_begin", "_broken", "_buffer", "_end", "limit")
+    __slots__ = ("_begin", "_broken", "_end", "_view", "limit")
 
     def __init__(self, limit: int = MAX_APDU) -> None:
         if not 1 <= limit <= MAX_APDU:
             raise Misuse(f"the limit of a wrapper reader is 1..{MAX_APDU} octets, not {limit}")
         self.limit = limit
-        self._buffer: bytes | bytearray = b""
+        self._view = _NOTHING
         self._begin = 0
         self._end = 0
         self._broken: Malformed | TooLarge | None = None
@@ -97,28 +98,25 @@ class WrapperReader:
 
     def get_buffer(self) -> memoryview:
         """Room for the next octets, at least one. Misuse when whole frames fill the buffer untaken."""
-        buffer = self._buffer
-        if self._begin and self._begin == self._end:
-            self._begin = self._end = 0
-        if self._end == len(buffer):
-            buffer = self._make_room()
-        return memoryview(buffer)[self._end :]
+        end = self._end
+        if end == len(self._view):
+            cap = HEADER_LENGTH + self.limit
+            if end - self._begin >= cap:
+                raise Misuse("frames have to be taken before more octets come in")
+            self._resize(min(cap, max(_FIRST_BUFFER, 2 * (end - self._begin))))
+            end = self._end
+        return self._view[end:] if end else self._view
 
-    def _make_room(self) -> bytes | bytearray:
+    def _resize(self, size: int) -> None:
+        """A new buffer, because the caller may still hold a view of the old one."""
         held = self._end - self._begin
-        cap = HEADER_LENGTH + self.limit
-        if held >= cap:
-            raise Misuse("frames have to be taken before more octets come in")
-        size = min(cap, max(_FIRST_BUFFER, 2 * held))
-        # A new buffer, because the caller may still hold a view of the old one.
-        buffer = bytearray(size)
-        buffer[:held] = memoryview(self._buffer)[self._begin : self._end]
-        self._buffer, self._begin, self._end = buffer, 0, held
-        return buffer
+        view = memoryview(bytearray(size))
+        view[:held] = self._view[self._begin : self._end]
+        self._view, self._begin, self._end = view, 0, held
 
     def advance(self, count: int) -> None:
         """`count` octets were put into the room that `get_buffer` gave."""
-        if not 0 <= count <= len(self._buffer) - self._end:
+        if not 0 <= count <= len(self._view) - self._end:
             raise Misuse(f"{count} octets do not fit the buffer that was given out")
         self._end += count
 
@@ -127,11 +125,12 @@ class WrapperReader:
 
         The octets are there already, so what is held may pass the cap until the frames are taken.
         """
-        held = self._end - self._begin
-        buffer = bytearray(held + len(octets))
-        buffer[:held] = memoryview(self._buffer)[self._begin : self._end]
-        buffer[held:] = octets
-        self._buffer, self._begin, self._end = buffer, 0, len(buffer)
+        size = len(octets)
+        if size > len(self._view) - self._end:
+            held = self._end - self._begin
+            self._resize(max(2 * held, held + size))
+        self._view[self._end : self._end + size] = octets
+        self._end += size
         return self.frames()
 
     def frames(self) -> Iterator[Frame]:
@@ -145,30 +144,30 @@ class WrapperReader:
         Malformed: version not 1 (known from the first octets), or length 0. TooLarge: length above `limit`,
         known before anything is kept for it.
         """
-        begin = self._begin
-        held = self._end - begin
-        if held < HEADER_LENGTH or self._broken is not None:
-            self._check_beginning(held)
+        if self._broken is not None:
+            raise self._broken
+        begin, end = self._begin, self._end
+        if end - begin < HEADER_LENGTH:
+            if begin != end:
+                self._check_beginning(end - begin)
             return None
-        buffer = self._buffer
-        version, source, destination, length = _HEADER.unpack_from(buffer, begin)
+        view = self._view
+        version, source, destination, length = _HEADER.unpack_from(view, begin)
         if version != VERSION or not 0 < length <= self.limit:
             raise self._break(version, length)
         after = begin + HEADER_LENGTH + length
-        if after > self._end:
+        if after > end:
             return None
-        payload = bytes(memoryview(buffer)[begin + HEADER_LENGTH : after])
-        if after == self._end:
-            self._buffer, self._begin, self._end = b"", 0, 0
+        payload = bytes(view[begin + HEADER_LENGTH : after])
+        if after == end:
+            self._view, self._begin, self._end = _NOTHING, 0, 0
         else:
             self._begin = after
         return source, destination, payload
 
     def _check_beginning(self, held: int) -> None:
         """Fewer than 8 octets: their first two already tell a stranger's stream."""
-        if self._broken is not None:
-            raise self._broken
-        begun = bytes(self._buffer[self._begin : self._begin + min(held, 2)])
+        begun = bytes(self._view[self._begin : self._begin + min(held, 2)])
         if begun != b"\x00\x01"[: len(begun)]:
             raise self._break(int.from_bytes(begun.ljust(2, b"\0"), "big"), 1)
 
@@ -180,6 +179,6 @@ class WrapperReader:
             cause = Malformed("wrapper frame without an APDU")
         else:
             cause = TooLarge(f"wrapper frame announces {length} octets, the limit is {self.limit}")
-        self._buffer, self._begin, self._end = b"", 0, 0
+        self._view, self._begin, self._end = _NOTHING, 0, 0
         self._broken = cause
         return cause

@@ -1,0 +1,263 @@
+"""The calling end for asyncio: `connect` opens a line, on which frames are sent and waited for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from types import TracebackType
+from typing import Generic, TypeVar
+
+from meterseal.errors import ConnectionLost, Misuse, TimedOut, TooLarge
+from meterseal.framing.wrapper import Frame
+
+from . import url as urls
+from .connection import Connection
+from .handler import Handler, Limits, Link
+from .timing import seconds
+from .wirelog import WireLog
+
+UNREAD = 1 << 20
+"""Octets that may lie unread on a line before it is closed."""
+
+_ENTRY = 64  # what holding one frame costs beside its octets
+
+T = TypeVar("T", Frame, bytes)
+
+
+class _Inbox(Generic[T]):
+    """What has come and was not yet received; at most one waits for more.
+
+    One timer serves many waits: it is set again only when it fires before the time of the present wait.
+    """
+
+    __slots__ = ("_deadline", "_end", "_items", "_loop", "_size", "_timer", "_waiter")
+
+    def __init__(self) -> None:
+        self._items: deque[tuple[T, int]] = deque()
+        self._size = 0
+        self._loop = asyncio.get_running_loop()
+        self._waiter: asyncio.Future[T] | None = None
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._end: Exception | None = None
+
+    def put(self, item: T, size: int) -> None:
+        """Something has come, of `size` octets. TooLarge when too much lies unread."""
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(item)
+            return
+        self._size += size + _ENTRY
+        if self._size > UNREAD:
+            raise TooLarge(f"more than {UNREAD} octets came that nobody waited for")
+        self._items.append((item, size))
+
+    async def get(self, timeout: float | None) -> T:
+        """The next item, waiting for it if need be. TimedOut, Misuse, or the error that ended the line."""
+        items = self._items
+        if items:
+            item, size = items.popleft()
+            self._size -= size + _ENTRY
+            return item
+        if self._end is not None:
+            raise self._end
+        if self._waiter is not None:
+            raise Misuse("somebody waits already on this line")
+        wait = seconds("timeout", timeout)
+        waiter: asyncio.Future[T] = self._loop.create_future()
+        self._waiter = waiter
+        if wait is not None:
+            self._set_timer(wait)
+        else:
+            self._deadline = float("inf")
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                items.appendleft((waiter.result(), 0))  # it came, and nobody has seen it
+                self._size += _ENTRY
+            raise
+        finally:
+            self._waiter = None
+
+    def fail(self, error: Exception) -> None:
+        """Nothing comes any more."""
+        self._end = error
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(error)
+
+    def _set_timer(self, wait: float) -> None:
+        self._deadline = self._loop.time() + wait
+        timer = self._timer
+        if timer is not None and timer.when() > self._deadline:
+            timer.cancel()
+            timer = None
+        if timer is None:
+            self._timer = self._loop.call_at(self._deadline, self._late)
+
+    def _late(self) -> None:
+        self._timer = None
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            return
+        if self._loop.time() < self._deadline:
+            if self._deadline != float("inf"):
+                self._timer = self._loop.call_at(self._deadline, self._late)
+            return
+        waiter.set_exception(TimedOut("no answer came in time"))
+
+
+class Channel:
+    """One pair of SAPs on a line: what an association speaks through. Made by `Line.channel`."""
+
+    __slots__ = ("_inbox", "_line", "client", "server")
+
+    def __init__(self, line: Line, client: int, server: int) -> None:
+        self._line = line
+        self._inbox: _Inbox[bytes] = _Inbox()
+        self.client = client
+        self.server = server
+
+    async def send(self, payload: bytes) -> None:
+        """One APDU from client to server; errors as `Line.send`."""
+        await self._line.send(self.client, self.server, payload)
+
+    async def receive(self, timeout: float | None = None) -> bytes:
+        """The next APDU from server to client; errors as `Line.receive`."""
+        return await self._inbox.get(timeout)
+
+    def put(self, payload: bytes) -> None:
+        """An APDU has come (called by the line)."""
+        self._inbox.put(payload, len(payload))
+
+    def fail(self, error: Exception) -> None:
+        """The line has ended (called by the line)."""
+        self._inbox.fail(error)
+
+    def close(self) -> None:
+        """Free the pair; what still comes for it goes to the line's own `receive`."""
+        self._line.release(self)
+
+
+class Line:
+    """A connection as its caller sees it, over any `Link`: it is the link's handler."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self._inbox: _Inbox[Frame] = _Inbox()
+        self._channels: dict[tuple[int, int], Channel] = {}
+        self._ended = asyncio.Event()
+        self._end: Exception | None = None
+
+    @property
+    def name(self) -> str:
+        """`client->server`, as in the wire log."""
+        return self.link.name
+
+    @property
+    def is_closing(self) -> bool:
+        """Has the line ended?"""
+        return self._end is not None
+
+    async def send(self, source: int, destination: int, payload: bytes) -> None:
+        """One APDU; returns when the system has taken it. ConnectionLost, TimedOut, TooLarge."""
+        if self._end is not None:
+            raise self._end
+        link = self.link
+        link.send(source, destination, payload)
+        if link.unsent:
+            await link.drain()
+            if self._end is not None:
+                raise self._end
+
+    async def receive(self, timeout: float | None = None) -> Frame:
+        """Source, destination and APDU of the next frame that belongs to no open channel.
+
+        Waits `timeout` seconds (None: for ever, 0: not at all), then TimedOut; the line stays open.
+        ConnectionLost when the line has ended, or the error that ended it. Misuse when somebody else waits
+        here already.
+        """
+        return await self._inbox.get(timeout)
+
+    def channel(self, client: int, server: int) -> Channel:
+        """A channel for the pair of SAPs. Misuse when there is one."""
+        if (server, client) in self._channels:
+            raise Misuse(f"client {client} has a channel to server {server} on this line already")
+        if self._end is not None:
+            raise self._end
+        channel = self._channels[server, client] = Channel(self, client, server)
+        return channel
+
+    def release(self, channel: Channel) -> None:
+        """Free the pair of a channel."""
+        if self._channels.get((channel.server, channel.client)) is channel:
+            del self._channels[channel.server, channel.client]
+
+    async def close(self) -> None:
+        """Close, and wait until the connection is gone."""
+        self.link.close()
+        await self._ended.wait()
+
+    async def __aenter__(self) -> Line:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # --- for the link ---------------------------------------------------------------------------
+
+    def received(self, source: int, destination: int, payload: bytes) -> None:
+        """A frame has come."""
+        channel = self._channels.get((source, destination))
+        if channel is not None:
+            channel.put(payload)
+        else:
+            self._inbox.put((source, destination, payload), len(payload))
+
+    def closed(self, cause: Exception | None) -> None:
+        """The connection has ended."""
+        end = self._end = cause or ConnectionLost("the line was closed at this end")
+        self._inbox.fail(end)
+        for channel in self._channels.values():
+            channel.fail(end)
+        self._ended.set()
+
+
+async def connect(
+    url: str,
+    *,
+    timeout: float | None = 10.0,
+    limits: Limits | None = None,
+    wire_log: WireLog | None = None,
+) -> Line:
+    """Open a line to `tcp://host:port`; `timeout` is for the opening alone.
+
+    ConfigurationError for a wrong URL, Unsupported for one of the other schemes, ConnectionLost when nobody
+    answers there, TimedOut.
+    """
+    where = urls.tcp(url)
+    wait = seconds("timeout", timeout)
+    lines: list[Line] = []
+
+    def handler(link: Link) -> Handler:
+        line = Line(link)
+        lines.append(line)
+        return line
+
+    def protocol() -> Connection:
+        return Connection(handler, limits or Limits(), wire_log, outgoing=True)
+
+    try:
+        async with asyncio.timeout(wait):
+            await asyncio.get_running_loop().create_connection(protocol, where.host, where.port)
+    except TimeoutError as error:
+        raise TimedOut(f"{where}: no connection after {wait} s") from error
+    except (OSError, UnicodeError, OverflowError) as error:
+        raise ConnectionLost(f"{where}: {error}") from error
+    return lines[0]

@@ -1,0 +1,277 @@
+"""One TCP connection with wrapper frames, on `asyncio.BufferedProtocol`: the same class at both ends.
+
+One call of the handler per frame, no task and no future. What a slow or hostile peer can hold is bounded:
+the buffer by the largest APDU, an incomplete frame by time, unsent octets by size and time, and while
+something is unsent nothing more is read or handled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from ipaddress import IPv6Address, ip_address
+from typing import Any, Protocol, cast
+
+from meterseal.errors import ConnectionLost, MetersealError, TimedOut, TooLarge
+from meterseal.framing import wrapper
+
+from .handler import Factory, Handler, Limits
+from .wirelog import WireLog
+
+
+def address_text(address: Any) -> str:
+    """`host:port` of a socket address, IPv6 in brackets."""
+    if not isinstance(address, tuple):
+        return str(address)
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def source_of(address: Any) -> str:
+    """The host of a socket address; of IPv6 the /64, because one party has all of that."""
+    host = str(address[0]) if isinstance(address, tuple) else str(address)
+    try:
+        ip = ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if not isinstance(ip, IPv6Address):
+        return host
+    if ip.ipv4_mapped is not None:
+        return str(ip.ipv4_mapped)
+    return f"{IPv6Address(int(ip) >> 64 << 64)}/64"
+
+
+class Keeper(Protocol):
+    """Who keeps the connections of a listening end."""
+
+    def enter(self, connection: Connection) -> bool:
+        """A connection has come; may it stay?"""
+
+    def established(self, connection: Connection) -> None:
+        """It has signed on."""
+
+    def leave(self, connection: Connection) -> None:
+        """One that was let in has gone."""
+
+
+class Connection(asyncio.BufferedProtocol):
+    """A `Link` over TCP; the handler is made by the factory when the connection is there."""
+
+    __slots__ = (
+        "_blocked",
+        "_cause",
+        "_drained",
+        "_ending",
+        "_factory",
+        "_frame_timer",
+        "_handler",
+        "_keeper",
+        "_limits",
+        "_loop",
+        "_outgoing",
+        "_paused",
+        "_reader",
+        "_transport",
+        "_wire_log",
+        "_write_timer",
+        "name",
+        "peer",
+        "source",
+    )
+
+    def __init__(
+        self,
+        factory: Factory,
+        limits: Limits,
+        wire_log: WireLog | None = None,
+        keeper: Keeper | None = None,
+        outgoing: bool = False,
+    ) -> None:
+        self._factory = factory
+        self._limits = limits
+        self._wire_log = wire_log
+        self._keeper = keeper
+        self._outgoing = outgoing
+        self._reader = wrapper.WrapperReader(limits.apdu)
+        self._handler: Handler | None = None
+        self._transport: asyncio.Transport | None = None
+        self._paused = False  # something is unsent
+        self._ending = False
+        self._blocked = False  # one of these: no frame is handled
+        self._cause: Exception | None = None
+        self._frame_timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
+        self._drained: asyncio.Future[None] | None = None
+        self.name = self.peer = self.source = ""
+
+    # --- for the handler ----------------------------------------------------------------
+
+    @property
+    def limits(self) -> Limits:
+        """The bounds of this connection."""
+        return self._limits
+
+    @property
+    def unsent(self) -> bool:
+        """Has the system not taken all that was sent?"""
+        return self._paused
+
+    @property
+    def is_closing(self) -> bool:
+        """Is the connection gone, or going?"""
+        return self._ending or self._transport is None
+
+    def send(self, source: int, destination: int, payload: bytes) -> None:
+        """One whole APDU, at most 65535 octets (TooLarge). Nothing happens when the connection is gone."""
+        transport = self._transport
+        if transport is None or self._ending:
+            return
+        frame = wrapper.encode(source, destination, payload)
+        if self._wire_log is not None:
+            self._wire_log.record(self.name, "out", frame)
+        transport.write(frame)
+        if self._paused and transport.get_write_buffer_size() > self._limits.unsent:
+            self.abort(TooLarge(f"the peer does not read: more than {self._limits.unsent} octets are unsent"))
+
+    def close(self) -> None:
+        """Send what is still to be sent (`write_time` holds), then close."""
+        self._ending = self._blocked = True
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self, cause: Exception | None = None) -> None:
+        """Close at once; `cause` goes to the handler's `closed`."""
+        self._ending = self._blocked = True
+        if self._cause is None:
+            self._cause = cause
+        if self._transport is not None:
+            self._transport.abort()
+
+    def established(self) -> None:
+        """The peer has proved who it is: caps for strangers no longer apply."""
+        if self._keeper is not None:
+            self._keeper.established(self)
+
+    async def drain(self) -> None:
+        """Wait until nothing is unsent."""
+        if not self._paused or self._transport is None:
+            return
+        if self._drained is None:
+            self._drained = self._loop.create_future()
+        await asyncio.shield(self._drained)
+
+    # --- for asyncio ---------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Name the connection, admit it, make its handler."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._loop = asyncio.get_running_loop()
+        # Any octet that the system does not take at once stops the reading: the peer has to read first.
+        self._transport.set_write_buffer_limits(high=0)
+        own, peer = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
+        ends = [address_text(end) for end in ((own, peer) if self._outgoing else (peer, own))]
+        self.name = "->".join(ends)
+        self.peer = address_text(peer)
+        self.source = source_of(peer)
+        if self._keeper is not None and not self._keeper.enter(self):
+            self._keeper = None
+            self.abort()
+            return
+        try:
+            self._handler = self._factory(self)
+        except MetersealError as cause:
+            self.abort(cause)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Room for the next octets."""
+        return self._reader.get_buffer()
+
+    def buffer_updated(self, count: int) -> None:
+        """Octets have come."""
+        self._reader.advance(count)
+        self._take(False)
+
+    def eof_received(self) -> None:
+        """The peer sends no more: this end closes, after what is unsent."""
+        self._ending = self._blocked = True
+        inside = " inside a frame" if self._reader.held else ""
+        if self._cause is None:
+            self._cause = ConnectionLost(f"{self.peer} closed the connection{inside}")
+
+    def pause_writing(self) -> None:
+        """The system takes no more octets."""
+        self._paused = self._blocked = True
+        if self._transport is not None and not self._ending:
+            self._transport.pause_reading()
+        if self._write_timer is None and self._limits.write_time is not None:
+            self._write_timer = self._loop.call_later(self._limits.write_time, self._write_late)
+
+    def resume_writing(self) -> None:
+        """Nothing is unsent."""
+        self._end_write_wait()
+        if self._transport is None or self._ending:
+            return
+        self._blocked = False
+        self._transport.resume_reading()
+        self._take(True)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The end: stop the timers, tell the handler."""
+        self._ending = self._blocked = True
+        self._transport = None
+        if self._cause is None and exc is not None:
+            self._cause = ConnectionLost(f"{self.peer}: {exc}")
+        if self._frame_timer is not None:
+            self._frame_timer.cancel()
+            self._frame_timer = None
+        self._end_write_wait()
+        if self._keeper is not None:
+            self._keeper.leave(self)
+        if self._handler is not None:
+            self._handler.closed(self._cause)
+
+    # --- inside --------------------------------------------------------------------------------
+
+    def _take(self, progress: bool) -> None:
+        """Hand the complete frames over, then watch the time of one that is not complete."""
+        reader, handler = self._reader, self._handler
+        if handler is None:
+            return
+        try:
+            while not self._blocked:
+                frame = reader.next_frame()
+                if frame is None:
+                    break
+                progress = True
+                if self._wire_log is not None:
+                    self._wire_log.record(self.name, "in", wrapper.encode(*frame))
+                handler.received(*frame)
+        except MetersealError as cause:
+            self.abort(cause)
+        if self._frame_timer is not None or reader.held:
+            self._watch_frame(progress)
+
+    def _watch_frame(self, progress: bool) -> None:
+        """A frame that has begun has `frame_time`, counted from its own first octets."""
+        waiting = bool(self._reader.held) and not self._blocked
+        if self._frame_timer is not None and (progress or not waiting):
+            self._frame_timer.cancel()
+            self._frame_timer = None
+        if waiting and self._frame_timer is None and self._limits.frame_time is not None:
+            self._frame_timer = self._loop.call_later(self._limits.frame_time, self._frame_late)
+
+    def _frame_late(self) -> None:
+        self.abort(TimedOut(f"{self.peer}: a frame was not complete after {self._limits.frame_time:g} s"))
+
+    def _write_late(self) -> None:
+        self._write_timer = None
+        self.abort(TimedOut(f"{self.peer} has not read for {self._limits.write_time:g} s"))
+
+    def _end_write_wait(self) -> None:
+        self._paused = False
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+        if self._drained is not None:
+            if not self._drained.done():
+                self._drained.set_result(None)
+            self._drained = None

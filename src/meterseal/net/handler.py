@@ -1,0 +1,88 @@
+"""What a party gives to a line and gets from it: the two small interfaces all transports share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from meterseal.errors import Misuse
+from meterseal.framing.wrapper import MAX_APDU
+
+from .timing import seconds
+
+
+class Handler(Protocol):
+    """The party's end. Both methods are called from the loop and must not block."""
+
+    def received(self, source: int, destination: int, payload: bytes) -> None:
+        """One whole APDU. A MetersealError that comes out closes the connection with it as the cause."""
+
+    def closed(self, cause: Exception | None) -> None:
+        """The connection is gone, nothing more comes; None when this end closed it."""
+
+
+class Link(Protocol):
+    """The line's end: what a handler may do with its connection."""
+
+    @property
+    def name(self) -> str:
+        """`client->server`, the same text at both ends."""
+
+    @property
+    def peer(self) -> str:
+        """The other end's address."""
+
+    @property
+    def source(self) -> str:
+        """What limits per source go by: the peer's host, of IPv6 the /64."""
+
+    @property
+    def unsent(self) -> bool:
+        """Has the system not taken all that was sent?"""
+
+    @property
+    def is_closing(self) -> bool:
+        """Is the connection gone, or going?"""
+
+    def send(self, source: int, destination: int, payload: bytes) -> None:
+        """One whole APDU; an answer swaps the wPorts. Nothing happens when the connection is gone."""
+
+    async def drain(self) -> None:
+        """Wait until nothing is unsent, or the connection is gone."""
+
+    def close(self) -> None:
+        """Send what is still to be sent, then close."""
+
+    def abort(self, cause: Exception | None = None) -> None:
+        """Close at once."""
+
+    def established(self) -> None:
+        """The peer has proved who it is: limits for strangers no longer apply."""
+
+
+Factory: TypeAlias = Callable[[Link], Handler]
+"""Called once for each new connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one connection. Times in seconds, None for no bound.
+
+    `apdu`: octets of the largest APDU taken in. `frame_time`: from the first octet of a frame to its last
+    (0: a frame has to arrive in one piece). `write_time`: until the peer has taken all that was sent;
+    reading pauses meanwhile. `unsent`: octets that may wait for a peer that does not read.
+    """
+
+    apdu: int = MAX_APDU
+    frame_time: float | None = 10.0
+    write_time: float | None = 30.0
+    unsent: int = 1 << 20
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.apdu <= MAX_APDU:
+            raise Misuse(f"the largest APDU is 1..{MAX_APDU} octets, not {self.apdu}")
+        if self.unsent < 0:
+            raise Misuse(f"unsent is 0 or more octets, not {self.unsent}")
+        for name in ("frame_time", "write_time"):
+            object.__setattr__(self, name, seconds(name, getattr(self, name)))
