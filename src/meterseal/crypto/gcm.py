@@ -46,6 +46,8 @@ _CUT: Final = TAG_LENGTH - _FULL_TAG
 _BOTH: Final = 0x30
 """The authenticated and encrypted bits of the security control octet."""
 
+_BOTH: Final = 0x30
+
 STREAM_FROM: Final = 48 * 1024
 """Octets of ciphertext from which `open` takes the streaming cipher.
 

@@ -8,7 +8,7 @@ and an access right (class 15 version 3) hold the request's at bit 2 and the res
 
 from __future__ import annotations
 
-from enum import Enum
+from typing import ClassVar
 
 from meterseal.apdu.ciphered import DED_TAG, DEDICATED, GENERAL_DED, GENERAL_GLO, GLO_TAG, GLOBAL, Form
 from meterseal.errors import ConfigurationError
@@ -60,27 +60,38 @@ def from_text(words: str) -> int:
     return total
 
 
-class Style(Enum):
+class Style:
     """How protection travels: with the global or the dedicated key, service-specific or general.
 
     `tags` maps the plain tag to the ciphered one; the general styles have one `form` for all.
+    The five styles are class attributes; there are no others.  (A plain class: reading a member
+    of an enumeration costs as much as a field of the message.)
     """
 
-    PLAIN = ("none", None, None)
-    GLO = (GLOBAL, GLO_TAG, None)
-    DED = (DEDICATED, DED_TAG, None)
-    GENERAL_GLO = (GLOBAL, None, GENERAL_GLO)
-    GENERAL_DED = (DEDICATED, None, GENERAL_DED)
+    __slots__ = ("form", "general", "key_set", "name", "tags")
 
-    def __init__(self, key_set: str, tags: dict[int, int] | None, form: Form | None) -> None:
+    PLAIN: ClassVar[Style]
+    GLO: ClassVar[Style]
+    DED: ClassVar[Style]
+    GENERAL_GLO: ClassVar[Style]
+    GENERAL_DED: ClassVar[Style]
+
+    def __init__(self, name: str, key_set: str, tags: dict[int, int] | None, form: Form | None) -> None:
+        self.name = name
         self.key_set = key_set
         self.tags = tags
         self.form = form
+        self.general = form is not None
 
-    @property
-    def general(self) -> bool:
-        """True for general-glo- and general-ded-ciphering."""
-        return self.form is not None
+    def __repr__(self) -> str:
+        return f"Style.{self.name}"
+
+
+Style.PLAIN = Style("PLAIN", "none", None, None)
+Style.GLO = Style("GLO", GLOBAL, GLO_TAG, None)
+Style.DED = Style("DED", DEDICATED, DED_TAG, None)
+Style.GENERAL_GLO = Style("GENERAL_GLO", GLOBAL, None, GENERAL_GLO)
+Style.GENERAL_DED = Style("GENERAL_DED", DEDICATED, None, GENERAL_DED)
 
 
 _STYLES = {

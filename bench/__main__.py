@@ -1,0 +1,102 @@
+"""Run the benchmarks: alternating rounds, thread CPU time, ratio of medians; writes bench/results.json."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import logging
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from bench import cases_codec, cases_security
+from bench.case import Case, Pair
+
+ROUNDS = 9
+RESULTS = Path(__file__).parent / "results.json"
+PACKAGES = ("meterseal", "cryptography", "gurux-dlms", "dlms-cosem")
+
+
+def spent(call: Callable[[Any], Any], inputs: Sequence[Any]) -> float:
+    """CPU seconds of this thread for one call per input, divided by their number."""
+    start = time.thread_time()
+    for item in inputs:
+        call(item)
+    return (time.thread_time() - start) / len(inputs)
+
+
+def measure(case: Case, rounds: int) -> dict[str, Any]:
+    """The ratio of a case with the quartiles of both sides, in microseconds a call."""
+    pair: Pair = case.make()
+    for _ in range(3):
+        (item,) = pair.inputs(1)
+        pair.agree(item, pair.ours(item), pair.theirs(item))
+    ours: list[float] = []
+    theirs: list[float] = []
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(rounds):
+            ours.append(spent(pair.ours, pair.inputs(pair.calls)))
+            theirs.append(spent(pair.theirs, pair.inputs(pair.calls_theirs or pair.calls)))
+    finally:
+        gc.enable()
+    mine, peer = statistics.median(ours), statistics.median(theirs)
+    ratio = peer / mine if case.faster else mine / peer
+    return {
+        "ratio": round(ratio, 3),
+        "bar": case.bar,
+        "holds": ratio >= case.bar if case.faster else ratio <= case.bar,
+        "rounds": rounds,
+        "ours_us": quartiles(ours),
+        "theirs_us": quartiles(theirs),
+    }
+
+
+def quartiles(seconds: list[float]) -> list[float]:
+    """Lower quartile, median, upper quartile in microseconds."""
+    return [round(q * 1e6, 3) for q in statistics.quantiles(seconds, n=4)]
+
+
+def installed(name: str) -> str:
+    """The version of a package, or `absent`."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "absent"
+
+
+def main() -> int:
+    """Measure every case, print a table, write the results; 1 when a bar is missed."""
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("names", nargs="*", help="measure only the cases whose name holds one of these")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    options = parser.parse_args()
+    logging.disable(logging.CRITICAL)
+    figures: dict[str, Any] = {}
+    print(f"{'ratio':34} {'value':>9} {'bar':>9}   ours / other side, us a call (median)")
+    for case in (*cases_codec.CASES, *cases_security.CASES):
+        if options.names and not any(name in case.name for name in options.names):
+            continue
+        row = figures[case.name] = measure(case, options.rounds)
+        sign = ">=" if case.faster else "<="
+        mark = "" if row["holds"] else "   MISSED"
+        print(
+            f"{case.name:34} {row['ratio']:9.2f} {sign} {case.bar:6.1f}   "
+            f"{row['ours_us'][1]:.2f} / {row['theirs_us'][1]:.2f}{mark}",
+            flush=True,
+        )
+    versions = {name: installed(name) for name in PACKAGES} | {"python": platform.python_version()}
+    ratios = {name: row["ratio"] for name, row in figures.items()}
+    RESULTS.write_text(json.dumps({"ratios": ratios, "figures": figures, "versions": versions}, indent=2) + "\n")
+    return 0 if all(row["holds"] for row in figures.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
