@@ -94,7 +94,9 @@ def main() -> int:
         )
     versions = {name: installed(name) for name in PACKAGES} | {"python": platform.python_version()}
     ratios = {name: row["ratio"] for name, row in figures.items()}
-    RESULTS.write_text(json.dumps({"ratios": ratios, "figures": figures, "versions": versions}, indent=2) + "\n")
+    RESULTS.write_text(
+        json.dumps({"ratios": ratios, "figures": figures, "versions": versions}, indent=2) + "\n"
+    )
     return 0 if all(row["holds"] for row in figures.values()) else 1
 
 

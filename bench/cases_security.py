@@ -1,4 +1,4 @@
-"""Benchmarks of protection and of opening: against the bare AES-GCM call and against the peers' own routines."""
+"""Benchmarks of protection and opening, against the bare AES-GCM call and the peers' own routines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,16 @@ from meterseal.apdu.services import GetRequestNormal
 from meterseal.codec.data import Array, Structure, Tag, encode
 from meterseal.crypto import GcmKey, suite
 from meterseal.keys.counters import ReceiveCounter, SendCounter
-from meterseal.security import AUTHENTICATED, ENCRYPTED, Context, KeyInUse, SecuritySetup, Style, protect, unprotect
+from meterseal.security import (
+    AUTHENTICATED,
+    ENCRYPTED,
+    Context,
+    KeyInUse,
+    SecuritySetup,
+    Style,
+    protect,
+    unprotect,
+)
 
 EK, AK = os.urandom(16), os.urandom(16)
 CLIENT, METER = b"MSL\x00\x00\x00\x00\x01", b"MSL\x00\x00\x00\x00\x02"
@@ -36,7 +45,9 @@ class Line:
     def __init__(self) -> None:
         self._at = 1
         self.sending = Context(SecuritySetup(suite(0), CLIENT, METER, POLICY, self._key()), METER)
-        self.receiving = Context(SecuritySetup(suite(0), METER, CLIENT, POLICY, self._key()), CLIENT, minimum=BOTH)
+        self.receiving = Context(
+            SecuritySetup(suite(0), METER, CLIENT, POLICY, self._key()), CLIENT, minimum=BOTH
+        )
 
     @staticmethod
     def _key() -> KeyInUse:

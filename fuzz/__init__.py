@@ -1,0 +1,1 @@
+"""Long fuzzing by a plain loop: every decoder, and the meter's end of a conversation (`make fuzz`)."""
