@@ -1,0 +1,207 @@
+"""The fields of a credentials file: one row each, with the reader that checks and converts its value."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from meterseal.cosem.obis import Obis
+from meterseal.credentials.keytext import key_option, text_option
+from meterseal.crypto import SUITES
+from meterseal.errors import ConfigurationError, MetersealError, Misuse
+from meterseal.keys.counters import LIMIT
+from meterseal.net.url import parse as parse_url
+from meterseal.security.hls import BY_NAME
+from meterseal.security.options import PEER_OPTIONS
+from meterseal.security.protection import from_text
+
+NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,32}", re.ASCII)
+"""What a role may be called."""
+
+MECHANISM_NAMES: Final = (*BY_NAME, "ecdsa")
+"""Mechanisms that a file may name; what this version cannot do is refused when it is used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """A place in a credentials file, for error texts."""
+
+    path: Path | None = None
+    name: str = ""
+
+    def table(self, name: str) -> Where:
+        """The place of a table."""
+        return Where(self.path, name)
+
+    def error(self, text: str, key: str = "") -> ConfigurationError:
+        """The error about a key of this table, or about the table or the file as a whole."""
+        file = "credentials" if self.path is None else f"credentials {self.path}"
+        place = " ".join(part for part in (self.name and f"[{self.name}]", key) if part)
+        return ConfigurationError(f"{file}: {place}: {text}" if place else f"{file}: {text}")
+
+    @property
+    def folder(self) -> Path | None:
+        """Where relative names of files are looked for."""
+        return None if self.path is None else self.path.parent
+
+
+Reader = Callable[[Any, Where], Any]
+
+
+def read_table(table: Any, rows: Mapping[str, Reader], where: Where) -> dict[str, Any]:
+    """The values of a table, each read by its row.  Raises ConfigurationError naming file, table and key."""
+    if not isinstance(table, Mapping):
+        raise where.error("no table")
+    values = {}
+    for key, value in table.items():
+        reader = rows.get(key)
+        if reader is None:
+            raise where.error(f"unknown; known are {', '.join(rows)}", _shown(key))
+        try:
+            values[key] = reader(value, where)
+        except MetersealError as error:
+            raise where.error(str(error), key) from None
+    return values
+
+
+def _shown(key: Any) -> str:
+    text = str(key)
+    return text if NAME.fullmatch(text) else repr(text[:40])
+
+
+def _text(value: Any, where: Where) -> str:
+    if not isinstance(value, str) or not value:
+        raise Misuse("a text is wanted")
+    return value
+
+
+def _flag(value: Any, where: Where) -> bool:
+    if not isinstance(value, bool):
+        raise Misuse("true or false is wanted")
+    return value
+
+
+def _number(low: int, high: int) -> Reader:
+    def read(value: Any, where: Where) -> int:
+        if type(value) is not int or not low <= value <= high:
+            raise Misuse(f"a number from {low} to {high} is wanted")
+        return value
+
+    return read
+
+
+def _octets(value: Any, where: Where) -> bytes:
+    return value if isinstance(value, bytes) else key_option(_text(value, where), where.folder)
+
+
+def _secret(value: Any, where: Where) -> bytes:
+    return value if isinstance(value, bytes) else text_option(_text(value, where), where.folder)
+
+
+def _title(value: Any, where: Where) -> bytes:
+    octets = _octets(value, where)
+    if len(octets) != 8:
+        raise Misuse(f"a system title has 8 octets, not {len(octets)}")
+    return octets
+
+
+def _url(value: Any, where: Where) -> str:
+    parse_url(_text(value, where))
+    return str(value)
+
+
+def _suite(value: Any, where: Where) -> int:
+    if type(value) is not int or value not in SUITES:
+        raise Misuse(f"a security suite is one of {', '.join(map(str, SUITES))}")
+    return value
+
+
+def _mechanism(value: Any, where: Where) -> str:
+    if value not in MECHANISM_NAMES:
+        raise Misuse(f"a mechanism is one of {', '.join(MECHANISM_NAMES)}")
+    return str(value)
+
+
+def _policy(value: Any, where: Where) -> int:
+    return from_text(_text(value, where)[:80])
+
+
+def _obis(value: Any, where: Where) -> str:
+    return str(Obis(_text(value, where)))
+
+
+def seconds(value: Any, where: Where | None = None) -> float:
+    """A time to wait for an answer: any number of seconds above 0.  Raises Misuse."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value) or value <= 0:
+        raise Misuse("a time of more than 0 seconds is wanted")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def _address(value: Any, where: Where) -> tuple[int, int]:
+    if isinstance(value, list | tuple) and len(value) == 2:
+        upper, lower = value
+        if all(type(part) is int and 0 <= part < 1 << 14 for part in (upper, lower)):
+            return upper, lower
+    raise Misuse("[upper, lower] is wanted, two numbers from 0 to 16383")
+
+
+def _size(value: Any, where: Where) -> int:
+    if type(value) is not int or value not in (1, 2, 4):
+        raise Misuse("1, 2 or 4 is wanted")
+    return value
+
+
+def _names(value: Any, where: Where) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple):
+        raise Misuse("a list of names of files is wanted")
+    return tuple(_text(item, where) for item in value)
+
+
+METER: Final[dict[str, Reader]] = {
+    "url": _url,
+    "system_title": _title,
+    "suite": _suite,
+    "logical_device": _number(1, 0xFFFF),
+    "server_address": _address,
+    "address_size": _size,
+    "trust": _names,
+    "signing_certificate": _text,
+    "agreement_certificate": _text,
+}
+"""Table `[meter]`."""
+
+ROLE: Final[dict[str, Reader]] = {
+    "client": _number(1, 0xFFFF),
+    "mechanism": _mechanism,
+    "policy": _policy,
+    "client_system_title": _title,
+    "guek": _octets,
+    "gak": _octets,
+    "gbek": _octets,
+    "kek": _octets,
+    "secret": _secret,
+    "ciphered": _flag,
+    "dedicated": _flag,
+    "general": _flag,
+    "user": _number(0, 0xFF),
+    "max_pdu": _number(0, 0xFFFF),
+    "counter_start": _number(0, LIMIT - 1),
+    "counter_object": _obis,
+    "timeout": seconds,
+    "allow_weak": _flag,
+    "signing_key": _text,
+    "signing_certificate": _text,
+    "agreement_key": _text,
+    "agreement_certificate": _text,
+}
+"""Tables `[roles.NAME]`."""
+
+PEER: Final[dict[str, Reader]] = dict.fromkeys(PEER_OPTIONS, _flag)
+"""Tables `[roles.NAME.peer]`."""

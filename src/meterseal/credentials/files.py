@@ -1,0 +1,96 @@
+"""Files that hold secrets: read whole within a bound, written so that nobody else sees them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from meterseal.crypto import random_octets
+from meterseal.errors import ConfigurationError, StateUnavailable
+
+LARGEST: Final = 1 << 18
+"""Octets of a credentials file; a file with a few roles has two thousand."""
+
+LARGEST_KEY: Final = 4096
+"""Octets of a file with one key in it."""
+
+_OTHERS: Final = 0o077
+_NO_WAITING: Final = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+_NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+
+_log = logging.getLogger("meterseal.credentials")
+
+
+def read_private(path: Path, what: str, largest: int) -> bytes:
+    """The octets of a file; warns when others than its owner may read it.
+
+    Raises ConfigurationError for a file that is missing, longer than `largest`, or no regular file: a pipe
+    or a device would be read for ever.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | _NO_WAITING)
+    except OSError as error:
+        raise ConfigurationError(f"{what} {path}: {error.strerror or error}") from None
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ConfigurationError(f"{what} {path} is no regular file")
+        if status.st_size > largest:
+            raise ConfigurationError(f"{what} {path} has {status.st_size} octets, {largest} at most")
+        if os.name == "posix" and status.st_mode & _OTHERS:
+            _log.warning("%s %s can be read by others: chmod 600 %s", what, path, path)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            octets = file.read(largest + 1)
+    except OSError as error:
+        raise ConfigurationError(f"{what} {path}: {error.strerror or error}") from None
+    finally:
+        os.close(descriptor)
+    if len(octets) > largest:
+        raise ConfigurationError(f"{what} {path} is longer than {largest} octets")
+    return octets
+
+
+def write_private(path: Path, octets: bytes) -> None:
+    """Put a file in place whole or not at all, mode 0600 from its first moment on.
+
+    What was there under the name is replaced; where that is a link, the link is, and not what it leads to.
+    Raises StateUnavailable.
+    """
+    new = path.with_name(f".{path.name[:200]}.{random_octets(6).hex()}.new")
+    try:
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, 0o600)
+        try:
+            _fill(descriptor, octets)
+            os.replace(new, path)
+        except OSError:
+            with suppress(OSError):
+                os.unlink(new)
+            raise
+        finally:
+            os.close(descriptor)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise StateUnavailable(f"credentials {path}: {error.strerror or error}") from None
+
+
+def _fill(descriptor: int, octets: bytes) -> None:
+    if os.name == "posix":
+        os.fchmod(descriptor, 0o600)  # the umask may have taken our own bits away
+    view = memoryview(octets)
+    while view:
+        view = view[os.write(descriptor, view) :]
+    os.fsync(descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

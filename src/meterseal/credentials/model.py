@@ -1,0 +1,223 @@
+"""Credentials as objects: a meter, and a role for each association that it may be spoken to in (design 5)."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from meterseal.credentials import files, rules, toml
+from meterseal.credentials.fields import METER, NAME, PEER, ROLE, Where, read_table
+from meterseal.crypto import Secret
+
+_SECRETS: Final = ("guek", "gak", "gbek", "kek", "secret")
+_LONGEST_LINE: Final = 4096
+"""Characters: what a parser does with one line may grow faster than the line."""
+
+_CAUSES: Final = {"Cannot overwrite": "a key is given twice", "Cannot declare": "a table is given twice"}
+"""Beginnings of the parser's messages that can be told more about."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeterCredentials:
+    """Where a meter is and who it says it is; the fields of the table `[meter]`.
+
+    `system_title` None: learned at sign-on and pinned.  `server_address` (upper, lower) and `address_size`
+    are for HDLC.  `trust` and the certificates are names of PEM files.
+    """
+
+    url: str | None = None
+    system_title: bytes | None = None
+    suite: int = 0
+    logical_device: int = 1
+    server_address: tuple[int, int] | None = None
+    address_size: int | None = None
+    trust: tuple[str, ...] = ()
+    signing_certificate: str | None = None
+    agreement_certificate: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleCredentials:
+    """One role: client SAP, mechanism by name, keys; the fields of a table `[roles.NAME]`.
+
+    `policy` is the protection of each direction (AUTHENTICATED | ENCRYPTED); None stands for both where there
+    is a `guek`, and for none where there is not.  Keys and secret may be given as octets; they are kept as
+    `Secret`.  `ciphered` says whether the application context is the one with ciphering; None: when the
+    policy asks for any.
+    """
+
+    client: int
+    mechanism: str
+    policy: int | None = None
+    client_system_title: bytes | None = None
+    guek: Secret | bytes | None = field(default=None, repr=False)
+    gak: Secret | bytes | None = field(default=None, repr=False)
+    gbek: Secret | bytes | None = field(default=None, repr=False)
+    kek: Secret | bytes | None = field(default=None, repr=False)
+    secret: Secret | bytes | None = field(default=None, repr=False)
+    ciphered: bool | None = None
+    dedicated: bool = False
+    general: bool = False
+    user: int | None = None
+    max_pdu: int | None = None
+    counter_start: int | None = None
+    counter_object: str | None = None
+    timeout: float = 10.0
+    allow_weak: bool = False
+    signing_key: str | None = field(default=None, repr=False)
+    signing_certificate: str | None = None
+    agreement_key: str | None = field(default=None, repr=False)
+    agreement_certificate: str | None = None
+    peer: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        for name in _SECRETS:
+            value = getattr(self, name)
+            if isinstance(value, bytes):
+                object.__setattr__(self, name, Secret(value))
+
+    def octets(self, name: str) -> bytes | None:
+        """The octets of a key or of the secret, by its name."""
+        value = getattr(self, name)
+        return value.reveal() if isinstance(value, Secret) else value
+
+    @property
+    def protection(self) -> int:
+        """The protection of each direction: `policy`, or what it stands for when left out."""
+        if self.policy is not None:
+            return self.policy
+        return rules.STRONG if self.guek is not None else 0
+
+    @property
+    def in_ciphered_context(self) -> bool:
+        """True when the association is asked for in the application context with ciphering."""
+        return bool(self.protection) if self.ciphered is None else self.ciphered
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A meter and the roles it may be spoken to in.  `path` is the file they came from, if any.
+
+    Raises ConfigurationError, naming file, table and key, for what does not fit together: keys of another
+    length than the suite's, what a mechanism needs and is missing, values out of range.
+    """
+
+    meter: MeterCredentials = MeterCredentials()
+    roles: Mapping[str, RoleCredentials] = field(default_factory=dict)
+    path: Path | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "roles", MappingProxyType(dict(self.roles)))
+        where = Where(self.path)
+        rules.check_meter(self.meter, where.table("meter"))
+        for name, role in self.roles.items():
+            rules.check_role(role, self.meter, where.table(f"roles.{name}"))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Credentials:
+        """Read a credentials file.
+
+        Raises ConfigurationError for anything that is not as it should be: unknown tables and keys, keys
+        given twice, wrong types, wrong hex, a file that is too long, missing or no file.  Warns when others
+        may read it.
+        """
+        path = Path(path)
+        octets = files.read_private(path, "credentials", files.LARGEST)
+        where = Where(path)
+        try:
+            text = octets.decode("utf-8")
+            if any(len(line) > _LONGEST_LINE for line in text.splitlines()):
+                raise where.error(f"a line of more than {_LONGEST_LINE} characters")
+            mapping = tomllib.loads(text)
+        except UnicodeDecodeError:
+            raise where.error("not UTF-8") from None
+        except RecursionError:
+            raise where.error("nested too deep") from None
+        except ValueError as error:
+            raise where.error(f"no TOML: {_position(error)}") from None
+        return cls.from_mapping(mapping, path)
+
+    @classmethod
+    def from_mapping(
+        cls, mapping: Mapping[str, Any], path: str | os.PathLike[str] | None = None
+    ) -> Credentials:
+        """The same from the tables of the file as mappings; octets may be hex text or `bytes`.
+
+        `path` says in which folder relative names are looked for, and what errors are about.
+        """
+        where = Where(None if path is None else Path(path))
+        unknown = sorted(set(mapping) - {"meter", "roles"})
+        if unknown:
+            raise where.error(f"unknown table {unknown[0]!r}; there are meter and roles")
+        meter = MeterCredentials(**read_table(mapping.get("meter", {}), METER, where.table("meter")))
+        tables = mapping.get("roles", {})
+        if not isinstance(tables, Mapping):
+            raise where.error("roles is no table")
+        roles = {}
+        for name, table in tables.items():
+            if not NAME.fullmatch(name):
+                raise where.error("the name of a role has 1 to 32 letters, digits, hyphens and underscores")
+            roles[name] = _role(table, where.table(f"roles.{name}"))
+        return cls(meter, roles, where.path)
+
+    def role(self, name: str | None = None) -> RoleCredentials:
+        """A role by name; without one the only role there is.  Raises ConfigurationError."""
+        return self.roles[self.role_name(name)]
+
+    def role_name(self, name: str | None = None) -> str:
+        """`name` if there is such a role, without one the only role's name.  Raises ConfigurationError."""
+        known = ", ".join(self.roles) or "none"
+        if name is None:
+            if len(self.roles) != 1:
+                raise Where(self.path).error(f"say which role; there are: {known}")
+            return next(iter(self.roles))
+        if name not in self.roles:
+            raise Where(self.path).error(f"no role {name[:40]!r}; there are: {known}")
+        return name
+
+    def cut(self, role: str) -> Credentials:
+        """The same meter with one role only, to hand on.  Raises ConfigurationError for an unknown role."""
+        return Credentials(self.meter, {role: self.role(role)}, None)
+
+    def at(self, url: str) -> Credentials:
+        """The same with another URL."""
+        return replace(self, meter=replace(self.meter, url=url))
+
+    def to_toml(self) -> str:
+        """The text of the file.  Keys that came from files or the environment stand in it as hex."""
+        return toml.text(self)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the file, mode 0600, whole or not at all.  Raises StateUnavailable."""
+        files.write_private(Path(path), self.to_toml().encode())
+
+    @property
+    def state_folder(self) -> Path | None:
+        """Where counters live: `FILE.state` beside the file; None without a file."""
+        return None if self.path is None else self.path.with_name(f"{self.path.name}.state")
+
+
+def _role(table: Any, where: Where) -> RoleCredentials:
+    if not isinstance(table, Mapping):
+        raise where.error("no table")
+    plain = dict(table)
+    options = plain.pop("peer", {})
+    values = read_table(plain, ROLE, where)
+    for needed in ("client", "mechanism"):
+        if needed not in values:
+            raise where.error("missing", needed)
+    switches = read_table(options, PEER, where.table(f"{where.name}.peer"))
+    return RoleCredentials(**values, peer=frozenset(name for name, on in switches.items() if on))
+
+
+def _position(error: ValueError) -> str:
+    """What the parser says without the text that it met: that may be a key."""
+    text = str(error)
+    cause = next((words for start, words in _CAUSES.items() if text.startswith(start)), "it cannot be read")
+    at = text.rfind("(at ")
+    return f"{cause}, {text[at:].strip('()')}" if at >= 0 else cause

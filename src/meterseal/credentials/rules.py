@@ -1,0 +1,77 @@
+"""What has to fit together in credentials: lengths and the suite, a mechanism and what it needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from meterseal.credentials.fields import METER, NAME, ROLE, Where, read_table
+from meterseal.crypto import SUITES
+from meterseal.errors import MetersealError
+from meterseal.security.hls import BY_NAME
+from meterseal.security.options import peer_options
+from meterseal.security.protection import AUTHENTICATED, ENCRYPTED, SIGNED
+
+if TYPE_CHECKING:
+    from meterseal.credentials.model import MeterCredentials, RoleCredentials
+
+STRONG: Final = AUTHENTICATED | ENCRYPTED
+"""Protection of each direction where a file names no policy and has keys."""
+
+_KEYS: Final = ("guek", "gak", "gbek", "kek")
+_BY_ROW: Final = ("client", "mechanism", "client_system_title", "user", "max_pdu", "counter_start", "timeout")
+_LONGEST_SECRET: Final = 64
+
+
+def check_meter(meter: MeterCredentials, where: Where) -> None:
+    """Raise ConfigurationError for what cannot be; objects made in a program come this way too."""
+    values = {name: getattr(meter, name) for name in METER}
+    read_table({name: value for name, value in values.items() if value is not None}, METER, where)
+
+
+def check_role(role: RoleCredentials, meter: MeterCredentials, where: Where) -> None:
+    """Raise ConfigurationError for what cannot be."""
+    if not NAME.fullmatch(where.name.removeprefix("roles.")):
+        raise where.error("the name of a role has 1 to 32 letters, digits, hyphens and underscores")
+    values = {name: getattr(role, name) for name in _BY_ROW}
+    read_table({name: value for name, value in values.items() if value is not None}, ROLE, where)
+    try:
+        peer_options(role.peer)
+    except MetersealError as error:
+        raise where.error(str(error), "peer") from None
+    _lengths(role, meter, where)
+    _needs(role, where)
+    if role.client_system_title is not None and role.client_system_title == meter.system_title:
+        raise where.error("the same as the meter's: every party has its own", "client_system_title")
+
+
+def _lengths(role: RoleCredentials, meter: MeterCredentials, where: Where) -> None:
+    wanted = SUITES[meter.suite].key_length
+    for name in _KEYS:
+        octets = role.octets(name)
+        if octets is not None and len(octets) != wanted:
+            raise where.error(f"{len(octets)} octets, suite {meter.suite} has keys of {wanted}", name)
+    secret = role.octets("secret")
+    if secret is not None and not 1 <= len(secret) <= _LONGEST_SECRET:
+        raise where.error(f"{len(secret)} octets, 1 to {_LONGEST_SECRET} are allowed", "secret")
+    if role.protection & SIGNED and not SUITES[meter.suite].signature_length:
+        raise where.error(f"suite {meter.suite} has no signatures", "policy")
+
+
+def _needs(role: RoleCredentials, where: Where) -> None:
+    """Every field that the mechanism, policy and switches ask for is there."""
+    scheme = BY_NAME.get(role.mechanism)
+    keyed = bool(role.protection) or role.mechanism == "gmac"
+    needed = {
+        "guek": keyed,
+        "gak": bool(role.protection & AUTHENTICATED) or role.mechanism == "gmac",
+        "client_system_title": keyed or role.in_ciphered_context or bool(scheme and scheme.needs_titles),
+        "secret": bool(scheme and scheme.needs_secret),
+    }
+    for name, wanted in needed.items():
+        if wanted and getattr(role, name) is None:
+            cause = f"mechanism {role.mechanism}" if not role.protection else "mechanism and policy"
+            raise where.error(f"missing: {cause} cannot do without", name)
+    if role.protection and not role.in_ciphered_context:
+        raise where.error("false, and the policy asks for protection", "ciphered")
+    if (role.dedicated or role.general) and not role.protection:
+        raise where.error("the policy asks for no protection", "dedicated" if role.dedicated else "general")

@@ -1,0 +1,62 @@
+"""The text of a credentials file: a small emitter for the few TOML values that it has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from meterseal.credentials.fields import METER, ROLE
+from meterseal.crypto import Secret
+from meterseal.security import protection
+
+if TYPE_CHECKING:
+    from meterseal.credentials.model import Credentials, MeterCredentials, RoleCredentials
+
+_HEAD = "# Credentials of meterseal: the keys in this file speak for you. Keep its mode at 0600."
+_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
+
+
+def text(credentials: Credentials) -> str:
+    """The whole file; fields with their default value are left out."""
+    lines = [_HEAD, "[meter]", *_meter(credentials.meter)]
+    for name, role in credentials.roles.items():
+        lines += ["", f"[roles.{name}]", *_role(role)]
+        if role.peer:
+            lines += [f"[roles.{name}.peer]", *(f"{option} = true" for option in sorted(role.peer))]
+    return "\n".join(lines) + "\n"
+
+
+def _meter(meter: MeterCredentials) -> Iterator[str]:
+    for name in METER:
+        value = getattr(meter, name)
+        if value is not None and value != ():
+            yield f"{name} = {_value(value)}"
+
+
+def _role(role: RoleCredentials) -> Iterator[str]:
+    for name in ROLE:
+        value = role.octets(name) if isinstance(getattr(role, name), Secret) else getattr(role, name)
+        if name == "policy":
+            value = protection.text(role.protection)
+        if value is not None and (value is not False or name == "ciphered"):
+            yield f"{name} = {_value(value)}"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, bytes):
+        return f'"{value.hex().upper()}"'
+    if isinstance(value, str):
+        return f'"{"".join(map(_escaped, value))}"'
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return repr(value)
+
+
+def _escaped(character: str) -> str:
+    if character in _ESCAPES:
+        return _ESCAPES[character]
+    return character if character.isprintable() else f"\\U{ord(character):08X}"
