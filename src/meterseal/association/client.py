@@ -28,6 +28,7 @@ from meterseal.errors import (
     Misuse,
     ProtocolViolation,
     Refused,
+    TimedOut,
     TooLarge,
     TooWeak,
     Unsupported,
@@ -62,6 +63,8 @@ class ClientAssociation(Association):
         self.context = Context(profile.setup, self.server_title)
         self._asking: Asking | None = None
         self._invoke = 0
+        # Requests that ended without their answer: it may still come, and is nobody else's.
+        self._given_up: set[int] = set()
 
     # --- calls ------------------------------------------------------------------------------
 
@@ -84,7 +87,8 @@ class ClientAssociation(Association):
         """Ask for one operation, or several of the same service as a list.
 
         Raises Misuse when not associated or busy, Unsupported when the services in question were
-        not negotiated, TooLarge when the request cannot be cut to the meter's size.
+        not negotiated, TooLarge when the request cannot be cut to the meter's size, TimedOut when
+        so many requests were given up that no invoke-id is left to tell their answers from others.
         """
         if self.state is not State.ASSOCIATED:
             raise Misuse(f"no association stands: it is {self.state.value}")
@@ -97,8 +101,29 @@ class ClientAssociation(Association):
         return self._with_counters(1, lambda: [Reply(self._seal(octets))])
 
     def _next_invoke(self) -> int:
-        self._invoke = (self._invoke + 1) & _INVOKE_IDS
-        return _CONFIRMED_HIGH | self._invoke
+        for step in range(1, _INVOKE_IDS + 2):
+            invoke = (self._invoke + step) & _INVOKE_IDS
+            if invoke not in self._given_up:
+                self._invoke = invoke
+                return _CONFIRMED_HIGH | invoke
+        raise TimedOut("too many requests of this association were never answered: sign on anew")
+
+    def give_up(self) -> None:
+        """Nobody waits for the answer any more (time-out, cancelled).
+
+        A standing association goes on: the late answer is known by its invoke-id and dropped.  A
+        sign-on or release ends the association, for their answers carry nothing to know them by.
+        """
+        self._parked = None
+        if self.state is State.ASSOCIATED:
+            self._put_aside()
+        else:
+            self.end()
+
+    def _put_aside(self) -> None:
+        if self._asking is not None:
+            self._given_up.add(self._asking.invoke & _INVOKE_IDS)
+            self._asking = None
 
     def release(self) -> list[Effect]:
         """Send the RLRQ, which repeats the protected Initiate in a ciphered association."""
@@ -126,6 +151,9 @@ class ClientAssociation(Association):
         return self._guarded(lambda: self._take(octets), "receiving")
 
     def _take(self, octets: bytes) -> list[Effect]:
+        limit = self.profile.max_pdu
+        if limit and len(octets) > limit and self.state is not State.OPENING:
+            raise TooLarge(f"an APDU of {len(octets)} octets, {limit} were agreed")
         opened = self._open(octets)
         message = apdu.decode(opened.apdu)
         kind = KIND_OF.get(type(message))
@@ -152,6 +180,7 @@ class ClientAssociation(Association):
         self.context.general = bool(self.negotiated & _GENERAL_PROTECTION)
         if self.profile.dedicated_key is not None:
             self.context.set_dedicated(self.profile.dedicated_key)
+            self.context.exclusive_dedicated = True
         if not accepted.challenged:
             self.state = step.outcomes["accepted"]
             return [Associated(self.profile.user)]
@@ -187,7 +216,11 @@ class ClientAssociation(Association):
         return [Associated(self.profile.user)]
 
     def _answer(self, step: Step, message: Any, opened: Opened) -> list[Effect]:
-        asking = self._asking
+        asking, invoke = self._asking, message.invoke_id_and_priority & _INVOKE_IDS
+        if invoke in self._given_up:
+            if not self._running().response_minimum & ~opened.applied:
+                self._given_up.discard(invoke)
+            return []
         if asking is None:
             raise ProtocolViolation(f"a {message.name} that nobody asked for")
         self._check_protection(opened)
@@ -198,7 +231,14 @@ class ClientAssociation(Association):
         return [Confirmed(outcome)]
 
     def _fail(self, step: Step, message: Any, opened: Opened) -> list[Effect]:
-        raise self._hint(message, opened)
+        hint = self._hint(message, opened)
+        if hint.authenticated and not self._given_up:
+            self._asking = None  # surely its answer: there is no other request it could be about
+        raise hint
+
+    def _ignore(self, step: Step, message: Any, opened: Opened) -> list[Effect]:
+        """A push among the answers is for a listener; it neither ends nor answers a request."""
+        return []
 
     def _check_protection(self, opened: Opened) -> None:
         required = self._running().response_minimum
@@ -254,10 +294,11 @@ class ClientAssociation(Association):
         self.context.drop_dedicated()
         self.context = Context(self.profile.setup, self.server_title)
         self._opening = self._asking = self._parked = None
+        self._given_up.clear()
 
     def _refuse(self, error: MetersealError, during: str) -> list[Effect]:
         """An answer that cannot be used: a sign-on ends, a standing association goes on without it."""
-        self._asking = None
+        self._put_aside()
         if self.state is State.CLOSING:
             self.end()
             return [Released(f"the answer to the release cannot be used: {error}")]
@@ -290,5 +331,6 @@ _ACTIONS: dict[str, Callable[[ClientAssociation, Step, Any, Opened], list[Effect
     "check": ClientAssociation._check,
     "answer": ClientAssociation._answer,
     "fail": ClientAssociation._fail,
+    "ignore": ClientAssociation._ignore,
     "released": ClientAssociation._released,
 }

@@ -83,6 +83,7 @@ TABLE: dict[tuple[Role, State, Kind], Step] = {
     (Role.CLIENT, State.PENDING, Kind.ERROR): Step("fail", {"failed": State.IDLE}),
     (Role.CLIENT, State.ASSOCIATED, Kind.RESPONSE): Step("answer", {"answered": State.ASSOCIATED}),
     (Role.CLIENT, State.ASSOCIATED, Kind.ERROR): Step("fail", {"failed": State.ASSOCIATED}),
+    (Role.CLIENT, State.ASSOCIATED, Kind.NOTIFICATION): Step("ignore", {"ignored": State.ASSOCIATED}),
     (Role.CLIENT, State.CLOSING, Kind.RLRE): Step("released", {"released": State.IDLE}),
     (Role.CLIENT, State.CLOSING, Kind.ERROR): Step("released", {"released": State.IDLE}),
 }
