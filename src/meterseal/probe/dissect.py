@@ -1,0 +1,284 @@
+"""Dissection: captured octets, from the outside in, to one answer per APDU (design: `decode --json`).
+
+Frames are taken off by `framing.detect`, ciphered APDUs opened with a keyring, the innermost APDU shown by
+name. What cannot be opened says why and shows how far it got; what comes after it is still looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, TypeAlias
+
+from meterseal import apdu
+from meterseal.apdu import acse, ciphered, initiate
+from meterseal.apdu.ciphered import SC_BROADCAST, SC_COMPRESSED
+from meterseal.codec.data import Data
+from meterseal.codec.message import Message
+from meterseal.errors import DecodeError, Forged, Malformed, MetersealError, Replayed, Unsupported
+from meterseal.framing import detect, p1
+from meterseal.framing.items import DATA, LINK, P1_TELEGRAM, Item, Layer
+from meterseal.probe import opening as opener
+from meterseal.probe import show
+from meterseal.probe.keyring import EMPTY, Keyring
+from meterseal.probe.opening import Frame, Opening
+from meterseal.probe.stream import Line, Stream
+from meterseal.security.protection import AUTHENTICATED, ENCRYPTED
+
+Described: TypeAlias = dict[str, Any]
+
+P1_APDU: Final = "p1-telegram"
+DATA_APDU: Final = "data"
+_LATER: Final = frozenset({0xDD, 0xDF})
+_LAYER_KINDS: Final = {"p1": P1_APDU}
+
+
+@dataclass(frozen=True, slots=True)
+class Dissection:
+    """One APDU of a capture, or what came of it.
+
+    `layers` from the outside in; `apdu` the standard's name of the innermost APDU (`p1-telegram` for the text
+    of a customer port, `data` for bare A-XDR Data), `plain` its octets, `value` its content; all None with an
+    `error`. A frame without an APDU has layers only. `opened` are verified or never protected octets whose
+    content did not make sense, for a person to look at.
+    """
+
+    layers: tuple[Described, ...]
+    apdu: str | None = None
+    plain: bytes | None = None
+    value: Any = None
+    error: MetersealError | None = None
+    warnings: tuple[str, ...] = ()
+    message: Message | None = field(default=None, repr=False)
+    opened: bytes | None = field(default=None, repr=False)
+
+    @property
+    def is_link_only(self) -> bool:
+        """True for a frame that carries no APDU."""
+        return self.apdu is None and self.error is None
+
+    def to_json(self) -> Described:
+        """The object that `decode --json` writes as a line."""
+        shown: Described = {
+            "layers": list(self.layers),
+            "apdu": self.apdu,
+            "plain": None if self.plain is None else self.plain.hex().upper(),
+            "value": self.value,
+        }
+        if self.error is not None:
+            shown["error"] = {"type": self.error.kind, "message": str(self.error)}
+            if isinstance(self.error, Replayed):
+                shown["error"]["lowest_acceptable"] = self.error.lowest_acceptable
+        return shown
+
+
+def dissect(octets: bytes, keyring: Keyring = EMPTY, *, unverified: bool = False) -> list[Dissection]:
+    """Everything in `octets`, in order: one Dissection per APDU.
+
+    Where there are frames but no APDU at all, one per frame. `unverified` shows what has a tag that cannot
+    be verified because no GAK is known (`verified` is then null). Raises nothing for what the octets say.
+    """
+    return with_apdu(list(Dissector(keyring, unverified=unverified).feed(octets)))
+
+
+def with_apdu(found: list[Dissection]) -> list[Dissection]:
+    """Those with an APDU or an error; all, when there are none."""
+    return [one for one in found if not one.is_link_only] or found
+
+
+class Dissector:
+    """Dissection of a stream that comes in pieces: titles, dedicated keys and counters last over them.
+
+    Each piece holds whole frames; segments and blocks of one APDU are in one piece.
+    """
+
+    def __init__(self, keyring: Keyring = EMPTY, *, unverified: bool = False) -> None:
+        self._keyring = keyring
+        self._unverified = unverified
+        self._stream = Stream()
+
+    def feed(self, octets: bytes) -> Iterator[Dissection]:
+        """What `octets` hold, frames without an APDU included."""
+        for item in detect.unframe(octets, _is_apdu):
+            yield self._item(item)
+
+    def _item(self, item: Item) -> Dissection:
+        layers = tuple(_framing_layer(layer) for layer in item.layers)
+        whole = _Whole(layers, item, self._stream.line(item.layers))
+        try:
+            if item.error is not None:
+                raise item.error
+            if item.kind == LINK:
+                return Dissection(layers)
+            if item.kind == P1_TELEGRAM:
+                return whole.done(
+                    P1_APDU, item.payload, show.telegram(p1.decode(item.payload.rstrip(b"\r\n")))
+                )
+            if item.kind == DATA:
+                return whole.done(DATA_APDU, item.payload, _bare_data(item.payload))
+            return self._apdu(whole, item.payload)
+        except MetersealError as error:
+            return Dissection(whole.layers, error=error, warnings=whole.warnings, opened=whole.opened)
+
+    # --- APDUs ------------------------------------------------------------------------------------
+
+    def _apdu(self, whole: _Whole, octets: bytes) -> Dissection:
+        """An APDU that is whole: opened when it is ciphered, shown when it is not."""
+        if octets[0] in ciphered.FORMS:
+            plain = self._open(whole, octets)
+        else:
+            plain = octets
+        whole.opened = plain
+        if plain[0] in _LATER:
+            name = apdu.UNDECODED[plain[0]]
+            whole.layers += ({"kind": name},)
+            whole.opened = None
+            raise Unsupported(f"{name} is not opened by this version")
+        if plain[:1] == opener.P1_MARK:
+            return whole.done(P1_APDU, plain, show.telegram(p1.decode(plain)))
+        name = apdu.name(plain)
+        if plain[0] in apdu.UNDECODED:
+            whole.warnings += (f"{name} is known by name only; `plain` holds its octets",)
+            return whole.done(name, plain, None)
+        return self._message(whole, apdu.decode(plain), plain)
+
+    def _message(self, whole: _Whole, message: Message, plain: bytes) -> Dissection:
+        value = show.show(message)
+        self._stream.learn(whole.line, message, whole.item.layers)
+        if isinstance(message, acse.Aarq | acse.Aare | acse.Rlrq | acse.Rlre):
+            inside = message.user_information
+            value["user_information"] = None if inside is None else self._user_information(whole, inside)
+        self._learn_dedicated(whole, message)
+        return replace(whole.done(message.name, plain, value), message=message)
+
+    def _user_information(self, whole: _Whole, octets: bytes) -> Described:
+        """The xDLMS APDU inside an ACSE one: Initiate, or the error in its place."""
+        whole.opened = None  # the ACSE part is in clear; what it carries is what counts
+        if octets[:1] and octets[0] in ciphered.FORMS:
+            octets = self._open(whole, octets)
+        inner = apdu.decode(octets)
+        if not isinstance(
+            inner, initiate.InitiateRequest | initiate.InitiateResponse | initiate.ConfirmedServiceError
+        ):
+            raise Malformed(f"user-information holds {inner.name}, not an Initiate")
+        self._learn_dedicated(whole, inner)
+        shown: Described = show.show(inner)
+        return {"apdu": inner.name} | shown
+
+    def _learn_dedicated(self, whole: _Whole, message: Message) -> None:
+        """Only out of a message that was ciphered, and proved unless the reader does without proof."""
+        by = whole.by
+        if not isinstance(message, initiate.InitiateRequest) or message.dedicated_key is None:
+            return
+        if by is not None and (by.verified or self._unverified):
+            self._stream.learn_dedicated(whole.line, message.dedicated_key, by.keys)
+
+    # --- ciphered APDUs -----------------------------------------------------------------------------
+
+    def _open(self, whole: _Whole, octets: bytes) -> bytes:
+        """The plain APDU inside a ciphered one; its layer is added whatever comes of it."""
+        parsed = ciphered.parse(octets)
+        frame = Frame(parsed, whole.item.layers, whole.line)
+        title = next(opener.titles(frame, self._keyring, opener.candidates(frame, self._keyring)[0]), None)
+        whole.layers += (_ciphered_layer(frame, title, None),)
+        opener.check_shape(frame)
+        opened = opener.open_frame(frame, self._keyring, self._stream, self._unverified)
+        whole.layers = (*whole.layers[:-1], _ciphered_layer(frame, opened.title, opened.verified))
+        whole.warnings += opened.warnings
+        opener.check_inside(frame, opened.plain)
+        whole.by = opened
+        if not opened.verified:
+            _check_content(opened.plain)
+        return opened.plain
+
+
+@dataclass(slots=True)
+class _Whole:
+    """One item under dissection: the layers so far, and what opened the last of them."""
+
+    layers: tuple[Described, ...]
+    item: Item
+    line: Line
+    by: Opening | None = None
+    warnings: tuple[str, ...] = ()
+    opened: bytes | None = None
+
+    def done(self, name: str, plain: bytes, value: Any) -> Dissection:
+        """The answer when all went well."""
+        return Dissection(self.layers, name, plain, value, warnings=self.warnings)
+
+
+def _check_content(plain: bytes) -> None:
+    """What no tag has proved must at least parse, and the error must tell nothing of it."""
+    try:
+        if plain[:1] == opener.P1_MARK:
+            p1.decode(plain)
+        elif plain[0] not in apdu.UNDECODED:
+            apdu.decode(plain)
+    except (DecodeError, Unsupported):
+        pass
+    else:
+        return
+    del plain
+    raise Forged(
+        "nothing proves what is inside, and it makes no sense: wrong key, wrong system title, "
+        "or changed on the way"
+    )
+
+
+def _framing_layer(layer: Layer) -> Described:
+    return {"kind": _LAYER_KINDS.get(layer.kind, layer.kind), **layer.fields}
+
+
+def _ciphered_layer(frame: Frame, title: bytes | None, verified: bool | None) -> Described:
+    sc = frame.message.sc
+    return {
+        "kind": frame.name,
+        "suite": frame.suite,
+        "authenticated": bool(frame.applied & AUTHENTICATED),
+        "encrypted": bool(frame.applied & ENCRYPTED),
+        "signed": False,
+        "compressed": bool(sc & SC_COMPRESSED),
+        "broadcast": bool(sc & SC_BROADCAST),
+        "system_title": None if title is None else title.hex().upper(),
+        "invocation_counter": frame.message.counter,
+        "verified": verified,
+    }
+
+
+def _is_apdu(octets: bytes) -> bool:
+    """The answer that `framing.detect` asks for, where a tag alone leaves a choice."""
+    try:
+        apdu.decode(octets)
+    except DecodeError:
+        return False
+    except Unsupported:
+        # Known by name only: then it is Data if it parses as that.
+        return not _is_data(octets)
+    return True
+
+
+def _is_data(octets: bytes) -> bool:
+    try:
+        Data.decode(octets)
+    except DecodeError:
+        return False
+    return True
+
+
+def _bare_data(octets: bytes) -> Any:
+    """The value of bare Data; an APDU tag in front makes both readings part of the error."""
+    try:
+        return show.data(Data.decode(octets))
+    except DecodeError as error:
+        if apdu.name(octets) == "unknown":
+            raise
+        as_data = error
+    raise type(as_data)(f"as {apdu.name(octets)}: {_apdu_cause(octets)}; as Data: {as_data}")
+
+
+def _apdu_cause(octets: bytes) -> str:
+    try:
+        return f"{apdu.decode(octets).name} after all"
+    except (DecodeError, Unsupported) as error:
+        return str(error)
