@@ -2,42 +2,43 @@
 
 from __future__ import annotations
 
-from meterseal.errors import TooLarge
+from typing import Final
 
-UNITS_PER_OCTET = 4
-"""Work units a decoder may spend for each octet of its input."""
+READING_UNITS: Final = 3
+"""Work units that reading may take for each octet of what is read."""
 
-STRUCTURE_UNITS = 2
-ARRAY_UNITS = 4
+TRYING_UNITS: Final = 1
+"""Units for each octet of the input that may go into short cuts, whether or not they turn out to fit."""
+
+STRUCTURE_UNITS: Final = 2
+ARRAY_UNITS: Final = 4
 """Units of one structure and one array; a scalar costs one. They follow the memory each takes."""
 
 
 class Budget:
-    """Counts work units; TooLarge once more than `limit` would be spent.
+    """Work units of one decoder run on an input of `octets`: at most four for each of them.
 
-    `spent` can be read at any time: tests hold it against the size of the input.
+    `spent` is what reading took: the values it made. Values with tags cannot take more than
+    READING_UNITS an octet; compact-arrays, whose descriptions multiply, are held to it. `tried` is what
+    short cuts took. Tests read both and hold `work`, the sum, against the size of the input.
     """
 
-    __slots__ = ("limit", "spent")
+    __slots__ = ("octets", "spent", "tried")
 
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
+    def __init__(self, octets: int) -> None:
+        """Start with nothing spent on an input of `octets`."""
+        self.octets = octets
         self.spent = 0
+        self.tried = 0
 
-    @classmethod
-    def of_octets(cls, count: int) -> Budget:
-        """The budget for an input of `count` octets."""
-        return cls(UNITS_PER_OCTET * count)
+    @property
+    def work(self) -> int:
+        """All units used so far."""
+        return self.spent + self.tried
 
-    def spend(self, units: int, what: str) -> None:
-        """Take `units`, or raise TooLarge naming `what` wanted them."""
-        self.spent += units
-        if self.spent > self.limit:
-            raise TooLarge(f"{what}: more work than {self.limit} units, {UNITS_PER_OCTET} for each octet")
-
-    def affords(self, units: int) -> bool:
-        """Take `units` if they are there; False leaves the budget as it was."""
-        if self.spent + units > self.limit:
+    def try_for(self, units: int) -> bool:
+        """Take `units` for a short cut if they are there; False leaves the budget as it was."""
+        if self.tried + units > TRYING_UNITS * self.octets:
             return False
-        self.spent += units
+        self.tried += units
         return True

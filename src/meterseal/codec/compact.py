@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from meterseal.codec.budget import ARRAY_UNITS, STRUCTURE_UNITS, Budget
+from meterseal.codec.budget import ARRAY_UNITS, READING_UNITS, STRUCTURE_UNITS, Budget
 from meterseal.codec.octets import read_length
-from meterseal.codec.scalars import EMPTY, FIXED, SCALAR_READERS, STRINGS
+from meterseal.codec.scalars import EMPTY, FIXED, SCALAR_READERS
 from meterseal.codec.types import MAX_DEPTH, Array, Structure, Tag, Type
 from meterseal.errors import Malformed, TooDeep, TooLarge, Truncated
 
@@ -101,35 +101,58 @@ def read_description(buf: bytes, pos: int, end: int, room: int = MAX_DEPTH) -> t
         fields.append(done)
 
 
-def open_compact(buf: bytes, pos: int, end: int, room: int, budget: Budget) -> tuple[Layout, int, int]:
-    """Read description and length; return (layout, position of the contents, their end).
+def read_compact(buf: bytes, pos: int, end: int, room: int, budget: Budget) -> tuple[list[Any], int]:
+    """Read description, length and contents at `pos`; return the elements and the position behind them.
 
-    Refused: contents that are there while an element has no octets, contents that no whole number
-    of elements fills (both Malformed), and descriptions that make more than they are sent (TooLarge).
+    `room` is the number of containers that an element may have inside each other. Refused: contents
+    that are there while an element has no octets or that no whole number of elements fills
+    (Malformed, Truncated), and descriptions that make more than they are sent (TooLarge).
     """
+    layout, at, stop = _open(buf, pos, end, room, budget)
+    return _read_elements(layout, buf, at, stop, READING_UNITS * (stop - pos), budget), stop
+
+
+def read_compact_type(buf: bytes, pos: int, end: int, room: int, budget: Budget) -> tuple[Type, int]:
+    """Read as `read_compact` does, with the same checks; return the type of an element."""
+    layout, at, stop = _open(buf, pos, end, room, budget)
+    if not layout.exact:
+        _read_elements(layout, buf, at, stop, READING_UNITS * (stop - pos), budget)
+    return layout.type, stop
+
+
+def _open(buf: bytes, pos: int, end: int, room: int, budget: Budget) -> tuple[Layout, int, int]:
+    """Layout, position and end of the contents; what can be checked before reading them is."""
     layout, at = read_description(buf, pos, end, room)
     size, at = read_length(buf, at, end)
-    if size > end - at:
+    stop = at + size
+    if stop > end:
         raise Truncated(f"compact-array contents of {size} octets at octet {at}, {end - at} left")
-    budget.spend(ARRAY_UNITS + at - pos, "compact-array description")
+    budget.spent += ARRAY_UNITS + at - pos
     if size and not layout.least:
-        raise Malformed(f"compact-array at octet {pos}: its elements may have no octets, but contents follow")
-    if size < layout.least and size:
-        raise Truncated(f"compact-array at octet {pos}: an element has {layout.least} octets, contents {size}")
+        raise Malformed(
+            f"compact-array at octet {pos}: contents follow, though an element may have no octets"
+        )
+    if 0 < size < layout.least:
+        raise Truncated(
+            f"compact-array at octet {pos}: an element has {layout.least} octets, the contents {size}"
+        )
     if size and layout.exact:
         rows, rest = divmod(size, layout.least)
         if rest:
             raise Malformed(f"compact-array at octet {pos}: {rest} octets are no whole element")
-        budget.spend(rows * layout.units, "compact-array contents")
-    return layout, at, at + size
+        if rows * layout.units > READING_UNITS * (stop - pos):
+            raise TooLarge(f"compact-array at octet {pos} describes more than {stop - pos} octets may make")
+    return layout, at, stop
 
 
-def read_contents(layout: Layout, buf: bytes, pos: int, end: int, budget: Budget) -> list[Any]:
-    """Read elements until `end`; the budget pays for each before it is built."""
+def _read_elements(layout: Layout, buf: bytes, pos: int, end: int, allowed: int, budget: Budget) -> list[Any]:
+    """Read elements until `end`, for at most `allowed` units of work (TooLarge)."""
     elements: list[Any] = []
     while pos < end:
-        if not layout.exact:
-            budget.spend(layout.units, "compact-array contents")
+        allowed -= layout.units
+        if allowed < 0:
+            raise TooLarge(f"compact-array contents at octet {pos}: described is more than octets may make")
+        budget.spent += layout.units
         element, pos = _read_element(layout.type, buf, pos, end)
         elements.append(element)
     return elements

@@ -60,7 +60,7 @@ def decode(octets: bytes, budget: Budget | None = None) -> Any:
     `budget` is made from the size of the input when left out; pass one to read the work done.
     """
     end = len(octets)
-    value, pos = read_value(octets, 0, end, budget or Budget.of_octets(end))
+    value, pos = read_value(octets, 0, end, budget)
     if pos != end:
         raise Malformed(f"{end - pos} octets left over behind the value")
     return value
@@ -68,18 +68,18 @@ def decode(octets: bytes, budget: Budget | None = None) -> Any:
 
 def decode_at(octets: bytes, pos: int, end: int) -> tuple[Any, int]:
     """Read one value at `pos`, tag included; return it and the position behind it. Raises DecodeError."""
-    return read_value(octets, pos, end, Budget.of_octets(end - pos))
+    return read_value(octets, pos, end)
 
 
 def skip_at(octets: bytes, pos: int, end: int) -> int:
     """Check one value as `decode_at` would; return the position behind it. Raises DecodeError."""
-    return read_type(octets, pos, end, Budget.of_octets(end - pos))[1]
+    return read_type(octets, pos, end, Budget(end - pos))[1]
 
 
 def describe(octets: bytes, budget: Budget | None = None) -> Type:
     """The type of the value that `octets` are: with it `encode` gives canonical octets back."""
     end = len(octets)
-    type_, pos = read_type(octets, 0, end, budget or Budget.of_octets(end))
+    type_, pos = read_type(octets, 0, end, budget or Budget(end))
     if pos != end:
         raise Malformed(f"{end - pos} octets left over behind the value")
     return type_
@@ -90,7 +90,7 @@ def decode_typed(octets: bytes) -> tuple[Any, Type]:
     return decode(octets), describe(octets)
 
 
-def encode(value: Any, type: Type) -> bytes:  # noqa: A002 - the word of the standard
+def encode(value: Any, type: Type) -> bytes:
     """Octets of `value` as `type`. Misuse names what does not fit: "[3].2: 300 does not fit unsigned"."""
     return write_value(value, type)
 
@@ -111,7 +111,7 @@ class Data:
         _set_value(self, value)
 
     @classmethod
-    def of(cls, value: Any, type: Type) -> Data:  # noqa: A002 - the word of the standard
+    def of(cls, value: Any, type: Type) -> Data:
         """Encode `value` as `type`. Raises Misuse."""
         return cls(write_value(value, type), value)
 
@@ -123,7 +123,7 @@ class Data:
     @staticmethod
     def read(octets: bytes, pos: int, end: int) -> tuple[Data, int]:
         """Read one value at `pos`; return it and the position behind it. Raises DecodeError."""
-        value, behind = read_value(octets, pos, end, Budget.of_octets(end - pos))
+        value, behind = read_value(octets, pos, end)
         return Data(octets[pos:behind], value), behind
 
     def octets(self) -> bytes:

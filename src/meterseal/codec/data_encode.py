@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from meterseal.codec.octets import length_octets
+from meterseal.codec.rows_encode import pack_rows
 from meterseal.codec.scalars import SCALAR_WRITERS
 from meterseal.codec.types import CONTAINERS, MAX_DEPTH, Array, CompactArray, MixedArray, Structure, Tag, Type
 from meterseal.errors import Misuse
@@ -63,6 +64,11 @@ def _write(value: Any, type_: Type, chunks: list[bytes], depth: int, tagged: boo
         _describe(type_.element, chunks, depth + 1)
         chunks += (length_octets(len(octets)), octets)
         return
+    if tagged and isinstance(type_, Array) and type_.count is None and isinstance(value, (list, tuple)):
+        packed = pack_rows(value, type_.element)
+        if packed is not None:
+            chunks += (b"\x01", length_octets(len(value)), packed)
+            return
     elements, types, tag = _parts(value, type_)
     if tagged:
         chunks += (bytes((tag,)), length_octets(len(elements)))

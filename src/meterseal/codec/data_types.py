@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from meterseal.codec.budget import Budget
-from meterseal.codec.compact import open_compact, read_contents
+from typing import Final
+
+from meterseal.codec.budget import ARRAY_UNITS, STRUCTURE_UNITS, Budget
+from meterseal.codec.compact import read_compact_type
 from meterseal.codec.octets import read_length
+from meterseal.codec.rows_decode import same_shape
 from meterseal.codec.scalars import READERS
 from meterseal.codec.types import MAX_DEPTH, Array, CompactArray, MixedArray, Structure, Tag, Type
 from meterseal.errors import Malformed, TooDeep, Truncated
 
-_ARRAY, _STRUCTURE, _COMPACT = 0x01, 0x02, 0x13
-_TAGS: dict[int, Tag] = {int(tag): tag for tag in Tag}
+_ARRAY: Final = 0x01
+_STRUCTURE: Final = 0x02
+_COMPACT: Final = 0x13
+_TAGS: Final[dict[int, Tag]] = {int(tag): tag for tag in Tag}
 
 
 def read_type(buf: bytes, pos: int, end: int, budget: Budget) -> tuple[Type, int]:
@@ -19,6 +24,7 @@ def read_type(buf: bytes, pos: int, end: int, budget: Budget) -> tuple[Type, int
     Equal types of one call are the same object, so many rows of one shape cost one description.
     """
     known: dict[Type, Type] = {}
+    same = known.setdefault
     items: list[Type] = []
     left, owed = 1, 0
     stack: list[tuple[list[Type], int, bool]] = []
@@ -35,29 +41,38 @@ def read_type(buf: bytes, pos: int, end: int, budget: Budget) -> tuple[Type, int
                 _, pos = reader(buf, pos, end)
                 items.append(_TAGS[tag])
                 continue
-            if len(stack) >= MAX_DEPTH:
+            room = MAX_DEPTH - len(stack)
+            if not room:
                 raise TooDeep(f"value at octet {pos - 1} nests deeper than {MAX_DEPTH}")
             if tag == _COMPACT:
-                layout, pos, contents_end = open_compact(buf, pos, end, MAX_DEPTH - len(stack) - 1, budget)
-                if not layout.exact:
-                    read_contents(layout, buf, pos, contents_end, budget)
-                items.append(CompactArray(layout.type))
-                pos = contents_end
+                element, pos = read_compact_type(buf, pos, end - left - owed, room - 1, budget)
+                compact = CompactArray(element)
+                items.append(same(compact, compact))
                 continue
-            if tag not in (_ARRAY, _STRUCTURE):
+            if tag != _ARRAY and tag != _STRUCTURE:
                 raise Malformed(f"octet {tag:02X} at {pos - 1} is no tag of Data")
             count, pos = read_length(buf, pos, end)
-            stack.append((items, left, structure))
             owed += left
-            if count + owed > end - pos:
+            if count > end - pos - owed:
                 raise Truncated(f"{count} elements promised at octet {pos}, {end - pos} octets left")
+            budget.spent += count + (STRUCTURE_UNITS if tag == _STRUCTURE else ARRAY_UNITS)
+            shape = None
+            if tag == _ARRAY:
+                shape = same_shape(buf, pos, end - owed, count, room - 1, budget)
+            if shape:
+                owed -= left
+                pos += shape.length * count
+                array = Array(same(shape.types[0], shape.types[0]))
+                items.append(same(array, array))
+                continue
+            stack.append((items, left, structure))
             items, left, structure = [], count, tag == _STRUCTURE
         if not stack:
             return items[0], pos
         done = Structure(tuple(items)) if structure else _array_type(items)
         items, left, structure = stack.pop()
         owed -= left
-        items.append(known.setdefault(done, done))
+        items.append(same(done, done))
 
 
 def _array_type(elements: list[Type]) -> Type:

@@ -15,44 +15,43 @@ Reader = Callable[[bytes, int, int], tuple[Any, int]]
 
 
 class Fixed(NamedTuple):
-    """A scalar of fixed width: `code` is its struct code, `python` the type of its value."""
+    """A scalar of fixed width: `code` is its struct code, `python` the type of its value.
+
+    Where an integer is written, whatever counts as one will do, True and False included.
+    """
 
     code: str
     width: int
     python: type
-    low: int = 0
-    high: int = 1
 
 
-def _integer(code: str, signed: bool) -> Fixed:
-    width = struct.calcsize(">" + code)
-    bits = 8 * width - signed
-    return Fixed(code, width, int, -(1 << bits) if signed else 0, (1 << bits) - 1)
+def _integer(code: str) -> Fixed:
+    return Fixed(code, struct.calcsize(">" + code), int)
 
 
 FIXED: Final[dict[Tag, Fixed]] = {
     Tag.BOOLEAN: Fixed("?", 1, bool),
-    Tag.DOUBLE_LONG: _integer("i", True),
-    Tag.DOUBLE_LONG_UNSIGNED: _integer("I", False),
-    Tag.BCD: _integer("B", False),
-    Tag.INTEGER: _integer("b", True),
-    Tag.LONG: _integer("h", True),
-    Tag.UNSIGNED: _integer("B", False),
-    Tag.LONG_UNSIGNED: _integer("H", False),
-    Tag.LONG64: _integer("q", True),
-    Tag.LONG64_UNSIGNED: _integer("Q", False),
-    Tag.ENUM: _integer("B", False),
+    Tag.DOUBLE_LONG: _integer("i"),
+    Tag.DOUBLE_LONG_UNSIGNED: _integer("I"),
+    Tag.BCD: _integer("B"),
+    Tag.INTEGER: _integer("b"),
+    Tag.LONG: _integer("h"),
+    Tag.UNSIGNED: _integer("B"),
+    Tag.LONG_UNSIGNED: _integer("H"),
+    Tag.LONG64: _integer("q"),
+    Tag.LONG64_UNSIGNED: _integer("Q"),
+    Tag.ENUM: _integer("B"),
     Tag.FLOAT32: Fixed("f", 4, float),
     Tag.FLOAT64: Fixed("d", 8, float),
     Tag.DATE_TIME: Fixed("12s", 12, bytes),
     Tag.DATE: Fixed("5s", 5, bytes),
     Tag.TIME: Fixed("4s", 4, bytes),
-    Tag.DELTA_INTEGER: _integer("b", True),
-    Tag.DELTA_LONG: _integer("h", True),
-    Tag.DELTA_DOUBLE_LONG: _integer("i", True),
-    Tag.DELTA_UNSIGNED: _integer("B", False),
-    Tag.DELTA_LONG_UNSIGNED: _integer("H", False),
-    Tag.DELTA_DOUBLE_LONG_UNSIGNED: _integer("I", False),
+    Tag.DELTA_INTEGER: _integer("b"),
+    Tag.DELTA_LONG: _integer("h"),
+    Tag.DELTA_DOUBLE_LONG: _integer("i"),
+    Tag.DELTA_UNSIGNED: _integer("B"),
+    Tag.DELTA_LONG_UNSIGNED: _integer("H"),
+    Tag.DELTA_DOUBLE_LONG_UNSIGNED: _integer("I"),
 }
 """Scalars of one to twelve octets (acse-xdlms 6)."""
 
@@ -132,32 +131,27 @@ Writer = Callable[[Any], bytes]
 
 def _fixed_writer(tag: Tag, row: Fixed) -> Writer:
     pack = struct.Struct(">" + row.code).pack
+    kind = row.python
 
     def write(value: Any) -> bytes:
-        check_fixed(tag, row, value)
+        if kind is bytes and isinstance(value, (bytes, bytearray)) and len(value) != row.width:
+            raise Misuse(f"{len(value)} octets do not fit {tag.word}, which has {row.width}")
+        if kind is bool and not isinstance(value, bool):  # struct would take anything
+            raise Misuse(f"{_shown(value)} is no {tag.word}")
         try:
             return pack(value)
-        except OverflowError:
-            raise Misuse(f"{value} does not fit {tag.word}") from None
+        except (struct.error, OverflowError):
+            wrong = "does not fit" if isinstance(value, (int, float)) and kind is type(value) else "is no"
+            raise Misuse(f"{_shown(value)} {wrong} {tag.word}") from None
 
     return write
 
 
-def check_fixed(tag: Tag, row: Fixed, value: Any) -> None:
-    """Misuse unless `value` has the Python type, range and length of the scalar `tag`."""
-    if row.python is float and type(value) is int:
-        return
-    if not isinstance(value, row.python) or (isinstance(value, bool) and row.python is not bool):
-        raise Misuse(f"{_shown(value)} is no {tag.word}")
-    if isinstance(value, int) and not row.low <= value <= row.high:
-        raise Misuse(f"{value} does not fit {tag.word}")
-    if isinstance(value, bytes) and len(value) != row.width:
-        raise Misuse(f"{len(value)} octets do not fit {tag.word}, which has {row.width}")
-
-
 def _shown(value: Any) -> str:
     """A short name for a value that an error text can bear: values may be secrets or long."""
-    return repr(value) if value is None or isinstance(value, (bool, int, float)) else f"a {type(value).__name__}"
+    if value is None or isinstance(value, (bool, int, float)):
+        return repr(value)
+    return f"a {type(value).__name__}"
 
 
 def _empty_writer(tag: Tag, expected: Any) -> Writer:

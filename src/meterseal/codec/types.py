@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, IntEnum
-from typing import Final, Literal, TypeAlias, Union
+from typing import Final, Literal, TypeAlias
 
 MAX_DEPTH: Final = 32
 """Containers inside each other that decoder and encoder go into; one more is refused."""
@@ -57,11 +57,21 @@ class Tag(IntEnum):
 _WORDS: Final = {Tag.NULL: "null-data", Tag.DONT_CARE: "dont-care"}
 
 CONTAINERS: Final = frozenset({Tag.ARRAY, Tag.STRUCTURE, Tag.COMPACT_ARRAY})
-"""Tags that are no type by themselves: `Array`, `Structure`, `MixedArray`, `CompactArray` say what is inside."""
+"""Tags that are no type by themselves: `Array`, `Structure` and so on say what is inside."""
 
 
 @dataclass(frozen=True, slots=True)
-class Array:
+class _Described:
+    """A type with parts. Its hash is made once: types nest, and serve as keys."""
+
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def _remember(self, tag: Tag, *parts: object) -> None:
+        object.__setattr__(self, "_hash", hash((tag, *parts)))
+
+
+@dataclass(frozen=True, slots=True)
+class Array(_Described):
     """Array (01) whose elements share one type.
 
     `count` is None where the number of elements comes from the value; inside a `CompactArray` the
@@ -71,29 +81,53 @@ class Array:
     element: Type
     count: int | None = None
 
+    def __post_init__(self) -> None:
+        self._remember(Tag.ARRAY, self.element, -1 if self.count is None else self.count)
+
+    def __hash__(self) -> int:
+        return self._hash
+
 
 @dataclass(frozen=True, slots=True)
-class Structure:
+class Structure(_Described):
     """Structure (02): one type per field, in order."""
 
     fields: tuple[Type, ...]
 
+    def __post_init__(self) -> None:
+        self._remember(Tag.STRUCTURE, self.fields)
+
+    def __hash__(self) -> int:
+        return self._hash
+
 
 @dataclass(frozen=True, slots=True)
-class MixedArray:
+class MixedArray(_Described):
     """Array (01) whose elements differ in type (rows with null cells, for one), or an empty one."""
 
     elements: tuple[Type, ...]
 
+    def __post_init__(self) -> None:
+        self._remember(Tag.ARRAY, self.elements)
+
+    def __hash__(self) -> int:
+        return self._hash
+
 
 @dataclass(frozen=True, slots=True)
-class CompactArray:
+class CompactArray(_Described):
     """Compact-array (13): one type description for all elements, contents without tags."""
 
     element: Type
 
+    def __post_init__(self) -> None:
+        self._remember(Tag.COMPACT_ARRAY, self.element)
 
-Type: TypeAlias = Union[Tag, Array, Structure, MixedArray, CompactArray]
+    def __hash__(self) -> int:
+        return self._hash
+
+
+Type: TypeAlias = Tag | Array | Structure | MixedArray | CompactArray
 
 
 class DontCare(Enum):
