@@ -161,11 +161,11 @@ class Keyring:
     def ordered(self, client: int | None, title: bytes | None) -> list[Keys]:
         """The sets, those first that belong to this client SAP or system title."""
 
-        def fits(keys: Keys) -> bool:
+        def stranger(keys: Keys) -> bool:
             by_title = title is not None and title == keys.client_title
             return not (by_title or (client is not None and client == keys.client))
 
-        return sorted(self.sets, key=fits) or [Keys()]
+        return sorted(self.sets, key=stranger) or [Keys()]
 
 
 EMPTY: Final = Keyring()

@@ -1,0 +1,225 @@
+"""Published vectors of suite 0 (and symmetric ones of suite 1) through the dissection, origin in the name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from meterseal.apdu import ciphered
+from meterseal.apdu.services import DataNotification
+from meterseal.errors import Forged, Unsupported
+from meterseal.probe import Dissection, Keyring, dissect, readings
+from tests.framing.captures import p1_telegram
+from tests.probe import samples
+from tests.vectors import load, vector
+
+Row = dict[str, Any]
+
+
+def ids(row: Row) -> str:
+    return f"{row['origin']}-{row['id']}"
+
+
+def octets(row: Row, name: str) -> bytes | None:
+    text = row["inputs"].get(name)
+    return None if text is None else bytes.fromhex(text)
+
+
+def ring(row: Row, apdu: bytes) -> Keyring:
+    """The vector's keys under the name that the frame asks for."""
+    keys: dict[str, bytes | None] = {"gak": octets(row, "ak"), "title": octets(row, "system_title")}
+    if apdu[0] == 0xDC or 0xD0 <= apdu[0] <= 0xD7:
+        return Keyring.of(dedicated=octets(row, "ek"), **keys)
+    if row["inputs"].get("sc", "")[:1] in ("5", "6", "7"):
+        return Keyring.of(gbek=octets(row, "ek"), **keys)
+    return Keyring.of(guek=octets(row, "ek"), **keys)
+
+
+def only(found: list[Dissection]) -> Dissection:
+    assert len(found) == 1
+    assert found[0].error is None, found[0].error
+    return found[0]
+
+
+def protects(row: Row, layer: dict[str, Any], apdu: bytes) -> None:
+    """The layer says what the security control octet says."""
+    sc = ciphered.parse(apdu).sc
+    assert layer["kind"] == ciphered.FORMS[apdu[0]].name
+    assert layer["suite"] == sc & 0x0F
+    assert layer["authenticated"] is bool(sc & 0x10)
+    assert layer["encrypted"] is bool(sc & 0x20)
+    assert layer["broadcast"] is bool(sc & 0x40)
+    assert layer["signed"] is False and layer["compressed"] is False
+    assert layer["verified"] is (True if sc & 0x10 else None)
+
+
+@pytest.mark.parametrize("row", load("protect"), ids=ids)
+def test_protect(row: Row) -> None:
+    apdu = bytes.fromhex(row["expected"]["apdu"])
+    found = only(dissect(apdu, ring(row, apdu)))
+    assert found.plain == octets(row, "plaintext")
+    (layer,) = found.layers
+    protects(row, layer, apdu)
+    assert layer["system_title"] == row["inputs"]["system_title"]
+    assert layer["invocation_counter"] == int(row["inputs"]["ic"], 16)
+
+
+@pytest.mark.parametrize("row", load("unprotect"), ids=ids)
+def test_unprotect(row: Row) -> None:
+    apdu = octets(row, "apdu") or b""
+    found = only(dissect(apdu, ring(row, apdu)))
+    assert found.plain == bytes.fromhex(row["expected"]["plaintext"])
+    protects(row, found.layers[0], apdu)
+
+
+@pytest.mark.parametrize("row", load("mbus"), ids=ids)
+def test_mbus(row: Row) -> None:
+    frames = b"".join(bytes.fromhex(frame) for frame in row["inputs"]["frames"])
+    found = only(dissect(frames, Keyring.of(guek=octets(row, "ek"))))
+    assert found.plain == bytes.fromhex(row["expected"]["plaintext"])
+    assert [layer["kind"] for layer in found.layers] == ["m-bus", "general-glo-ciphering"]
+    assert found.layers[0]["frames"] == len(row["inputs"]["frames"])
+    assert found.layers[1]["verified"] is None
+    assert found.apdu == "data-notification"
+
+
+@pytest.mark.parametrize("row", load("wrapper"), ids=ids)
+def test_wrapper(row: Row) -> None:
+    keys = vector("u9n-general-glo-datanotification")["inputs"]
+    found = only(
+        dissect(
+            octets(row, "wpdu") or b"",
+            Keyring.of(guek=bytes.fromhex(keys["ek"]), gak=bytes.fromhex(keys["ak"])),
+        )
+    )
+    outer, *inner = found.layers
+    assert outer == {
+        "kind": "wrapper",
+        "source": row["expected"]["source"],
+        "destination": row["expected"]["destination"],
+    }
+    if not inner:
+        assert found.plain == bytes.fromhex(row["expected"]["apdu"])
+    else:
+        assert inner[0]["verified"] is True
+
+
+ACSE_NAMES = {"60": "aarq", "61": "aare", "62": "rlrq", "63": "rlre"}
+
+
+@pytest.mark.parametrize("row", load("acse"), ids=ids)
+def test_acse(row: Row) -> None:
+    apdu = octets(row, "apdu") or b""
+    gosem = row["id"].endswith("gosem-ciphered")
+    keys = samples.GOSEM_RING if gosem else Keyring.of(guek=samples.EK, gak=samples.AK, title=samples.TITLE)
+    found = only(dissect(apdu, keys))
+    assert found.apdu == ACSE_NAMES[row["expected"]["tag"]]
+    assert found.plain == apdu  # the AARQ itself; what was inside is under user_information
+    inside = found.value["user_information"]
+    fields = dict(row["expected"]["fields"])
+    if "BE" not in fields:
+        assert inside is None and found.layers == ()
+        return
+    carried = bytes.fromhex(fields["BE"])[2:]
+    if carried[0] in ciphered.FORMS:
+        protects(row, found.layers[0], carried)
+        assert ciphered.FORMS[carried[0]].name == f"glo-{inside['apdu']}"
+    else:
+        assert found.layers == ()
+    expected = {"aarq": "initiate-request", "rlrq": "initiate-request"}.get(found.apdu or "")
+    assert inside["apdu"] in {expected or "initiate-response", "confirmed-service-error"}
+
+
+@pytest.mark.parametrize("row", load("hdlc"), ids=ids)
+def test_hdlc(row: Row) -> None:
+    (found,) = dissect(octets(row, "frame") or b"")
+    information = row["expected"].get("information", "")
+    if not row["inputs"]["format3"]:
+        assert found.error is not None and found.error.kind == "malformed"
+        return
+    assert found.error is None
+    assert found.layers[0]["kind"] == "hdlc"
+    if information.startswith(("E6E600", "E6E700")):
+        assert found.plain == bytes.fromhex(information)[3:]
+        assert found.layers[0]["llc"] == ("command" if information.startswith("E6E600") else "response")
+    else:
+        assert found.apdu is None and found.is_link_only
+
+
+@pytest.mark.parametrize("row", load("general_ciphering") + load("general_signing"), ids=ids)
+def test_later_forms_are_named(row: Row) -> None:
+    apdu = octets(row, "apdu") or b""
+    (found,) = dissect(apdu, Keyring.of(guek=octets(row, "ek"), gak=octets(row, "ak")))
+    assert isinstance(found.error, Unsupported)
+    assert found.layers == ({"kind": "general-ciphering" if apdu[0] == 0xDD else "general-signing"},)
+    assert found.plain is None
+
+
+def test_access_request_is_known_by_name() -> None:
+    row = vector("gb133-access-request")
+    found = only(dissect(octets(row, "apdu") or b""))
+    assert (found.apdu, found.value) == ("access-request", None)
+    assert found.plain == octets(row, "apdu")
+    assert "known by name only" in found.warnings[0]
+
+
+def test_a_public_sample_that_does_not_reproduce_stays_so() -> None:
+    row = vector("scribd-handout-gcm")
+    assert not row["verified"]
+    iv = octets(row, "iv") or b""
+    body = bytes.fromhex(row["expected"]["ciphertext"]) + bytes.fromhex(row["expected"]["tag"]).ljust(
+        12, b"\0"
+    )
+    apdu = bytes((0xC8, 5 + len(body), 0x30)) + iv[8:] + body
+    (found,) = dissect(
+        apdu, Keyring.of(guek=octets(row, "key"), gak=octets(row, "aad"), title=iv[:8]), unverified=True
+    )
+    assert isinstance(found.error, Forged)
+    assert found.plain is None
+
+
+def test_push_in_blocks_over_hdlc() -> None:
+    found = only(dissect(samples.E450_OCTETS, samples.E450_RING))
+    assert [layer["kind"] for layer in found.layers] == [
+        "hdlc",
+        "general-block-transfer",
+        "general-glo-ciphering",
+    ]
+    assert found.layers[0]["frames"] == found.layers[1]["blocks"] == 3
+    assert found.layers[2]["verified"] is True
+    assert found.plain is not None and found.plain.startswith(
+        bytes.fromhex("0F00177BCA0C07E602150111251EFF8000000221090C")
+    )
+    assert found.value["date_time"] == "2022-02-21T17:37:30"
+    assert isinstance(found.message, DataNotification)
+    quantities = {str(one.obis): one.value for one in readings(found.message.notification_body.value)}
+    assert quantities["1.0.1.8.0.255"] == 4408736
+
+
+def test_ciphered_customer_port() -> None:
+    found = only(dissect(samples.ciphered_p1(), samples.RING))
+    assert found.apdu == "p1-telegram"
+    assert [layer["kind"] for layer in found.layers] == ["general-glo-ciphering"]
+    assert found.value["identification"] == "XXX5TESTMETER"
+    assert found.value["checked"] is True
+    lines = {line["reference"]: line["values"] for line in found.value["lines"]}
+    assert lines["1-0:1.8.1"] == [{"value": "000051.775", "unit": "kWh"}]
+    assert lines["0-1:24.2.1"][0] == {"value": "250101120000W", "unit": None}
+
+
+def test_plain_customer_port() -> None:
+    found = only(dissect(p1_telegram()))
+    assert found.apdu == "p1-telegram"
+    assert found.layers[0] == {"kind": "p1-telegram", "identification": "XXX5TESTMETER", "checked": True}
+
+
+def test_readings_of_an_austrian_push() -> None:
+    found = only(dissect(samples.TIROL, samples.TIROL_RING))
+    assert isinstance(found.message, DataNotification)
+    table = {str(one.obis): one for one in readings(found.message.notification_body.value)}
+    assert str(table["1.0.1.8.0.255"].value) == "9108" and table["1.0.1.8.0.255"].unit == "Wh"
+    assert str(table["1.0.32.7.0.255"].value) == "230.8" and table["1.0.32.7.0.255"].unit == "V"
+    assert table["0.0.1.0.0.255"].value == "2021-07-19T15:46:35+02:00"
+    assert table["0.0.42.0.0.255"].value == "KFM1100100000035"
+    assert table["1.0.1.8.0.255"].name == "active energy import (+A)"
