@@ -84,7 +84,7 @@ class Capture:
                 octets = octets[3:]
             telegrams = self._ciphered_telegrams(octets)
             for telegram in telegrams:
-                self._add(Item(self._layers, telegram))
+                self.add(Item(self._layers, telegram))
             if not telegrams:
                 self.inside(octets)
             self._check_ends()
@@ -118,7 +118,8 @@ class Capture:
         # Beyond the cap only this item is added, so the list stays bounded.
         self.items.append(Item(self._layers, b"", APDU if self._layers else LINK, error))
 
-    def _add(self, item: Item) -> None:
+    def add(self, item: Item) -> None:
+        """One more item. TooLarge when there are too many."""
         if len(self.items) >= MAX_ITEMS:
             raise TooLarge(f"more than {MAX_ITEMS} frames")
         self.items.append(item)
@@ -127,7 +128,7 @@ class Capture:
 
     def without_apdu(self, layer: Layer, payload: bytes = b"", kind: str = LINK) -> None:
         """A frame that carries no APDU."""
-        self._add(Item((layer,), payload, kind))
+        self.add(Item((layer,), payload, kind))
 
     def begin(self, party: Party, layer: Layer) -> None:
         """A frame of an APDU, or of a segment of one: `inside` follows when it ends there."""
@@ -169,7 +170,7 @@ class Capture:
                 self._finish(whole, transfer.frames)
             elif block.acknowledges_only:
                 layer = Layer("general-block-transfer", {"acknowledged": block.acknowledged})
-                self._add(Item((*outside, layer), b"", LINK))
+                self.add(Item((*outside, layer), b"", LINK))
             self._layers = outside
         if not transfer.blocks.holds_data:
             transfer.frames = 0
@@ -190,7 +191,7 @@ class Capture:
         layers = self._layers
         if frames > 1:
             layers = (Layer(layers[0].kind, {**layers[0].fields, "frames": frames}), *layers[1:])
-        self._add(Item(layers, octets, self._kind(octets)))
+        self.add(Item(layers, octets, self._kind(octets)))
 
     def _kind(self, octets: bytes) -> str:
         """By the tag; where that leaves a choice, or nothing, by whether it parses."""
@@ -253,8 +254,14 @@ def _hdlc_frame(capture: Capture, frame: hdlc.Frame) -> None:
         capture.inside(hdlc.strip_llc(whole), party)
 
 
+_SINGLE = Item((Layer("m-bus"),), b"", LINK)  # one octet on the line, so one object for all of them
+
+
 def _mbus_at(capture: Capture, octets: bytes, pos: int) -> int:
     frame, after = mbus.decode_at(octets, pos, capture.length_modulo_256)
+    if frame.control is None:
+        capture.add(_SINGLE)
+        return after
     fields: dict[str, int | str | bool] = {}
     for name in ("source", "destination", "address"):
         value = getattr(frame, name)

@@ -49,17 +49,4 @@ def unframe(
         return framed.items
     bare = Capture(budget, is_apdu, length_modulo_256, limit)
     bare.read_bare(octets)
-    if not framed.items:
-        return bare.items
-    if bare.items[-1].kind == APDU:
-        if bare.items[-1].error is None:
-            return bare.items
-        framed.items[-1] = _both(framed.items[-1], bare.items[-1])
-    return framed.items
-
-
-def _both(framed: Item, bare: Item) -> Item:
-    """The item that ends the first reading, with the causes of both in its error."""
-    assert framed.error is not None  # noqa: S101 - both readings have failed
-    error = type(framed.error)(f"as a frame: {framed.error}; as an APDU: {bare.error}")
-    return Item(framed.layers, b"", framed.kind, error)
+    return bare.items if not framed.items or bare.items[-1].kind == APDU else framed.items

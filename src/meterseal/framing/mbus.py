@@ -6,6 +6,7 @@ sum. Short frames (`10 C A CS 16`) and single ones (`E5`) may stand between.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -20,6 +21,8 @@ _STOP = 0x16
 _FINAL = 0x10
 _NUMBER = 0x0F
 _LAST_TRANSPORT_CI = 0x1F
+
+_STARTS = re.compile(rb"[\x68\x10\xe5]")
 
 SEND_USER_DATA = 0x53
 BROADCAST = 0xFF
@@ -232,12 +235,18 @@ class FrameReader:
             except Truncated:
                 break
             except DecodeError:
-                self._at += 1
-                self.noise += 1
+                self._skip()
                 continue
             self._at = after
             return frame
         return None
+
+    def _skip(self) -> None:
+        """Go on to the next octet that can begin a frame."""
+        start = _STARTS.search(self._buffer, self._at + 1)
+        after = start.start() if start else len(self._buffer)
+        self.noise += after - self._at
+        self._at = after
 
     def _cost(self) -> int:
         """Octets that the frame at hand makes us look at: its sum covers them all, once they are here."""

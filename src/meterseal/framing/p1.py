@@ -22,6 +22,7 @@ _LINE = re.compile(r"([^()]*)((?:\([^()]*\))*)\Z")
 _VALUE = re.compile(r"\(([^()]*)\)")
 _PRINTABLE = bytes(range(0x20, 0x7F)) + b"\r\n"
 _CHECK = re.compile(rb"[0-9A-Fa-f]{4}")
+_SHORTEST_IDENTIFICATION = 4  # three letters of the maker, one digit of the speed
 _LINE_ENDS = (b"\r\n", b"\n", b"")
 
 _TITLE_LENGTH = 8
@@ -81,6 +82,8 @@ def decode(octets: Octets) -> Telegram:
 def decode_at(octets: Octets, pos: int) -> tuple[Telegram, int]:
     """The telegram that begins at `pos`, and the position after it."""
     octets = bytes(octets)
+    if pos >= len(octets):
+        raise Truncated("no octet of a P1 telegram")
     if octets[pos : pos + 1] != _START:
         raise Malformed("a P1 telegram begins with /")
     mark = octets.find(b"!", pos, pos + MAX_TELEGRAM)
@@ -97,6 +100,8 @@ def decode_at(octets: Octets, pos: int) -> tuple[Telegram, int]:
     end = mark + 1 if check is None else check.end()
     end += next(len(mark) for mark in _LINE_ENDS if octets.startswith(mark, end))
     identification, *rows = body[1:-1].decode("ascii").splitlines() or [""]
+    if len(identification) < _SHORTEST_IDENTIFICATION or body[1 + len(identification) :] == b"!":
+        raise Malformed("P1 telegram without an identification line")
     return Telegram(identification, tuple(_lines(rows)), check is not None), end
 
 

@@ -126,7 +126,7 @@ class WrapperReader:
         The octets are there already, so what is held may pass the cap until the frames are taken.
         """
         size = len(octets)
-        if size > len(self._view) - self._end:
+        if size >= len(self._view) - self._end:
             held = self._end - self._begin
             self._resize(max(2 * held, held + size))
         self._view[self._end : self._end + size] = octets
