@@ -5,11 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from meterseal.codec.message import Message
-from meterseal.codec.parts import Ber
-
-Oid = bytes | None
-Title = bytes | None
-Int = int | None
+from meterseal.codec.parts import Ber, Hidden
 
 
 class Aarq(Message, tag=b"\x60", name="aarq", ber=True):
@@ -27,8 +23,8 @@ class Aarq(Message, tag=b"\x60", name="aarq", ber=True):
     calling_ae_invocation_id: Annotated[int | None, Ber((0xA9, 0x02), "integer")] = None
     sender_acse_requirements: Annotated[bytes | None, Ber((0x8A,))] = None
     mechanism_name: Annotated[bytes | None, Ber((0x8B,))] = None
-    calling_authentication_value: Annotated[bytes | None, Ber((0xAC, 0x80))] = None
-    implementation_information: Annotated[bytes | None, Ber((0xBD, 0x04))] = None
+    calling_authentication_value: Annotated[bytes | None, Ber((0xAC, 0x80)), Hidden()] = None
+    implementation_information: Annotated[bytes | None, Ber((0xBD,))] = None
     user_information: Annotated[bytes | None, Ber((0xBE, 0x04))] = None
 
 
@@ -47,7 +43,7 @@ class Aare(Message, tag=b"\x61", name="aare", ber=True):
     responder_acse_requirements: Annotated[bytes | None, Ber((0x88,))] = None
     mechanism_name: Annotated[bytes | None, Ber((0x89,))] = None
     responding_authentication_value: Annotated[bytes | None, Ber((0xAA, 0x80))] = None
-    implementation_information: Annotated[bytes | None, Ber((0xBD, 0x04))] = None
+    implementation_information: Annotated[bytes | None, Ber((0xBD,))] = None
     user_information: Annotated[bytes | None, Ber((0xBE, 0x04))] = None
 
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NewType
-
 from meterseal.codec.data import Data
 from meterseal.codec.message import Message
 from meterseal.codec.parts import I8, U8, U16, U32, Boolean, Octets6, OctetString
 
 CONFIRMED = 0x40
 """Bit 6 of invoke-id-and-priority: the sender wants an answer."""
-
-ServiceTag = NewType("ServiceTag", int)
 
 
 class AttributeDescriptor(Message):

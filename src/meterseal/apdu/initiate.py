@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import Annotated
 
 from meterseal.codec.message import Message
-from meterseal.codec.parts import I8, U8, U16, U32, Boolean, Call, Default, Fixed, OctetString
-from meterseal.errors import Malformed, Truncated
+from meterseal.codec.parts import I8, U8, U16, U32, Boolean, Call, Default, Fixed, Hidden, OctetString
+from meterseal.errors import Malformed, Misuse, Truncated
 
 DLMS_VERSION = 6
 LN_VAA_NAME = 0x0007
 
 
 def _read_conformance(b: bytes, p: int, e: int) -> tuple[int, int]:
-    # The tag is written 5F 1F; some stacks leave out the 1F.
-    p = p + 2 if b[p : p + 2] == b"\x5f\x1f" else p + 1 if b[p : p + 1] == b"\x5f" else -1
-    if p < 0:
+    if b[p] != 0x5F:
         raise Malformed("conformance: no tag 5F 1F")
+    # The tag is written 5F 1F; some stacks leave out the 1F.
+    p += 2 if b[p + 1] == 0x1F else 1
     if e - p < 5:
         raise Truncated("conformance: cut")
     if b[p] != 4 or b[p + 1] != 0:
@@ -25,6 +25,8 @@ def _read_conformance(b: bytes, p: int, e: int) -> tuple[int, int]:
 
 
 def _write_conformance(value: int) -> bytes:
+    if not 0 <= value < 1 << 24:
+        raise Misuse(f"conformance {value:X} is not a block of 24 bits")
     return b"\x5f\x1f\x04\x00" + value.to_bytes(3, "big")
 
 
@@ -63,7 +65,7 @@ CONFORMANCE_BITS = {
 class InitiateRequest(Message, tag=b"\x01"):
     """xDLMS-Initiate.request; sizes in octets, 0 = no limit."""
 
-    dedicated_key: OctetString | None
+    dedicated_key: Annotated[OctetString | None, Hidden()]
     response_allowed: Annotated[Boolean, Default(True)]
     proposed_quality_of_service: I8 | None
     proposed_dlms_version_number: U8

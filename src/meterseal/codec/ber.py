@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from meterseal.errors import Malformed, Truncated
+from meterseal.errors import Malformed, Misuse, Truncated
 
 if TYPE_CHECKING:
     from meterseal.codec.parts import Ber
+
+_INTEGER_OCTETS = 4
 
 
 def read_tlv(b: bytes, p: int, e: int) -> tuple[int, int, int]:
@@ -88,7 +90,7 @@ def _match(rows: list[tuple[str, Ber]], b: bytes, start: int, end: int) -> tuple
 def _contents(row: Ber, octets: bytes) -> Any:
     if row.content == "octets":
         return octets
-    if not 1 <= len(octets) <= 4:
+    if not 1 <= len(octets) <= _INTEGER_OCTETS:
         raise Malformed(f"an INTEGER of {len(octets)} octets in field {row.tags[0]:02X}")
     return int.from_bytes(octets, "big", signed=True)
 
@@ -101,4 +103,7 @@ def _wrap(row: Ber, value: Any) -> bytes:
 
 
 def _integer(value: int) -> bytes:
-    return value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)
+    size = (value + (value < 0)).bit_length() // 8 + 1
+    if size > _INTEGER_OCTETS:
+        raise Misuse(f"{value} does not fit the {_INTEGER_OCTETS} octets of an INTEGER here")
+    return value.to_bytes(size, "big", signed=True)

@@ -25,6 +25,7 @@ from meterseal.codec.parts import (
     Choice,
     DecodeAt,
     Default,
+    Hidden,
     Nested,
     Optional,
     Part,
@@ -43,6 +44,7 @@ class MessageType(type):
     def __new__(
         mcs, word: str, bases: tuple[type, ...], space: dict[str, Any], /, **options: Any
     ) -> MessageType:
+        """Take the annotations for the fields; `options` are `tag`, `name` and `ber`."""
         annotations = list(space.get("__annotations__", {}))
         defaults = {n: space.pop(n) for n in annotations if n in space}
         space.setdefault("__slots__", ())
@@ -62,6 +64,7 @@ class Message(tuple[Any, ...], metaclass=MessageType):
     name: ClassVar[str]
     parts: ClassVar[tuple[tuple[str, Part], ...]]
     minimum: ClassVar[int]
+    hidden: ClassVar[frozenset[str]]
     read: ClassVar[DecodeAt]
 
     def encode(self) -> bytes:
@@ -89,8 +92,15 @@ class Message(tuple[Any, ...], metaclass=MessageType):
     def __hash__(self) -> int:
         return hash((type(self), tuple.__hash__(self)))
 
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        return tuple(self)
+
     def __repr__(self) -> str:
-        fields = ", ".join(f"{n}={v!r}" for (n, _), v in zip(self.parts, self, strict=True) if v is not None)
+        fields = ", ".join(
+            f"{n}=<{len(v)} octets>" if n in self.hidden else f"{n}={v!r}"
+            for (n, _), v in zip(self.parts, self, strict=True)
+            if v is not None
+        )
         return f"{type(self).__name__}({fields})"
 
 
@@ -116,6 +126,7 @@ def _declare(
 ) -> None:
     hints = typing.get_type_hints(cls, include_extras=True)
     cls.tag, cls.name = tag, name or standard_name(cls.__name__)
+    cls.hidden = frozenset(f for f in fields if Hidden() in getattr(hints[f], "__metadata__", ()))
     for index, field in enumerate(fields):
         setattr(cls, field, property(itemgetter(index)))
     if ber:
@@ -185,8 +196,4 @@ def _ber_row(hint: Any) -> Ber:
     for mark in getattr(hint, "__metadata__", ()):
         if isinstance(mark, Ber):
             return mark
-    for argument in typing.get_args(hint):
-        found = _ber_row(argument)
-        if found:
-            return found
-    return Ber(())
+    raise TypeError(f"no BER row in the annotation {hint!r}")

@@ -28,6 +28,7 @@ class Source:
         self._count = 0
 
     def add(self, line: str) -> None:
+        """Append a line of the function's body."""
         self.lines.append("    " + line)
 
     def name(self, stem: str, value: Any = None) -> str:
@@ -45,7 +46,7 @@ class Part:
     fmt: str | None = None
     minimum = 0
 
-    def build(self, values: Iterable[str]) -> str:
+    def build(self, source: Source, values: Iterable[str]) -> str:
         """The expression that makes the field from the unpacked values (fixed parts)."""
         return next(iter(values))
 
@@ -81,9 +82,11 @@ class Call(Part):
         self.decode, self.encode, self.minimum = decode, encode, minimum
 
     def write_decode(self, source: Source, target: str) -> None:
+        """One call of the field's own reader."""
         source.add(f"{target}, p = {source.name('read', self.decode)}(b, p, e)")
 
     def write_encode(self, source: Source, value: str) -> str:
+        """One call of the field's own writer."""
         return f"{source.name('write', self.encode)}({value})"
 
 
@@ -96,6 +99,7 @@ class Optional(Part):
         self.part, self.absent = part, absent
 
     def write_decode(self, source: Source, target: str) -> None:
+        """The presence octet, then perhaps the value."""
         read = source.name("read", decoder_of(self.part))
         source.add(f"{target} = b[p]; p += 1")
         source.add(f"if {target} == 1: {target}, p = {read}(b, p, e)")
@@ -103,6 +107,7 @@ class Optional(Part):
         source.add("else: raise Malformed(f'presence octet {b[p - 1]:02X} is neither 00 nor 01')")
 
     def write_encode(self, source: Source, value: str) -> str:
+        """00 for the absent value, else 01 and the value."""
         write = source.name("write", encoder_of(self.part))
         return f"(b'\\x00' if {value} is {self.absent!r} else b'\\x01' + {write}({value}))"
 
@@ -116,6 +121,7 @@ class SequenceOf(Part):
         self.part = part
 
     def write_decode(self, source: Source, target: str) -> None:
+        """The count, held against the octets left before anything is made, then a loop."""
         read, length = source.name("read", decoder_of(self.part)), source.name("length", read_length)
         count = source.name("n")
         source.add(f"{count}, p = {length}(b, p, e)")
@@ -129,6 +135,7 @@ class SequenceOf(Part):
         source.add(f"{target} = tuple({target})")
 
     def write_encode(self, source: Source, value: str) -> str:
+        """The count and the elements."""
         write, length = source.name("write", encoder_of(self.part)), source.name("length", length_octets)
         return f"{length}(len({value})) + b''.join([{write}(x) for x in {value}])"
 
@@ -141,12 +148,14 @@ class Choice(Part):
         self.minimum = 1 + min(a.minimum for a in self.alternatives)
 
     def write_decode(self, source: Source, target: str) -> None:
+        """A table from the octet to the alternative's reader."""
         table = source.name("choices", {a.tag[0]: a.read for a in self.alternatives})
         source.add(f"{target} = {table}.get(b[p])")
         source.add(f"if {target} is None: raise Malformed(f'unknown choice {{b[p]:02X}}')")
         source.add(f"{target}, p = {target}(b, p + 1, e)")
 
     def write_encode(self, source: Source, value: str) -> str:
+        """The alternative's own octets, its tag included."""
         return f"{value}.encode()"
 
 
@@ -160,21 +169,25 @@ class Nested(Part):
         if all(part.fmt is not None for _, part in parts):
             self.fmt = "".join(part.fmt for _, part in parts)
 
-    def build(self, values: Iterable[str]) -> str:
-        rest = iter(values)
-        inner = [part.build([next(rest) for _ in range(part.count())]) for _, part in self.message.parts]
-        return f"tnew({self.message.__name__}, ({', '.join(inner)},))"
+    def build(self, source: Source, values: Iterable[str]) -> str:
+        """The inner message from its share of the unpacked values."""
+        made = source.name("made", self.message)
+        return f"tnew({made}, ({', '.join(_built(source, self.message.parts, values))},))"
 
     def spread(self, value: str) -> list[str]:
+        """The fields of the inner message, and of those inside it."""
         return [x for name, part in self.message.parts for x in part.spread(f"{value}.{name}")]
 
     def count(self) -> int:
+        """The values of all its fields."""
         return sum(part.count() for _, part in self.message.parts)
 
     def write_decode(self, source: Source, target: str) -> None:
+        """One call of the inner message's reader."""
         source.add(f"{target}, p = {source.name('read', self.message.read)}(b, p, e)")
 
     def write_encode(self, source: Source, value: str) -> str:
+        """The inner message's own octets; it has no tag."""
         return f"{value}.encode()"
 
 
@@ -225,13 +238,13 @@ def _decode_run(source: Source, run: list[tuple[str, Part]]) -> list[str]:
     names = [source.name("f") for _, part in run for _ in range(part.count())]
     source.add(f"{', '.join(names)}, = {unpack}(b, p)")
     source.add(f"p += {form.size}")
-    rest = iter(names)
-    values = []
-    for _, part in run:
-        if isinstance(part, Nested):
-            source.names[part.message.__name__] = part.message
-        values.append(part.build([next(rest) for _ in range(part.count())]))
-    return values
+    return _built(source, run, names)
+
+
+def _built(source: Source, parts: Iterable[tuple[str, Part]], values: Iterable[str]) -> list[str]:
+    """The expressions of fixed parts, each made from as many of the unpacked values as it takes."""
+    rest = iter(values)
+    return [part.build(source, [next(rest) for _ in range(part.count())]) for _, part in parts]
 
 
 def decoder_of(part: Part) -> DecodeAt:
@@ -293,6 +306,11 @@ class Default:
     """Marks a field as DEFAULT: 00 stands for the value, 01 precedes another."""
 
     value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """Marks a field that may hold key or password octets: a repr tells its length only."""
 
 
 class Ber(NamedTuple):

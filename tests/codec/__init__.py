@@ -1,0 +1,1 @@
+"""Tests of the codec: Data, declarations of messages, BER."""
