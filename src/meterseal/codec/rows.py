@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
-from itertools import chain, islice, repeat
+from itertools import chain, repeat
 from operator import methodcaller
 from typing import Any, Final, NamedTuple
 
@@ -22,6 +22,9 @@ from meterseal.codec.types import BitString, Structure, Tag, Type
 
 MAX_FIELDS: Final = 80
 """Most values inside each other and side by side in one shape."""
+
+_TOGETHER: Final = 128
+"""Values that one `struct` call unpacks, about, where rows are rearranged."""
 
 SHAPE_UNITS: Final = 8
 """Work units of making a shape, for each octet of the skeleton."""
@@ -121,7 +124,7 @@ class Shape:
     """
 
     __slots__ = (
-        "_code", "_simple", "_steps",
+        "_row", "_rows", "_simple", "_steps", "_width",
         "columns", "depth", "length", "lengths", "skeleton", "types", "units", "writer",
     )  # fmt: skip
 
@@ -135,7 +138,9 @@ class Shape:
         self.types = tuple(plan.types)
         self._steps = tuple(plan.steps)
         self._simple = plan.simple
-        self._code = struct.Struct(">" + plan.code)
+        self._width = plan.count
+        self._row = struct.Struct(">" + plan.code)
+        self._rows = struct.Struct(">" + plan.code * max(1, _TOGETHER // (plan.count + 1)))
         self.writer = plan.writer
         self.lengths = frozenset(plan.lengths)
 
@@ -165,30 +170,32 @@ class Shape:
                 first -= len(column.lstrip(octet))
         return first
 
-    def unpack(self, buf: bytes, pos: int, count: int) -> Iterable[Values]:
-        """What `struct` reads of `count` of this shape at `pos`, for `build`."""
-        return self._code.iter_unpack(buf[pos : pos + self.length * count])
-
-    def build(self, rows: Iterable[Values], count: int) -> list[Any]:
-        """Make the values of `count` unpacked rows."""
-        if self._simple or not count:
-            return list(rows)
+    def read(self, buf: bytes, pos: int, count: int) -> list[Any]:
+        """The values of `count` of this shape at `pos`, which have been found to fit."""
+        octets = buf[pos : pos + self.length * count]
+        if self._simple:
+            return list(self._row.iter_unpack(octets))
         if len(self._steps) == 1 and isinstance(self._steps[0], _Constant):
             return [self._steps[0].value] * count
-        if count <= _BLOCK:
-            return list(self._block(list(rows), count))
-        rows = iter(rows)
         made: list[Any] = []
-        for start in range(0, count, _BLOCK):
-            made += self._block(list(islice(rows, _BLOCK)), min(_BLOCK, count - start))
+        step = _BLOCK * self.length
+        for start in range(0, len(octets), step):
+            made += self._rearranged(octets[start : start + step])
         return made
 
-    def _block(self, rows: list[Values], count: int) -> Iterable[Any]:
-        columns = list(zip(*rows, strict=True))
+    def _rearranged(self, octets: bytes) -> Iterable[Any]:
+        """Take the plain values apart into columns, convert those that need it, and make rows of them."""
+        values: list[Any] = []
+        whole = len(octets) // self._rows.size * self._rows.size
+        for unpacked in self._rows.iter_unpack(octets[:whole]):
+            values += unpacked
+        for unpacked in self._row.iter_unpack(octets[whole:]):
+            values += unpacked
+        count = len(octets) // self.length
         stack: list[Iterable[Any]] = []
         for step in self._steps:
             if isinstance(step, _Column):
-                column = columns[step.number]
+                column = values[step.number :: self._width]
                 stack.append(map(step.convert, column) if step.convert else column)
             elif isinstance(step, _Constant):
                 stack.append(repeat(step.value, count))
@@ -226,11 +233,11 @@ class _Plan:
         self.steps: list[_Step] = []
         self.code = self.writer = ""
         self.lengths: list[int] = []
-        self._count = 0
+        self.count = 0
         self.types: list[Type] = []
         self._read(skeleton)
-        plain = [_Column(index, None) for index in range(self._count)]
-        self.simple = self.steps == [*plain, _Zip(self._count)]
+        plain = [_Column(index, None) for index in range(self.count)]
+        self.simple = self.steps == [*plain, _Zip(self.count)]
 
     def _read(self, skeleton: bytes) -> None:
         open_: list[tuple[int, list[Type]]] = []
@@ -282,8 +289,8 @@ class _Plan:
         else:
             self.writer = f"{self.writer[:-1]}{width + 1}p"
             self.lengths.append(len(self.columns) - 1)
-        self.steps.append(_Column(self._count, _conversion(tag, count)))
-        self._count += 1
+        self.steps.append(_Column(self.count, _conversion(tag, count)))
+        self.count += 1
 
 
 def _bits(count: int, octets: bytes) -> BitString:

@@ -50,7 +50,7 @@ def take_rows(buf: bytes, pos: int, end: int, count: int, room: int, budget: Bud
 
 def _take(shape: Shape, buf: bytes, pos: int, count: int, budget: Budget) -> tuple[list[Any], int]:
     budget.spent += shape.units * count
-    return shape.build(shape.unpack(buf, pos, count), count), pos + shape.length * count
+    return shape.read(buf, pos, count), pos + shape.length * count
 
 
 def _first_turn(first: bytes, buf: bytes, pos: int, end: int) -> bytes:

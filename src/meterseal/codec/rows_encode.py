@@ -35,19 +35,65 @@ class _Part(NamedTuple):
     width: int
 
 
+class _Flat(NamedTuple):
+    """A structure whose fields `struct` packs as they are.
+
+    `skeleton` has zeros for lengths; `strings` are (field, place of its length), `checked` (field, tag).
+    """
+
+    width: int
+    skeleton: bytes
+    strings: tuple[tuple[int, int], ...]
+    checked: tuple[tuple[int, Tag], ...]
+
+
 def pack_rows(rows: Sequence[Any], type_: Type) -> bytes | None:
     """Octets of `rows`, tags included, each as `type_`; None when they are not all alike.
 
     None as well for a value that does not fit: writing one by one names it.
     """
-    parts = _parts(type_) if len(rows) >= MIN_ROWS else None
-    if parts is None:
+    plan = _plan(type_) if len(rows) >= MIN_ROWS else None
+    if plan is None:
         return None
     try:
-        values, skeleton = _flat_values(parts, rows) if _is_flat(parts) else _nested_values(parts, rows)
+        values, skeleton = _flat_values(plan, rows) if isinstance(plan, _Flat) else _nested_values(plan, rows)
         return _writer(skeleton).write(values, len(rows))
     except (_NotAlike, TypeError, ValueError, OverflowError, struct.error):
         return None
+
+
+@lru_cache(maxsize=256)
+def _plan(type_: Type) -> _Flat | tuple[_Part, ...] | None:
+    """How to take rows of a type apart; None for types of other than structures and scalars."""
+    parts: list[_Part] = []
+    todo = [type_]
+    while todo:
+        kind = todo.pop()
+        if isinstance(kind, Structure) and len(kind.fields) < _LONG:
+            parts.append(_Part(Tag.STRUCTURE, len(kind.fields)))
+            todo += reversed(kind.fields)
+        elif isinstance(kind, Tag) and kind not in CONTAINERS:
+            parts.append(_Part(kind, 0))
+        else:
+            return None
+        if len(parts) > MAX_FIELDS:
+            return None
+    return _flat_plan(parts) or tuple(parts)
+
+
+def _flat_plan(parts: list[_Part]) -> _Flat | None:
+    fields = [part.tag for part in parts[1:]]
+    if not fields or not set(fields) <= {*_BY_STRUCT, *_CHECKED, Tag.OCTET_STRING}:
+        return None
+    skeleton = bytearray(parts[0])
+    strings: list[tuple[int, int]] = []
+    for index, tag in enumerate(fields):
+        skeleton.append(tag)
+        if tag == Tag.OCTET_STRING:
+            strings.append((index, len(skeleton)))
+            skeleton.append(0)
+    checked = tuple((index, tag) for index, tag in enumerate(fields) if tag in _CHECKED)
+    return _Flat(len(fields), bytes(skeleton), tuple(strings), checked)
 
 
 class _Writer:
@@ -77,8 +123,9 @@ class _Writer:
         chunks = [self._rows.pack(*values[at : at + step]) for at in range(0, whole, step)]
         chunks += [self._row.pack(*values[at : at + width]) for at in range(whole, len(values), width)]
         octets = bytearray().join(chunks)
-        if any(octets[offset::length] != octet * count for offset, octet in self._lengths):
-            raise _NotAlike
+        for offset, octet in self._lengths:
+            if octets[offset::length] != octet * count:
+                raise _NotAlike
         for offset, octet in self._tags:
             octets[offset::length] = octet * count
         return bytes(octets)
@@ -106,28 +153,21 @@ def _parts(type_: Type) -> tuple[_Part, ...] | None:
     return tuple(parts)
 
 
-@lru_cache(maxsize=256)
-def _is_flat(parts: tuple[_Part, ...]) -> bool:
-    """Whether they are one structure with a field of its own for each value that `struct` packs."""
-    tags = {part.tag for part in parts[1:]}
-    return parts[0].width > 0 and tags <= {*_BY_STRUCT, *_CHECKED, Tag.OCTET_STRING}
-
-
-def _flat_values(parts: tuple[_Part, ...], rows: Sequence[Any]) -> tuple[list[Any], bytes]:
+def _flat_values(plan: _Flat, rows: Sequence[Any]) -> tuple[list[Any], bytes]:
     """Fields of all rows one after the other, and the skeleton of a row."""
-    width = parts[0].width
+    width = plan.width
     if set(map(len, rows)) != {width} or not all(
         issubclass(kind, (list, tuple)) for kind in set(map(type, rows))
     ):
         raise _NotAlike
-    values = list(chain.from_iterable(rows))
-    skeleton = bytearray(parts[0])
-    for index, (tag, _) in enumerate(parts[1:]):
-        skeleton.append(tag)
-        if tag == Tag.OCTET_STRING:
-            skeleton.append(_strings(tag, values[index::width])[1])
-        elif tag not in _BY_STRUCT:
-            _check(tag, values[index::width])
+    values: list[Any] = []
+    for row in rows:  # faster than chain for rows that are short
+        values += row
+    skeleton = bytearray(plan.skeleton)
+    for index, place in plan.strings:
+        skeleton[place] = _strings(Tag.OCTET_STRING, values[index::width])[1]
+    for index, tag in plan.checked:
+        _check(tag, values[index::width])
     return values, bytes(skeleton)
 
 

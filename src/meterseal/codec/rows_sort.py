@@ -86,17 +86,15 @@ class Sorter:
         kept: list[list[bytes]] = [[] for _ in self._shapes]
         leaves = [(shape.length, kept[n].append, n) for n, shape in enumerate(self._shapes)]
         root = _tree(leaves, self._shapes)
-        offset, ways = root.offset, root.ways.get
+        offset, ways = root.offset, root.ways
         guess: list[int] = []
         mark = guess.append
         at = pos
         try:
             for _ in range(count):
-                way = ways(buf[at + offset])
+                way = ways[buf[at + offset]]
                 while isinstance(way, _Branch):
-                    way = way.ways.get(buf[at + way.offset])
-                if way is None:
-                    break
+                    way = way.ways[buf[at + way.offset]]
                 length, keep, number = way
                 stop = at + length
                 if stop > end:
@@ -104,8 +102,8 @@ class Sorter:
                 keep(buf[at:stop])
                 mark(number)
                 at = stop
-        except IndexError:
-            pass  # the octet that tells lies behind the end: the row is cut, or of no known shape
+        except (IndexError, KeyError):
+            pass  # the octet that tells lies behind the end, or leads to no known shape
         return pos + self._keep_fitting(guess, kept)
 
     def _keep_fitting(self, guess: list[int], kept: list[list[bytes]]) -> int:
@@ -143,5 +141,5 @@ class Sorter:
             rows = b"".join(kept)
             count = len(rows) // shape.length
             self._budget.spent += shape.units * count
-            sources.append(iter(shape.build(shape.unpack(rows, 0, count), count)))
+            sources.append(iter(shape.read(rows, 0, count)))
         return [next(sources[number]) for number in self._order]
