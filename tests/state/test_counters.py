@@ -1,0 +1,351 @@
+"""Counter stores: what they promise, on a good day."""
+
+from __future__ import annotations
+
+import fcntl
+import multiprocessing
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from meterseal.crypto import GcmKey
+from meterseal.errors import (
+    ConfigurationError,
+    CounterExhausted,
+    CounterUnknown,
+    Misuse,
+    StateDamaged,
+    StateLocked,
+    StateUnavailable,
+)
+from meterseal.keys.counters import BLOCK, LIMIT, SendCounter, key_id
+from meterseal.state import CounterStore, FileCounters, Journal, JournalCounters, MemoryCounters, counters
+from meterseal.state.folder import FolderLock
+from tests.state.conftest import ERRORS, KEY, PEER, failing
+
+
+@pytest.fixture(params=["memory", "file", "journal"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[CounterStore]:
+    if request.param == "memory":
+        yield MemoryCounters()
+    elif request.param == "file":
+        yield FileCounters(tmp_path / "state")
+    else:
+        with Journal(tmp_path / "state") as journal:
+            yield JournalCounters(journal)
+
+
+def test_blocks_follow_each_other(store: CounterStore) -> None:
+    assert store.reserve(KEY, 10, start=1) == (1, 11)
+    assert store.reserve(KEY, 5) == (11, 16)
+    assert store.reserve(KEY) == (16, 16 + BLOCK)
+    assert store.reserve(KEY, 5, start=1) == (16 + BLOCK, 21 + BLOCK)  # known: the start is not needed
+    assert store.reserve(KEY, 5, start=5000) == (5000, 5005)  # only ever upwards
+
+
+def test_first_use_without_a_start_names_the_three_sources(store: CounterStore) -> None:
+    with pytest.raises(CounterUnknown, match=r"state .*counter_start.*counter_object"):
+        store.reserve(KEY)
+    store.note_received(KEY, 5)  # what was received says nothing about sending
+    store.sync()
+    with pytest.raises(CounterUnknown):
+        store.reserve(KEY)
+
+
+def test_C05_the_end_of_the_space(store: CounterStore) -> None:
+    first, end = store.reserve(KEY, BLOCK, start=0xFFFFFFFD)
+    assert (first, end) == (0xFFFFFFFD, LIMIT)
+    sending = SendCounter(first, end)
+    assert [sending.take() for _ in range(sending.left)] == [0xFFFFFFFD, 0xFFFFFFFE]
+    for start in (None, 0, LIMIT):
+        with pytest.raises(CounterExhausted):
+            store.reserve(KEY, BLOCK, start)
+    with pytest.raises(CounterExhausted):
+        store.reserve("another", 1, LIMIT)
+
+
+def test_C06_keys_titles_and_directions_are_apart(store: CounterStore) -> None:
+    assert store.reserve(KEY, 5, start=100) == (100, 105)
+    assert store.reserve(PEER, 5, start=7) == (7, 12)
+    store.note_received(KEY, 3)
+    assert store.reserve(KEY, 5) == (105, 110)
+    assert store.received(PEER) is None
+
+
+def test_C12_the_same_key_again_goes_on_and_a_new_one_starts_its_own(store: CounterStore) -> None:
+    title = b"MSL\0\0\0\0\1"
+    old, new = GcmKey(bytes(16)), GcmKey(bytes(15) + b"1")
+    assert store.reserve(key_id(old.kcv, title, "tx"), 10, start=50) == (50, 60)
+    assert store.reserve(key_id(new.kcv, title, "tx"), 10, start=0) == (0, 10)
+    again = GcmKey(bytes(16))  # the same value brought in a second time
+    assert store.reserve(key_id(again.kcv, title, "tx"), 10, start=0) == (60, 70)
+
+
+def test_what_was_received_only_rises(store: CounterStore) -> None:
+    assert store.received(PEER) is None
+    store.note_received(PEER, 10)
+    store.note_received(PEER, 8)
+    assert store.received(PEER) == 10
+    store.sync()
+    store.note_received(PEER, 9)
+    store.sync()
+    store.sync()
+    assert store.received(PEER) == 10
+    store.note_received(PEER, 0)
+    assert store.received(PEER) == 10
+
+
+@pytest.mark.parametrize("bad", ["", "a/b", "..\0", "a b", "ä", "x" * 129])
+def test_a_key_id_is_a_name(store: CounterStore, bad: str) -> None:
+    with pytest.raises(Misuse):
+        store.reserve(bad, 1, 0)
+    with pytest.raises(Misuse):
+        store.note_received(bad, 0)
+
+
+@pytest.mark.parametrize("number", [-1, LIMIT + 1])
+def test_numbers_outside_the_space(store: CounterStore, number: int) -> None:
+    with pytest.raises(Misuse):
+        store.reserve(KEY, 1, number)
+    with pytest.raises(Misuse):
+        store.note_received(KEY, number)
+    for count in (0, -5):
+        with pytest.raises(Misuse):
+            store.reserve(KEY, count, 0)
+
+
+def test_files_outlive_the_process_and_compaction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counters, "_SPARE_RECORDS", 3)
+    end, sizes = 1, []
+    for number in range(30):
+        store = FileCounters(tmp_path / "state")
+        assert store.received(PEER) == (number or None)
+        first, end = store.reserve(KEY, 10, start=1)
+        assert (first, end) == (1 + 10 * number, 11 + 10 * number)
+        store.note_received(PEER, number + 1)
+        store.sync()
+        sizes.append((tmp_path / "state" / "counters.log").stat().st_size)
+    assert max(sizes) < 800
+    assert FileCounters(tmp_path / "state").received(PEER) == 30
+
+
+def test_a_failed_compaction_is_not_the_reservation_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk has room for a record, not for a second file."""
+    store = FileCounters(tmp_path / "state")
+    store.reserve(KEY, 10, start=0)
+    monkeypatch.setattr(counters, "_SPARE_RECORDS", 0)
+
+    def full(*_: object) -> None:
+        raise OSError(ERRORS["full"], "full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        assert store.reserve(KEY, 10) == (10, 20)
+    assert FileCounters(tmp_path / "state").reserve(KEY, 10) == (20, 30)
+
+
+def test_journal_counters_live_in_the_journal(tmp_path: Path) -> None:
+    with Journal(tmp_path / "meter") as journal:
+        store = JournalCounters(journal)
+        store.reserve(KEY, 10, start=0)
+        journal.commit({"key": "something of the meter's"})
+        store.note_received(PEER, 4)
+        store.note_received(PEER, 5)
+        store.sync()
+        assert journal.length == 3
+    with Journal(tmp_path / "meter") as journal:
+        store = JournalCounters(journal)
+        assert [store.apply(record) for record in journal.records()] == [True, False, True]
+        assert store.received(PEER) == 5
+        assert store.reserve(KEY, 10) == (10, 20)
+        journal.compact([*store.snapshot(), {"key": "something of the meter's"}])
+        assert journal.length == 3
+    with Journal(tmp_path / "meter") as journal:
+        store = JournalCounters(journal)
+        assert [store.apply(record) for record in journal.records()] == [True, True, False]
+        assert (store.reserve(KEY, 1), store.received(PEER)) == ((20, 21), 5)
+
+
+def test_noted_floors_survive_a_sync_that_failed(tmp_path: Path) -> None:
+    with Journal(tmp_path / "meter") as journal:
+        in_journal, in_files = JournalCounters(journal), FileCounters(tmp_path / "client")
+        in_files.reserve(KEY, 1, 0)
+        for store in (in_journal, in_files):
+            store.note_received(PEER, 9)
+            with failing(0, ERRORS["full"]), pytest.raises(StateUnavailable):
+                store.sync()
+            assert store.received(PEER) == 9
+            store.sync()
+    assert FileCounters(tmp_path / "client").received(PEER) == 9
+    with Journal(tmp_path / "meter") as journal:
+        assert journal.records() == [{"rx": PEER, "lowest": 9}]
+
+
+def test_an_older_state_under_a_running_process(tmp_path: Path) -> None:
+    """C09 as far as one process sees it: the whole folder put back to what it was."""
+    folder = tmp_path / "state"
+    store = FileCounters(folder)
+    store.reserve(KEY, 10, start=0)
+    old = {path.name: path.read_bytes() for path in folder.iterdir()}
+    store.reserve(KEY, 10)
+    for name, octets in old.items():
+        (folder / name).write_bytes(octets)
+    with pytest.raises(StateDamaged, match="older"):
+        store.reserve(KEY, 10)
+
+
+def test_records_of_another_kind_are_not_counters(tmp_path: Path) -> None:
+    with Journal(tmp_path / "state", "counters") as journal:
+        journal.commit({"tx": KEY, "end": "soon"})
+    with pytest.raises(StateDamaged):
+        FileCounters(tmp_path / "state").reserve(KEY, 1, 0)
+
+
+# --- several at once ----------------------------------------------------------------------------
+
+
+def _reserve_many(folder: Path, results: multiprocessing.Queue[list[tuple[int, int]]]) -> None:
+    store = FileCounters(folder)
+    results.put([store.reserve(KEY, 3, start=0) for _ in range(40)])
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_C10_processes_share_a_folder_and_never_a_block(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    results: multiprocessing.Queue[list[tuple[int, int]]] = context.Queue()
+    workers = [context.Process(target=_reserve_many, args=(tmp_path / "state", results)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    blocks = sorted(block for _ in workers for block in results.get(timeout=60))
+    for worker in workers:
+        worker.join()
+    assert blocks == [(3 * number, 3 * number + 3) for number in range(160)]
+
+
+def test_C10_threads_share_a_store_and_never_a_block(tmp_path: Path) -> None:
+    store, blocks = FileCounters(tmp_path / "state"), list[tuple[int, int]]()
+    threads = [
+        Thread(target=lambda: blocks.extend(store.reserve(KEY, 3, start=0) for _ in range(25)))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(blocks) == [(3 * number, 3 * number + 3) for number in range(100)]
+
+
+def test_a_process_that_keeps_the_lock_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = FileCounters(tmp_path / "state")
+    store.reserve(KEY, 1, 0)
+    monkeypatch.setattr(counters, "_PATIENCE", 0.02)
+    with FolderLock(tmp_path / "state", "counters") as lock:
+        lock.acquire(sign=True)
+        with pytest.raises(StateLocked, match=f"process {os.getpid()}"):
+            store.reserve(KEY, 1)
+    assert store.reserve(KEY, 1) == (1, 2)
+
+
+def test_a_lock_file_taken_away_while_it_is_being_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock counts only on the file that others find under the name."""
+    real = fcntl.flock
+    calls: list[int] = []
+
+    def flock(descriptor: int, operation: int) -> None:
+        if not calls:
+            (tmp_path / "state.lock").unlink()
+        calls.append(operation)
+        real(descriptor, operation)
+
+    with FolderLock(tmp_path, "state") as lock, FolderLock(tmp_path, "state") as other:
+        monkeypatch.setattr(fcntl, "flock", flock)
+        lock.acquire(1.0)
+        assert len(calls) == 2
+        with pytest.raises(StateLocked):
+            other.acquire()
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_counters_in_memory_are_not_for_a_forked_child() -> None:
+    store = MemoryCounters()
+    store.reserve(KEY, 1, 0)
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            store.reserve(KEY, 1)
+        except StateUnavailable:
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+    assert store.reserve(KEY, 1) == (1, 2)
+
+
+# --- H16: umask, rights, places that cannot be written ------------------------------------------
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o277, 0o777])
+def test_H16_modes_do_not_depend_on_the_umask(umask: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        FileCounters(tmp_path / "state").reserve(KEY, 1, 0)
+        Journal(tmp_path / "meter").close()
+    finally:
+        os.umask(before)
+    for folder in (tmp_path / "state", tmp_path / "meter"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
+        assert len(list(folder.iterdir())) == 3
+
+
+def test_H16_an_empty_folder_becomes_private_and_a_shared_one_is_refused(tmp_path: Path) -> None:
+    empty, shared = tmp_path / "empty", tmp_path / "shared"
+    for folder in (empty, shared):
+        folder.mkdir()
+        folder.chmod(0o777)
+    (shared / "somebody").touch()
+    FileCounters(empty).reserve(KEY, 1, 0)
+    assert stat.S_IMODE(empty.stat().st_mode) == 0o700
+    with pytest.raises(ConfigurationError, match="chmod 700"):
+        FileCounters(shared).reserve(KEY, 1, 0)
+    shared.chmod(0o755)
+    FileCounters(shared).reserve(KEY, 1, 0)
+    assert stat.S_IMODE(shared.stat().st_mode) == 0o755
+
+
+def test_H16_file_rights_that_were_loosened_are_tightened(tmp_path: Path) -> None:
+    FileCounters(tmp_path / "state").reserve(KEY, 1, 0)
+    log = tmp_path / "state" / "counters.log"
+    log.chmod(0o644)
+    FileCounters(tmp_path / "state").reserve(KEY, 1)
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+
+
+def test_H16_no_link_is_followed(tmp_path: Path) -> None:
+    store = FileCounters(tmp_path / "state")
+    store.reserve(KEY, 1, 0)
+    log = tmp_path / "state" / "counters.log"
+    log.rename(tmp_path / "elsewhere")
+    log.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StateUnavailable):
+        store.reserve(KEY, 1)
+
+
+def test_H16_a_home_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StateUnavailable, match="file"):
+        FileCounters(tmp_path / "file" / "state").reserve(KEY, 1, 0)
+    with pytest.raises(StateUnavailable):
+        FileCounters(tmp_path / "file").reserve(KEY, 1, 0)
+    with failing(0, ERRORS["read-only"]), pytest.raises(StateUnavailable, match="Read-only"):
+        FileCounters(tmp_path / "state").reserve(KEY, 1, 0)
+    assert not (tmp_path / "state").exists()
