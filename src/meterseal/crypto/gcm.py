@@ -46,8 +46,6 @@ _CUT: Final = TAG_LENGTH - _FULL_TAG
 _BOTH: Final = 0x30
 """The authenticated and encrypted bits of the security control octet."""
 
-_BOTH: Final = 0x30
-
 STREAM_FROM: Final = 48 * 1024
 """Octets of ciphertext from which `open` takes the streaming cipher.
 
@@ -85,7 +83,8 @@ class GcmKey(Guarded):
         self._cipher = AES(ek)
         # One object per key for good: making one costs many times a call.
         self._encrypt: Callable[[bytes, bytes, bytes | None], bytes] = AESGCM(ek).encrypt
-        # SC -> SC || AK, made on first use: never more than there are values of an octet.
+        # SC -> SC || AK for values with both bits, made on first use (64 of them at most): what is
+        # in here `seal` knows to be of the usual form, without a second look.
         self._additional: dict[int, bytes] = {}
 
     def __repr__(self) -> str:
@@ -106,7 +105,7 @@ class GcmKey(Guarded):
         """
         if len(iv) != IV_LENGTH:
             raise Misuse(f"an IV has {IV_LENGTH} octets, not {len(iv)}")
-        if header or sc & _BOTH != _BOTH or sc not in self._additional:
+        if header or sc not in self._additional:
             if len(information) > LONGEST:
                 raise _too_large(information)
             return _SEAL[(sc >> 4) & 3](self, sc, iv, information, header)
@@ -170,7 +169,9 @@ class GcmKey(Guarded):
                 raise UnknownKey(_GONE)
             if not 0 <= sc <= 0xFF:
                 raise Misuse(f"security control {sc} is not an octet")
-            octets = self._additional[sc] = bytes((sc,)) + self._ak
+            octets = bytes((sc,)) + self._ak
+            if sc & _BOTH == _BOTH:
+                self._additional[sc] = octets
         return octets
 
     def _refuse_bare(self, sc: int, header: bytes) -> None:
