@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meterseal.errors import CounterExhausted, CountersNeeded, Misuse, Replayed
-from meterseal.keys.counters import BLOCK, LIMIT, REKEY_FROM, ReceiveCounter, SendCounter, key_id
+from meterseal.keys.counters import LIMIT, REKEY_FROM, ReceiveCounter, SendCounter, key_id
 
 
 def test_a_block_is_given_out_once_and_then_needs_another() -> None:
