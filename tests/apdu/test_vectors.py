@@ -16,7 +16,7 @@ from tests.vectors import load, vector
 
 Row = dict[str, Any]
 
-ACSE = {0x60: Aarq, 0x61: Aare, 0x62: Rlrq, 0x63: Rlre}
+ACSE: dict[int, type[Message]] = {0x60: Aarq, 0x61: Aare, 0x62: Rlrq, 0x63: Rlre}
 
 
 def ids(row: Row) -> str:

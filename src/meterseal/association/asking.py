@@ -147,12 +147,14 @@ class Asking:
         return tuple(Outcome(code) for code in m.results)
 
     def _set_last(self, m: s.SetResponseLastDatablock) -> tuple[Outcome, ...]:
+        self._in_blocks()
         if m.result == SUCCESS:
             self._single(False)
             self._all_sent()
         return tuple(Outcome(m.result) for _ in self.operations)
 
     def _set_last_list(self, m: s.SetResponseLastDatablockWithList) -> tuple[Outcome, ...]:
+        self._in_blocks()
         self._single(True)
         self._all_sent()
         return tuple(Outcome(code) for code in m.results)
@@ -184,6 +186,10 @@ class Asking:
         if self.listed:
             return tuple(_action_outcome(o) for o in OutcomeList.decode(raw).outcomes)
         return (_action_outcome(s.ActionResult.decode(raw)),)
+
+    def _in_blocks(self) -> None:
+        if self._outgoing is None:
+            raise ProtocolViolation("the meter answers a block transfer that there was not")
 
     def _all_sent(self) -> None:
         if self._outgoing is not None and not self._outgoing.done:

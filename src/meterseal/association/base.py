@@ -38,9 +38,10 @@ class Association(ABC):
 
     def resume(self, token: int, result: KeyInUse | None = None) -> list[Effect]:
         """Go on after a `Need`: its key now has the counters that were asked for."""
-        go, self._parked = self._parked, None
+        go = self._parked
         if go is None or token != self._token:
             return []
+        self._parked = None
         return self._afterwards(self._guarded(go, "sending"))
 
     def _guarded(self, go: Go, during: str) -> list[Effect]:

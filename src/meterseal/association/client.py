@@ -42,6 +42,8 @@ _ACTION_ONLY = conformance("action")
 _PROOF_LIMIT = 256
 _CONFIRMED_HIGH = 0xC0
 _INVOKE_IDS = 0x0F
+_RELEASED = (None, 0, 30)
+"""Reasons of an RLRE that releases: left out, normal, user-defined."""
 
 
 class ClientAssociation(Association):
@@ -73,8 +75,7 @@ class ClientAssociation(Association):
 
         Raises Misuse outside of the idle state or for a challenge of another length.
         """
-        if self.state is not State.IDLE:
-            raise Misuse(f"cannot sign on: the association is {self.state.value}")
+        self._must_stand(State.IDLE)
         opening = self._opening = Opening(self.profile, challenge)
         return self._with_counters(1, lambda: self._send_aarq(opening))
 
@@ -90,15 +91,21 @@ class ClientAssociation(Association):
         not negotiated, TooLarge when the request cannot be cut to the meter's size, TimedOut when
         so many requests were given up that no invoke-id is left to tell their answers from others.
         """
-        if self.state is not State.ASSOCIATED:
-            raise Misuse(f"no association stands: it is {self.state.value}")
+        self._must_stand(State.ASSOCIATED)
         if self._asking is not None:
             raise Misuse("a request is under way in this association")
         limit = self.profile.reassembly_limit
         asking = Asking(tuple(operations), self._next_invoke(), self.negotiated, self._room(), limit)
         octets = asking.first().encode()
+        effects = self._with_counters(1, lambda: [Reply(self._seal(octets))])
         self._asking = asking
-        return self._with_counters(1, lambda: [Reply(self._seal(octets))])
+        return effects
+
+    def _must_stand(self, state: State) -> None:
+        if self.state is not state:
+            raise Misuse(f"the association is {self.state.value}, not {state.value}")
+        if self._parked is not None:
+            raise Misuse("invocation counters are being reserved for an earlier call")
 
     def _next_invoke(self) -> int:
         for step in range(1, _INVOKE_IDS + 2):
@@ -126,10 +133,12 @@ class ClientAssociation(Association):
             self._asking = None
 
     def release(self) -> list[Effect]:
-        """Send the RLRQ, which repeats the protected Initiate in a ciphered association."""
-        if self.state is not State.ASSOCIATED or self._opening is None:
-            raise Misuse(f"nothing to release: the association is {self.state.value}")
-        opening = self._opening
+        """Send the RLRQ, which repeats the protected Initiate in a ciphered association.
+
+        Raises Misuse when not associated.
+        """
+        self._must_stand(State.ASSOCIATED)
+        opening = self._running()
         return self._with_counters(1, lambda: self._send_rlrq(opening))
 
     def _send_rlrq(self, opening: Opening) -> list[Effect]:
@@ -146,8 +155,10 @@ class ClientAssociation(Association):
         """Take one APDU of the meter; what is wrong with it ends the request as `Failed`.
 
         In a ciphered association an unprotected error answer ends the request as a hint: keys,
-        counters and state stay as they are.
+        counters and state stay as they are.  Nothing is taken while counters are being reserved.
         """
+        if self._parked is not None:
+            return []
         return self._guarded(lambda: self._take(octets), "receiving")
 
     def _take(self, octets: bytes) -> list[Effect]:
@@ -165,6 +176,8 @@ class ClientAssociation(Association):
     def _open(self, octets: bytes) -> Opened:
         if not octets or octets[0] not in FORMS:
             return Opened(octets, 0, Style.PLAIN)
+        if self.state in (State.IDLE, State.OPENING):
+            raise ProtocolViolation("a ciphered APDU without an association")
         if not self.profile.ciphered:
             raise Unsupported("a ciphered APDU in a context without ciphering")
         return unprotect(self.context, octets)
@@ -195,14 +208,12 @@ class ClientAssociation(Association):
     def _send_proof(self, opening: Opening) -> list[Effect]:
         # The token is made first, so its counter is below that of the frame that carries it.
         operation = _REPLY_TO_HLS._replace(data=Data.of(opening.prove(), Tag.OCTET_STRING))
-        self._asking = Asking((operation,), self._next_invoke(), _ACTION_ONLY, None, _PROOF_LIMIT)
+        self._asking = Asking((operation,), self._next_invoke(), _ACTION_ONLY, self._room(), _PROOF_LIMIT)
         return [Reply(self._seal(self._asking.first().encode()))]
 
     def _check(self, step: Step, message: Any, opened: Opened) -> list[Effect]:
         """Pass 4: the meter proves itself, or the association is given up."""
-        asking, opening = self._asking, self._running()
-        if asking is None:
-            raise ProtocolViolation("an answer to pass 3 before it was sent")
+        asking, opening = self._asked(message), self._running()
         self._check_protection(opened)
         outcomes = asking.take(message)
         if isinstance(outcomes, Message):
@@ -216,19 +227,25 @@ class ClientAssociation(Association):
         return [Associated(self.profile.user)]
 
     def _answer(self, step: Step, message: Any, opened: Opened) -> list[Effect]:
-        asking, invoke = self._asking, message.invoke_id_and_priority & _INVOKE_IDS
+        invoke = message.invoke_id_and_priority & _INVOKE_IDS
         if invoke in self._given_up:
             if not self._running().response_minimum & ~opened.applied:
                 self._given_up.discard(invoke)
             return []
-        if asking is None:
-            raise ProtocolViolation(f"a {message.name} that nobody asked for")
+        asking = self._asked(message)
         self._check_protection(opened)
         outcome = asking.take(message)
+        # A meter answers in order: what was given up before will not be answered any more.
+        self._given_up.clear()
         if isinstance(outcome, Message):
             return self._with_counters(1, lambda: [Reply(self._seal(outcome.encode()))])
         self._asking = None
         return [Confirmed(outcome)]
+
+    def _asked(self, message: Any) -> Asking:
+        if self._asking is None:
+            raise ProtocolViolation(f"a {message.name} that nobody asked for")
+        return self._asking
 
     def _fail(self, step: Step, message: Any, opened: Opened) -> list[Effect]:
         hint = self._hint(message, opened)
@@ -237,7 +254,7 @@ class ClientAssociation(Association):
         raise hint
 
     def _ignore(self, step: Step, message: Any, opened: Opened) -> list[Effect]:
-        """A push among the answers is for a listener; it neither ends nor answers a request."""
+        """Pushes are for a listener, answers during the release too late: they end and answer nothing."""
         return []
 
     def _check_protection(self, opened: Opened) -> None:
@@ -273,8 +290,8 @@ class ClientAssociation(Association):
     def _release_warning(self, message: Any, opening: Opening) -> str:
         if not isinstance(message, Rlre):
             return f"the release was answered by an {message.name}"
-        if message.reason == 1:
-            return "the meter did not agree to the release"
+        if message.reason not in _RELEASED:
+            return f"the meter did not agree to the release (reason {message.reason})"
         if self._releases_plainly(opening):
             return ""
         try:

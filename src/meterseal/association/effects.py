@@ -46,7 +46,8 @@ class Compute:
 class Indication:
     """At the meter: these operations are allowed; do them and `respond` with one outcome each.
 
-    `applied` is the protection the request came under, `user` the id behind the client.
+    `applied` is the protection the request came under, `user` the id behind the client; `broadcast`
+    says that the request came under the broadcast key, which every member of the group has.
     """
 
     token: int
@@ -54,6 +55,7 @@ class Indication:
     applied: int
     user: int | None
     confirmed: bool = True
+    broadcast: bool = False
 
 
 @dataclass(frozen=True, slots=True)

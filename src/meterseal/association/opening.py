@@ -30,7 +30,7 @@ from meterseal.errors import (
     TooWeak,
 )
 from meterseal.security import AUTHENTICATED, ENCRYPTED, Context, Handshake, Opened, Style, protect, unprotect
-from meterseal.security.hls import CHALLENGE_LENGTHS, Frame
+from meterseal.security.hls import CHALLENGE_LENGTHS
 from meterseal.security.protection import of_request, of_response, text
 
 SUITE_BITS = AUTHENTICATED | ENCRYPTED
@@ -146,6 +146,8 @@ class Opening:
             return False
         if aare.user_diagnostic != _CHALLENGED or aare.mechanism_name is None:
             raise AuthenticationFailed("the AARE accepts without the authentication that was asked for")
+        if aare.responder_acse_requirements not in (None, acse.AUTHENTICATION_UNIT):
+            raise ProtocolViolation("the AARE asks for another ACSE unit than authentication")
         challenge = aare.responding_authentication_value
         if challenge is None or len(challenge) not in CHALLENGE_LENGTHS:
             raise AuthenticationFailed("the AARE brings no challenge of 8 to 64 octets")
@@ -207,4 +209,4 @@ class Opening:
         verify = self.profile.scheme.verify
         if verify is None or not isinstance(proof, bytes):
             raise AuthenticationFailed("the meter says success without a proof")
-        verify(self.handshake, proof, Frame(opened.counter, opened.lowest_before if opened.key else None))
+        verify(self.handshake, proof, opened)

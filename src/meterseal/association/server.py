@@ -28,16 +28,20 @@ from meterseal.errors import (
     AuthenticationFailed,
     Malformed,
     MetersealError,
+    Misuse,
     ProtocolViolation,
     TooLarge,
     TooWeak,
+    UnknownKey,
     Unsupported,
 )
 from meterseal.security import Context, Handshake, Opened, Style, protect, unprotect
-from meterseal.security.hls import Frame
 from meterseal.security.protection import of_response
 
 CHALLENGE_OCTETS = 16
+DRAWS = 4
+"""How often a challenge is drawn again when it is the client's, or an earlier one."""
+
 QUEUE = 16
 """Requests that wait while one is being answered; more are refused."""
 
@@ -116,6 +120,7 @@ class ServerAssociation(Serving):
         except Rejected as rejected:
             return self._reject(step, proposal, rejected)
         self._forget()
+        self.state = State.IDLE
         accepted = proposal
         return self._with_counters(1, lambda: self._accept(step, accepted))
 
@@ -148,9 +153,10 @@ class ServerAssociation(Serving):
 
     def _challenge(self, request: Request) -> bytes:
         theirs = request.aarq.calling_authentication_value or b""
-        ours = self._draw(CHALLENGE_OCTETS)
-        while ours == theirs or ours in self.profile.recent:
-            ours = self._draw(CHALLENGE_OCTETS)
+        drawn = (self._draw(CHALLENGE_OCTETS) for _ in range(DRAWS))
+        ours = next((c for c in drawn if c != theirs and c not in self.profile.recent), None)
+        if ours is None:
+            raise Misuse("the random source of the challenges repeats itself")
         self._handshake = Handshake(
             self.profile.setup,
             own_title=self.profile.setup.own_title,
@@ -184,7 +190,9 @@ class ServerAssociation(Serving):
         return protect(self._fresh_context(peer_title), octets, applied, style)
 
     def _reject(self, step: Step, proposal: Proposal | None, rejected: Rejected) -> list[Effect]:
-        # An AARQ that does not pass its checks leaves an association that stands as it is.
+        self.state = step.outcomes["refused"]
+        if proposal is not None:
+            proposal.request.context.drop_dedicated()
         information = None
         if rejected.initiate and proposal is not None and self._counters_left(1):
             error = signon.initiate_error(rejected.initiate)
@@ -196,9 +204,6 @@ class ServerAssociation(Serving):
             provider_diagnostic=rejected.provider,
             user_information=information,
         )
-        if self.state is State.PENDING:
-            self.state = step.outcomes["refused"]
-            self._forget()
         return [Refusal(rejected.cause, "signing on"), Reply(aare.encode(), penalty=True)]
 
     # --- passes 3 and 4 ---------------------------------------------------------------------
@@ -212,7 +217,7 @@ class ServerAssociation(Serving):
             verify = self.profile.scheme.verify
             if handshake is None or verify is None:
                 raise ProtocolViolation("no challenge is open")
-            verify(handshake, proof, Frame(opened.counter, opened.lowest_before if opened.key else None))
+            verify(handshake, proof, opened)
         except MetersealError as error:
             return self._not_proved(message, opened, error)
         proved = handshake
@@ -225,6 +230,8 @@ class ServerAssociation(Serving):
         called = (method.class_id, method.instance_id, method.method_id)
         if called != REPLY_TO_HLS or message.parameters is None:
             raise ProtocolViolation("another call than reply_to_HLS_authentication")
+        if opened.broadcast:
+            raise UnknownKey("reply_to_HLS_authentication came under the broadcast key")
         if self.context.minimum & ~opened.applied:
             raise TooWeak("reply_to_HLS_authentication carries less protection than the policy asks for")
         value = message.parameters.value
@@ -253,7 +260,7 @@ class ServerAssociation(Serving):
     def _action_answer(self, message: Any, opened: Opened, outcome: Outcome) -> bytes:
         x = self._exchange_of(Service.ACTION, message.invoke_id_and_priority, opened)
         x.outcomes = [outcome]
-        return self._seal(x, ex.answer(x, None, False).encode())
+        return self._seal(x, ex.answer(x, self._room(x), False).encode())
 
     # --- release ----------------------------------------------------------------------------
 
@@ -269,6 +276,8 @@ class ServerAssociation(Serving):
     def _released_initiate(self, message: Rlrq) -> Opened | None:
         """Check that the RLRQ repeats the Initiate under the protection that the AARQ had."""
         first, octets = self._initiate, message.user_information
+        if message.reason not in signon.RELEASE_REASONS:
+            raise Malformed(f"release reason {message.reason}")
         if first is None or not first.applied or ("plain_release" in self.profile.options and not octets):
             return None
         if not octets or octets[0] not in FORMS:
@@ -286,9 +295,15 @@ class ServerAssociation(Serving):
         self._forget()
         return [Reply(Rlre(0, answer).encode()), Released()]
 
+    def _refuse(self, error: MetersealError, during: str) -> list[Effect]:
+        if self.state is State.IDLE and self._parked is None:
+            self._forget()  # a sign-on that broke off half way
+        return super()._refuse(error, during)
+
     def end(self) -> None:
         """The line is gone, or another association takes this one's place: forget everything."""
         self._forget()
+        self._queue.clear()
         self.state = State.STANDING if self.profile.pre_established else State.IDLE
 
     def _forget(self) -> None:
@@ -296,7 +311,6 @@ class ServerAssociation(Serving):
         self.context: Context = self._fresh_context()
         self._exchange = self._handshake = self._initiate = self._parked = None
         self._indicated = False
-        self._queue.clear()
         self.user = None
         self.negotiated = self.profile.conformance if self.profile.pre_established else 0
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from meterseal.apdu.common import CONFIRMED
 from meterseal.apdu.initiate import CounterErrorResponse, ExceptionResponse
 from meterseal.association import exchange as ex
 from meterseal.association.base import Association
@@ -25,7 +26,7 @@ from meterseal.association.operations import (
     Service,
 )
 from meterseal.association.profile import ServerProfile, conformance
-from meterseal.errors import Malformed, MetersealError, Replayed, UnknownKey, Unsupported
+from meterseal.errors import Malformed, MetersealError, Misuse, Replayed, UnknownKey, Unsupported
 from meterseal.security import AUTHENTICATED, ENCRYPTED, Context, Opened, Style, protect
 from meterseal.security.protection import of_request, of_response
 
@@ -58,6 +59,10 @@ class Serving(Association):
     def _serve_message(self, message: Any, opened: Opened) -> list[Effect]:
         kind = type(message)
         opener = ex.OPENERS.get(kind)
+        if opened.broadcast and (
+            opener is None or opener.blocks or message.invoke_id_and_priority & CONFIRMED
+        ):
+            raise UnknownKey("the broadcast key is for whole, unconfirmed requests only")
         if opener is not None:
             return self._open_exchange(opener, message, opened)
         if kind in ex.NEXT_REQUESTS:
@@ -68,8 +73,6 @@ class Serving(Association):
         x = self._exchange_of(opener.service, message.invoke_id_and_priority, opened)
         opener.fill(x, message)
         self._check_negotiated(x, opener)
-        if opened.broadcast and (x.confirmed or opener.service is Service.GET):
-            raise UnknownKey("the broadcast key is for unconfirmed requests only")
         # A new request ends a block transfer that was under way.
         self._exchange = None
         if not opener.blocks:
@@ -129,6 +132,11 @@ class Serving(Association):
         outgoing = x.outgoing
         return self._with_counters(1, lambda: self._send_block(x, ex.next_block(x, outgoing).encode()))
 
+    @property
+    def answering(self) -> bool:
+        """True while blocks of a long answer are still to be fetched."""
+        return self._exchange is not None and self._exchange.outgoing is not None
+
     def _send_block(self, x: Exchange, octets: bytes) -> list[Effect]:
         self._exchange = None if x.outgoing is None or x.outgoing.done else x
         return [Reply(self._seal(x, octets))]
@@ -153,7 +161,7 @@ class Serving(Association):
         if not allowed:
             return self._finish(x)
         self._indicated = True
-        return [Indication(self._next_token(), allowed, x.applied, self.user, x.confirmed)]
+        return [Indication(self._next_token(), allowed, x.applied, self.user, x.confirmed, x.broadcast)]
 
     def _check(self, operation: Operation, right: int | None, applied: int) -> Outcome | None:
         if right is None:
@@ -177,19 +185,25 @@ class Serving(Association):
     # --- answers ----------------------------------------------------------------------------
 
     def respond(self, token: int, outcomes: Iterable[Outcome]) -> list[Effect]:
-        """The party's outcomes of an `Indication`, one per operation, in order."""
+        """The party's outcomes of an `Indication`, one per operation, in order.
+
+        Raises Misuse when there are fewer or more.
+        """
         x = self._exchange
         if not self._indicated or token != self._token or x is None:
             # The association ended while the party was at work: nobody waits for the answer.
             return []
-        rest = iter(outcomes)
+        given = list(outcomes)
+        if len(given) != x.outcomes.count(None):
+            raise Misuse(f"{len(given)} outcomes for {x.outcomes.count(None)} operations")
+        rest = iter(given)
         x.outcomes = [o if o is not None else next(rest) for o in x.outcomes]
         self._indicated = False
         return self._afterwards(self._guarded(lambda: self._finish(x), "answering"))
 
     def _finish(self, x: Exchange) -> list[Effect]:
         self._exchange = None
-        if not x.confirmed or x.broadcast:
+        if not x.confirmed:
             return []
         return self._with_counters(1, lambda: self._send_answer(x))
 

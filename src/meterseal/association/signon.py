@@ -29,6 +29,8 @@ NO_COMMON_ACSE_VERSION = 2
 VERSION_TOO_LOW, INCOMPATIBLE_CONFORMANCE, SIZE_TOO_SHORT = 1, 2, 3
 NOT_FINISHED = 1
 """Reason of an RLRE that does not release."""
+RELEASE_REASONS = (None, 0, 1, 30)
+"""Reasons of an RLRQ: left out, normal, urgent, user-defined."""
 SMALLEST_PDU, SMALLEST_CIPHERED_PDU = 12, 64
 
 
@@ -98,8 +100,7 @@ def _mechanism(request: Request) -> None:
         raise Rejected(
             AuthenticationFailed("another authentication mechanism is named"), user=MECHANISM_UNKNOWN
         )
-    unit = aarq.sender_acse_requirements
-    if mine.passes and (unit is None or len(unit) < 2 or not unit[1] & 0x80):
+    if mine.passes and aarq.sender_acse_requirements != acse.AUTHENTICATION_UNIT:
         raise Rejected(
             AuthenticationFailed("the authentication unit is not asked for"), user=MECHANISM_REQUIRED
         )
@@ -135,6 +136,7 @@ def open_initiate(request: Request) -> Proposal:
         if octets[0] in FORMS:
             if not profile.ciphered:
                 raise Malformed("a ciphered Initiate in a context without ciphering")
+            # The broadcast key does not open an Initiate: `unprotect` sees to that.
             opened = unprotect(request.context, octets)
         else:
             opened = Opened(octets, 0, Style.PLAIN)

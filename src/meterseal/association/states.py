@@ -56,13 +56,16 @@ class Step(NamedTuple):
     outcomes: Mapping[str, State]
 
 
-_OPEN = {"accepted": State.ASSOCIATED, "challenged": State.PENDING, "refused": State.IDLE}
+def _open(refused: State) -> dict[str, State]:
+    return {"accepted": State.ASSOCIATED, "challenged": State.PENDING, "refused": refused}
+
 
 TABLE: dict[tuple[Role, State, Kind], Step] = {
-    # The meter.  A second AARQ starts the association of its pair anew.
-    (Role.SERVER, State.IDLE, Kind.AARQ): Step("open", _OPEN),
-    (Role.SERVER, State.PENDING, Kind.AARQ): Step("open", _OPEN),
-    (Role.SERVER, State.ASSOCIATED, Kind.AARQ): Step("open", _OPEN),
+    # The meter.  A second AARQ that passes its checks starts the association of its pair anew;
+    # one that does not leaves everything as it is.
+    (Role.SERVER, State.IDLE, Kind.AARQ): Step("open", _open(State.IDLE)),
+    (Role.SERVER, State.PENDING, Kind.AARQ): Step("open", _open(State.PENDING)),
+    (Role.SERVER, State.ASSOCIATED, Kind.AARQ): Step("open", _open(State.ASSOCIATED)),
     (Role.SERVER, State.PENDING, Kind.REQUEST): Step(
         "prove", {"proved": State.ASSOCIATED, "failed": State.IDLE}
     ),
@@ -75,7 +78,7 @@ TABLE: dict[tuple[Role, State, Kind], Step] = {
     ),
     (Role.SERVER, State.STANDING, Kind.REQUEST): Step("serve", {"served": State.STANDING}),
     # The client.
-    (Role.CLIENT, State.OPENING, Kind.AARE): Step("accept", _OPEN),
+    (Role.CLIENT, State.OPENING, Kind.AARE): Step("accept", _open(State.IDLE)),
     (Role.CLIENT, State.OPENING, Kind.ERROR): Step("fail", {"failed": State.IDLE}),
     (Role.CLIENT, State.PENDING, Kind.RESPONSE): Step(
         "check", {"proved": State.ASSOCIATED, "failed": State.IDLE}
@@ -84,6 +87,8 @@ TABLE: dict[tuple[Role, State, Kind], Step] = {
     (Role.CLIENT, State.ASSOCIATED, Kind.RESPONSE): Step("answer", {"answered": State.ASSOCIATED}),
     (Role.CLIENT, State.ASSOCIATED, Kind.ERROR): Step("fail", {"failed": State.ASSOCIATED}),
     (Role.CLIENT, State.ASSOCIATED, Kind.NOTIFICATION): Step("ignore", {"ignored": State.ASSOCIATED}),
+    (Role.CLIENT, State.CLOSING, Kind.RESPONSE): Step("ignore", {"ignored": State.CLOSING}),
+    (Role.CLIENT, State.CLOSING, Kind.NOTIFICATION): Step("ignore", {"ignored": State.CLOSING}),
     (Role.CLIENT, State.CLOSING, Kind.RLRE): Step("released", {"released": State.IDLE}),
     (Role.CLIENT, State.CLOSING, Kind.ERROR): Step("released", {"released": State.IDLE}),
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from meterseal.apdu.ciphered import DEDICATED, GLOBAL
+from meterseal.apdu.ciphered import GLOBAL
 from meterseal.crypto import GcmKey, Suite, WrappingKey
 from meterseal.errors import KeyLength, UnknownKey
 from meterseal.keys.counters import ReceiveCounter, SendCounter
@@ -108,6 +108,3 @@ class Context:
             self.dedicated.handle.destroy()
         self.dedicated = None
         self.exclusive_dedicated = False
-
-
-KEY_SETS = (GLOBAL, DEDICATED)

@@ -8,13 +8,14 @@ are one formula with the roles exchanged, so a `Handshake` knows only `own` and 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from meterseal.apdu.ciphered import GLOBAL, SC_AUTHENTICATED
 from meterseal.crypto import hls_md5, hls_sha1, hls_sha256, same
 from meterseal.errors import AuthenticationFailed, Misuse, Replayed
 from meterseal.security.context import SecuritySetup
+from meterseal.security.protect import Opened
 
 TOKEN_LENGTH = 17
 """SC (1), invocation counter (4), tag (12) of an HLS-GMAC token."""
@@ -36,16 +37,9 @@ class Handshake:
     peer_title: bytes
     own_challenge: bytes
     peer_challenge: bytes = b""
-    secret: bytes = b""
+    secret: bytes = field(default=b"", repr=False)
     manufacturer: Manufacturer | None = None
     shares_counter: bool = False
-
-
-class Frame(NamedTuple):
-    """The frame that carries a proof: its counter (-1 when unprotected) and the floor before it."""
-
-    counter: int = -1
-    lowest_before: int | None = None
 
 
 def _prove_md5(h: Handshake) -> bytes:
@@ -80,29 +74,30 @@ def _exchanged(h: Handshake) -> Handshake:
     )
 
 
-def _verify_by_doing(prove: Callable[[Handshake], bytes]) -> Callable[[Handshake, bytes, Frame], None]:
-    def verify(h: Handshake, proof: bytes, frame: Frame) -> None:
+def _verify_by_doing(prove: Callable[[Handshake], bytes]) -> Callable[[Handshake, bytes, Opened], None]:
+    def verify(h: Handshake, proof: bytes, carrier: Opened) -> None:
         if not same(prove(_exchanged(h)), proof):
             raise AuthenticationFailed("the peer's proof does not verify: wrong secret, or not the peer")
 
     return verify
 
 
-def _verify_gmac(h: Handshake, proof: bytes, frame: Frame) -> None:
+def _verify_gmac(h: Handshake, proof: bytes, carrier: Opened) -> None:
     key = h.setup.key(GLOBAL)
     sc = SC_AUTHENTICATED | h.setup.suite.id
     if len(proof) != TOKEN_LENGTH or proof[0] != sc:
         raise AuthenticationFailed(f"an HLS-GMAC token has {TOKEN_LENGTH} octets and starts with {sc:02X}")
     counter = int.from_bytes(proof[1:5], "big")
-    floor = key.rx.lowest if frame.lowest_before is None else frame.lowest_before
+    # A carrier under another key (the dedicated one) counts by itself.
+    same_key = carrier.key is key
+    floor = carrier.lowest_before if same_key else key.rx.lowest
     if counter < floor:
         raise Replayed(f"token counter {counter} is below {floor}", key.rx.lowest)
-    if counter == frame.counter and not h.shares_counter:
+    if same_key and counter == carrier.counter and not h.shares_counter:
         raise AuthenticationFailed(
             "token and frame use the same invocation counter (hls_token_shares_counter)"
         )
-    if counter != frame.counter:
-        key.rx.check_maximum(counter)
+    key.rx.check_maximum(counter)
     if not same(key.handle.tag(sc, h.peer_title + proof[1:5], h.own_challenge), proof[5:]):
         raise AuthenticationFailed("the HLS-GMAC token does not verify: wrong keys, title or challenge")
     key.rx.commit(counter)
@@ -113,7 +108,8 @@ class Mechanism(NamedTuple):
 
     `passes` is 0 (lowest), 1 (password in the AARQ) or 4; `weak` ones are off by default;
     `needs_titles` ask for system titles even without a ciphered context; `needs_secret` ones use
-    attribute 7 of the association.
+    attribute 7 of the association.  `verify` takes the handshake, the proof and the message that
+    carries it; it raises AuthenticationFailed or Replayed.
     """
 
     number: int
@@ -123,7 +119,7 @@ class Mechanism(NamedTuple):
     needs_titles: bool
     needs_secret: bool
     prove: Callable[[Handshake], bytes] | None = None
-    verify: Callable[[Handshake, bytes, Frame], None] | None = None
+    verify: Callable[[Handshake, bytes, Opened], None] | None = None
 
 
 def _four(

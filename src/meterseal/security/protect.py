@@ -20,6 +20,10 @@ from meterseal.security.protection import AUTHENTICATED, Style, of_control, styl
 _NEVER_INSIDE = frozenset(ciphered.FORMS) | frozenset(range(0x60, 0x64)) | {0xDD, 0xDF, 0xE0, 0xE6, 0xE7}
 """Tags that may not stand inside a ciphered APDU: ciphered ones, ACSE, blocks, gateway prefixes."""
 
+_FOR_ALL = frozenset({0xC1, 0xC3})
+"""What the broadcast key may carry: set-request and action-request.  Every meter of the group holds that
+key, so nothing that answers, signs on or releases is taken under it."""
+
 
 _nonce = Struct(">8sI").pack
 _short_head = Struct(">BBBI").pack
@@ -108,6 +112,8 @@ def _look_up(context: Context, message: Ciphered) -> KeyInUse:
         raise UnknownKey(f"security control {sc:02X}: the broadcast key is not for {form.name} here")
     if context.minimum & AUTHENTICATED and not applied & AUTHENTICATED:
         raise TooWeak(f"{form.name} is only {text(applied)}: its contents cannot be trusted")
+    if message.title and message.title == context.setup.own_title:
+        raise UnknownKey(f"{form.name} carries this end's own system title: sent back by somebody")
     if message.title and context.peer_title is not None and message.title != context.peer_title:
         raise UnknownKey(f"system title {message.title.hex().upper()} is not this association's peer")
     return context.receiving_key(form.key_set, broadcast)
@@ -122,3 +128,5 @@ def _check_inner(message: Ciphered, plain: bytes) -> None:
         raise Forged(f"{message.form.name} does not hold the APDU that its tag promises")
     if plain[0] in _NEVER_INSIDE:
         raise Malformed(f"{message.form.name} holds an APDU that may not be inside")
+    if message.sc & SC_BROADCAST and plain[0] not in _FOR_ALL:
+        raise UnknownKey(f"{message.form.name}: the broadcast key is for set- and action-requests only")
