@@ -202,6 +202,7 @@ def uses(key: GcmKey) -> list[Callable[[], object]]:
     verbs: list[Callable[[], object]] = [
         lambda: key.tag(0x10, IV, TEXT),
         lambda: key.with_key(EK),
+        lambda: key.beside(AK),
         lambda: key.holds(EK),
     ]
     for sc in (0x00, 0x10, 0x20, 0x30):
@@ -235,6 +236,25 @@ def test_a_destroyed_key_does_nothing() -> None:
 def test_with_key_keeps_the_ak() -> None:
     dedicated = GcmKey(EK, AK).with_key(bytes(16))
     assert dedicated.seal(0x30, IV, TEXT) == GcmKey(bytes(16), AK).seal(0x30, IV, TEXT)
+
+
+def test_beside_keeps_the_ek() -> None:
+    key = GcmKey(EK, AK)
+    renewed = key.beside(bytes(16))
+    assert renewed.seal(0x30, IV, TEXT) == GcmKey(EK, bytes(16)).seal(0x30, IV, TEXT)
+    assert renewed.kcv == key.kcv
+    with pytest.raises(KeyLength):
+        key.beside(bytes(15))
+    key.destroy()
+    with pytest.raises(UnknownKey):
+        key.beside(AK)
+    assert renewed.holds(EK)
+
+
+def test_beside_keeps_the_ek() -> None:
+    moved = GcmKey(EK, AK).beside(bytes(16))
+    assert moved.seal(0x30, IV, TEXT) == GcmKey(EK, bytes(16)).seal(0x30, IV, TEXT)
+    assert moved.holds(EK)
 
 
 def test_holds() -> None:

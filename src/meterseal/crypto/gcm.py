@@ -147,6 +147,16 @@ class GcmKey(Guarded):
             raise UnknownKey(_GONE)
         return GcmKey(ek, self._ak)
 
+    def beside(self, ak: bytes) -> GcmKey:
+        """A handle of the same EK beside another AK: what a dedicated key becomes when the GAK changes.
+
+        The invocation counters of the EK go on.  Raises as `with_key`.
+        """
+        if self._cipher is None:
+            del ak
+            raise UnknownKey(_GONE)
+        return GcmKey(self._cipher.key, ak)
+
     def holds(self, ek: bytes) -> bool:
         """True when `ek` is this very EK (constant time); for refusing the same key again."""
         if self._cipher is None:
