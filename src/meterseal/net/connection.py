@@ -106,11 +106,6 @@ class Connection(asyncio.BufferedProtocol):
     # --- for the handler ----------------------------------------------------------------
 
     @property
-    def limits(self) -> Limits:
-        """The bounds of this connection."""
-        return self._limits
-
-    @property
     def unsent(self) -> bool:
         """Has the system not taken all that was sent?"""
         return self._paused
@@ -198,9 +193,13 @@ class Connection(asyncio.BufferedProtocol):
             self._cause = ConnectionLost(f"{self.peer} closed the connection{inside}")
 
     def pause_writing(self) -> None:
-        """The system takes no more octets."""
-        self._paused = self._blocked = True
-        if self._transport is not None and not self._ending:
+        """The system takes no more octets: who is served has to read before asking for more.
+
+        A caller goes on reading, or two ends that both have much to send would wait for each other.
+        """
+        self._paused = True
+        if not self._outgoing and not self._ending and self._transport is not None:
+            self._blocked = True
             self._transport.pause_reading()
         if self._write_timer is None and self._limits.write_time is not None:
             self._write_timer = self._loop.call_later(self._limits.write_time, self._write_late)
@@ -208,11 +207,10 @@ class Connection(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """Nothing is unsent."""
         self._end_write_wait()
-        if self._transport is None or self._ending:
-            return
-        self._blocked = False
-        self._transport.resume_reading()
-        self._take(True)
+        if self._blocked and not self._ending and self._transport is not None:
+            self._blocked = False
+            self._transport.resume_reading()
+            self._take(True)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The end: stop the timers, tell the handler."""

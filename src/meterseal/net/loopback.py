@@ -23,6 +23,8 @@ Tamper: TypeAlias = Callable[[Direction, bytes], bytes]
 
 NAME = "loopback"
 
+_OTHER_WAY: dict[Direction, Direction] = {"in": "out", "out": "in"}
+
 
 class _End:
     """One end of a pair: a `Link` for its handler."""
@@ -101,6 +103,8 @@ class _End:
 
     def _hand_over(self, handler: Handler) -> None:
         while not self.is_closing and (frame := self._reader.next_frame()) is not None:
+            if self._wire_log is not None:
+                self._wire_log.record(self.name, _OTHER_WAY[self._direction], wrapper.encode(*frame))
             handler.received(*frame)
 
 

@@ -102,7 +102,9 @@ class Server:
     async def _not_accepted(self, error: OSError) -> None:
         """No descriptor left: make room at a stranger's cost. Else: only this connection is lost."""
         if error.errno in _EXHAUSTED:
-            self.admission.shed()
+            if self.admission.shed():
+                await asyncio.sleep(0)  # its descriptor is free when the loop comes back
+                return
         elif error.errno != errno.ECONNABORTED:
             _log.warning("a connection was not accepted: %s", error.strerror)
         await asyncio.sleep(_PAUSE)

@@ -1,0 +1,104 @@
+"""Small parties for the tests of lines: they answer, remember, and say when they are told of an end."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from meterseal import net
+from meterseal.framing import wrapper
+from meterseal.net import Link, Server
+
+APDU = bytes.fromhex("C001C1000100002A0000FF0200")
+FRAME = wrapper.encode(16, 1, APDU)
+SOON = 5.0  # seconds that no test should come near
+
+
+class Party:
+    """A handler that calls `answer` for each frame and remembers what happened."""
+
+    def __init__(self, link: Link, answer: Callable[[Link, int, int, bytes], None]) -> None:
+        self.link = link
+        self.answer = answer
+        self.frames: list[tuple[int, int, bytes]] = []
+        self.ended = asyncio.Event()
+        self.cause: Exception | None = None
+
+    def received(self, source: int, destination: int, payload: bytes) -> None:
+        self.frames.append((source, destination, payload))
+        self.answer(self.link, source, destination, payload)
+
+    def closed(self, cause: Exception | None) -> None:
+        self.cause = cause
+        self.ended.set()
+
+
+def echo(link: Link, source: int, destination: int, payload: bytes) -> None:
+    """Answer with the request."""
+    link.send(destination, source, payload)
+
+
+def silent(link: Link, source: int, destination: int, payload: bytes) -> None:
+    """Never answer."""
+
+
+class Parties:
+    """A factory that keeps the parties it made."""
+
+    def __init__(self, answer: Callable[[Link, int, int, bytes], None] = echo) -> None:
+        self.answer = answer
+        self.made: list[Party] = []
+
+    def __call__(self, link: Link) -> Party:
+        party = Party(link, self.answer)
+        self.made.append(party)
+        return party
+
+    async def last(self, count: int = 1) -> Party:
+        """The newest party, once there are `count`."""
+        async with asyncio.timeout(SOON):
+            while len(self.made) < count:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        return self.made[-1]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that is bound to happen."""
+    async with asyncio.timeout(SOON):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
+
+async def ended(party: Party) -> Exception | None:
+    """Why a connection ended."""
+    async with asyncio.timeout(SOON):
+        await party.ended.wait()
+    return party.cause
+
+
+@contextmanager
+def plain_socket(server: Server) -> Iterator[socket.socket]:
+    """A connected socket that does what the test says; never blocks the loop for long."""
+    with socket.create_connection(("127.0.0.1", server.port), SOON) as plain:
+        plain.setblocking(False)
+        yield plain
+
+
+async def read_all(plain: socket.socket) -> bytes:
+    """Everything until the other end closes; a reset is an end as well."""
+    loop = asyncio.get_running_loop()
+    parts = []
+    try:
+        async with asyncio.timeout(SOON):
+            while part := await loop.sock_recv(plain, 65536):
+                parts.append(part)
+    except ConnectionResetError:
+        pass
+    return b"".join(parts)
+
+
+async def serve(parties: Parties, **options: object) -> Server:
+    """A server on this machine."""
+    return await net.serve("127.0.0.1", 0, parties, **options)  # type: ignore[arg-type]

@@ -1,0 +1,560 @@
+"""The calling end, with asyncio and without: what `send` and `receive` promise on every kind of line."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+)
+from typing import Any, TypeAlias
+
+import pytest
+
+from meterseal import net
+from meterseal.errors import (
+    ConfigurationError,
+    ConnectionLost,
+    Malformed,
+    MetersealError,
+    Misuse,
+    TimedOut,
+    TooLarge,
+    Unsupported,
+)
+from meterseal.framing import wrapper
+from meterseal.net import Limits, Link, blocking
+from tests.net.parties import APDU, Parties, echo, ended, serve, silent, until
+
+ANSWER = wrapper.encode(1, 16, APDU)
+
+
+def in_thread(call: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+    """A blocking call, awaited."""
+
+    def awaited(*arguments: object, **options: object) -> Awaitable[Any]:
+        return asyncio.get_running_loop().run_in_executor(None, lambda: call(*arguments, **options))
+
+    return awaited
+
+
+CONNECTS: list[Callable[..., Awaitable[Any]]] = [net.connect, in_thread(blocking.connect)]
+
+
+# --- with asyncio -----------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def tcp_line(parties: Parties, limits: Limits | None = None) -> AsyncIterator[net.Line]:
+    """A line to a party over a socket."""
+    async with await serve(parties) as server, await net.connect(server.url, limits=limits) as line:
+        yield line
+
+
+@asynccontextmanager
+async def memory_line(parties: Parties, limits: Limits | None = None) -> AsyncIterator[net.Line]:
+    """A line to a party in memory."""
+    async with net.loopback(parties, limits=limits) as line:
+        yield line
+
+
+LINES = pytest.mark.parametrize("opened", [tcp_line, memory_line], ids=["tcp", "memory"])
+Opened: TypeAlias = Callable[..., AbstractAsyncContextManager[net.Line]]
+OpenedTwin: TypeAlias = Callable[[], AbstractContextManager[blocking.Line]]
+
+
+def numbered(link: Link, source: int, destination: int, payload: bytes) -> None:
+    """Answer with as many frames as the first octet says."""
+    for number in range(payload[0]):
+        link.send(destination, source, bytes((number,)) + payload)
+
+
+@LINES
+async def test_send_and_receive(opened: Opened) -> None:
+    async with opened(Parties()) as line:
+        for size in (1, 13, 2000, 65_535):
+            await line.send(16, 1, bytes(size))
+            assert await line.receive(5) == (1, 16, bytes(size))
+
+
+@LINES
+async def test_what_came_early_waits_in_order(opened: Opened) -> None:
+    async with opened(Parties(numbered)) as line:
+        await line.send(16, 1, b"\x05")
+        assert [(await line.receive(5))[2][0] for _ in range(5)] == [0, 1, 2, 3, 4]
+
+
+@LINES
+async def test_channels_get_their_own_frames_and_only_these(opened: Opened) -> None:
+    async with opened(Parties()) as line:
+        one, two = line.channel(16, 1), line.channel(2, 1)
+        await two.send(b"two")
+        await one.send(b"one")
+        await line.send(3, 1, b"none")
+        assert list(await asyncio.gather(one.receive(5), two.receive(5))) == [b"one", b"two"]
+        assert await line.receive(5) == (1, 3, b"none")
+        with pytest.raises(Misuse, match="already"):
+            line.channel(16, 1)
+        one.close()
+        one.close()
+        again = line.channel(16, 1)
+        one.close()  # frees nothing of the other's
+        await again.send(b"again")
+        assert await again.receive(5) == b"again"
+        again.close()
+        await line.send(16, 1, b"late")
+        assert await line.receive(5) == (1, 16, b"late")
+
+
+@LINES
+async def test_a_time_out_leaves_the_line_usable(opened: Opened) -> None:
+    async with opened(Parties(numbered)) as line:
+        for timeout in (0, 0.01, 0.03, 0.02):
+            with pytest.raises(TimedOut):
+                await line.receive(timeout)
+        await line.send(16, 1, b"\x01")
+        assert (await line.receive(5))[2] == b"\x00\x01"
+
+
+async def test_one_timer_serves_waits_of_any_length() -> None:
+    async with memory_line(parties := Parties(silent)) as line:
+        party = await parties.last()
+        loop = asyncio.get_running_loop()
+        for _ in range(3):
+            loop.call_later(0.02, party.link.send, 1, 16, APDU)
+            assert await line.receive(60) == (1, 16, APDU)  # a long wait, and the timer stays set
+            with pytest.raises(TimedOut):
+                await line.receive(0.01)  # a shorter one needs a sooner timer
+        waiting = asyncio.ensure_future(line.receive(0.01))
+        await asyncio.sleep(0)
+        party.link.send(1, 16, APDU)
+        assert await waiting == (1, 16, APDU)
+        forever = asyncio.ensure_future(line.receive(None))
+        await asyncio.sleep(0.03)  # the timer of the wait before fires and finds another one
+        assert not forever.done()
+        party.link.send(1, 16, APDU)
+        assert await forever == (1, 16, APDU)
+        longer = asyncio.ensure_future(line.receive(0.01))
+        await asyncio.sleep(0)
+        party.link.send(1, 16, APDU)
+        await longer
+        with pytest.raises(TimedOut):
+            await line.receive(0.05)  # set again when the earlier one fires
+
+
+@LINES
+async def test_only_one_may_wait(opened: Opened) -> None:
+    async with opened(Parties(silent)) as line:
+        first = asyncio.ensure_future(line.receive(5))
+        await asyncio.sleep(0)
+        with pytest.raises(Misuse, match="waits"):
+            await line.receive(5)
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+
+
+async def test_a_frame_that_came_to_a_cancelled_wait_is_not_lost() -> None:
+    async with memory_line(parties := Parties(silent)) as line:
+        waiting = asyncio.ensure_future(line.receive(5))
+        await asyncio.sleep(0)
+        (await parties.last()).link.send(1, 16, APDU)
+        (await parties.last()).link.send(1, 16, b"second")
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert [(await line.receive(5))[2] for _ in range(2)] == [APDU, b"second"]
+
+
+@LINES
+async def test_the_peers_end_is_told_after_what_it_sent(opened: Opened) -> None:
+    def last_words(link: Link, source: int, destination: int, payload: bytes) -> None:
+        echo(link, source, destination, payload)
+        link.close()
+
+    async with opened(Parties(last_words)) as line:
+        channel = line.channel(2, 1)
+        await line.send(16, 1, APDU)
+        assert (await line.receive(5))[2] == APDU
+        with pytest.raises(ConnectionLost):
+            await line.receive(5)
+        assert line.is_closing
+        for call in (lambda: line.send(16, 1, APDU), lambda: channel.receive(5), lambda: channel.send(APDU)):
+            with pytest.raises(ConnectionLost):
+                await call()
+        with pytest.raises(ConnectionLost):
+            line.channel(5, 1)
+
+
+@LINES
+async def test_closing_ends_a_wait(opened: Opened) -> None:
+    async with opened(parties := Parties(silent)) as line:
+        waiting = asyncio.ensure_future(line.receive(5))
+        in_channel = asyncio.ensure_future(line.channel(2, 1).receive(None))
+        await asyncio.sleep(0)
+        await line.close()
+        for wait in (waiting, in_channel):
+            with pytest.raises(ConnectionLost, match="at this end"):
+                await wait
+        assert isinstance(await ended(await parties.last()), ConnectionLost)
+
+
+@LINES
+async def test_A19_an_apdu_above_the_own_limit_ends_the_line(opened: Opened) -> None:
+    def too_much(link: Link, source: int, destination: int, payload: bytes) -> None:
+        link.send(destination, source, bytes(1025))
+
+    async with opened(Parties(too_much), Limits(apdu=1024)) as line:
+        await line.send(16, 1, APDU)
+        with pytest.raises(TooLarge):
+            await line.receive(5)
+
+
+@LINES
+async def test_F14_a_flood_that_nobody_asked_for_ends_the_line(opened: Opened) -> None:
+    def flood(link: Link, source: int, destination: int, payload: bytes) -> None:
+        for _ in range(40):
+            link.send(destination, source, bytes(60_000))
+
+    async with opened(Parties(flood)) as line:
+        await line.channel(16, 1).send(APDU)
+        await until(lambda: bool(line.is_closing))
+        with pytest.raises(TooLarge, match="nobody"):
+            await line.send(16, 1, APDU)
+
+
+async def test_sending_waits_for_the_peer_to_read() -> None:
+    async with await serve(parties := Parties(silent)) as server, await net.connect(server.url) as line:
+        link = (await parties.last()).link
+        link._transport.pause_reading()  # type: ignore[attr-defined]
+        sending = asyncio.ensure_future(send_many(line, 300))
+        await until(lambda: line.link.unsent)
+        assert not sending.done()
+        link._transport.resume_reading()  # type: ignore[attr-defined]
+        await sending
+        await until(lambda: len(parties.made[0].frames) == 300)
+
+
+async def send_many(line: net.Line, count: int) -> None:
+    for _ in range(count):
+        await line.send(16, 1, bytes(60_000))
+
+
+async def test_two_ends_with_much_to_send_do_not_wait_for_each_other() -> None:
+    async with await serve(Parties()) as server, await net.connect(server.url) as line:
+        sending = asyncio.ensure_future(send_many(line, 300))
+        for _ in range(300):
+            assert (await line.receive(10))[2] == bytes(60_000)
+        await sending
+        await line.link.drain()
+        line.link.established()  # means nothing at this end
+
+
+async def test_F14_sending_to_a_peer_that_never_reads_ends_by_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        async with await net.connect(url, limits=Limits(write_time=0.1)) as line:
+            with pytest.raises(TimedOut, match="read"):
+                await send_many(line, 300)
+
+
+async def test_nobody_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+    for connect in CONNECTS:
+        with pytest.raises(ConnectionLost, match=r"tcp://127\.0\.0\.1"):
+            await connect(url)
+        with pytest.raises(ConnectionLost, match="no-such-host"):
+            await connect("tcp://no-such-host.invalid:4059")
+        with pytest.raises(ConnectionLost):
+            await connect("tcp://" + "a" * 70 + ".invalid:4059")
+
+
+async def test_which_urls_can_be_opened() -> None:
+    for connect in CONNECTS:
+        for url in (
+            "udp://127.0.0.1",
+            "hdlc+tcp://127.0.0.1",
+            "serial:///dev/ttyUSB0",
+            "tcp://127.0.0.1?gateway=0/1",
+        ):
+            with pytest.raises(Unsupported):
+                await connect(url)
+        with pytest.raises(ConfigurationError):
+            await connect("http://127.0.0.1")
+
+
+# --- H16: time-outs ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("timeout", [-1, -0.0001, float("nan"), float("-inf"), True, "5", b"5", 1j])
+async def test_H16_time_outs_that_are_none_are_misuse(timeout: object) -> None:
+    async with memory_line(Parties(silent)) as line:
+        with pytest.raises(Misuse, match="timeout"):
+            await line.receive(timeout)  # type: ignore[arg-type]
+        with pytest.raises(Misuse, match="timeout"):
+            await net.connect("tcp://127.0.0.1:1", timeout=timeout)  # type: ignore[arg-type]
+    with pytest.raises(Misuse, match="timeout"):
+        blocking.connect("tcp://127.0.0.1:1", timeout=timeout)  # type: ignore[arg-type]
+    with net.blocking_loopback(Parties(silent)) as twin, pytest.raises(Misuse, match="timeout"):
+        twin.receive(timeout)  # type: ignore[arg-type]
+    for name in ("frame_time", "write_time"):
+        with pytest.raises(Misuse, match=name):
+            Limits(**{name: timeout})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("timeout", [1e7, 1e12, 1e300, float("inf"), 10**400, None])
+async def test_H16_huge_time_outs_wait(timeout: float | None) -> None:
+    limits = Limits(frame_time=timeout, write_time=timeout)
+    async with await serve(Parties(), limits=limits) as server:
+        async with await net.connect(server.url, timeout=timeout, limits=limits) as line:
+            await line.send(16, 1, APDU)
+            assert await line.receive(timeout) == (1, 16, APDU)
+        assert await in_thread(blocking_exchange)(server.url, timeout, limits) == (1, 16, APDU)
+
+
+def blocking_exchange(url: str, timeout: float | None, limits: Limits) -> object:
+    with blocking.connect(url, timeout=timeout, limits=limits) as line:
+        line.send(16, 1, APDU)
+        return line.receive(timeout)
+
+
+async def test_H16_zero_does_not_wait() -> None:
+    async with await serve(parties := Parties(numbered)) as server:
+        for connect in CONNECTS:
+            with pytest.raises(TimedOut):
+                await connect(server.url, timeout=0)
+        async with await net.connect(server.url) as line:
+            with pytest.raises(TimedOut):
+                await line.receive(0)
+            await line.send(16, 1, b"\x02")
+            await line.receive(5)
+            await until(lambda: True)
+            assert (await line.receive(0))[2][0] == 1
+    assert parties.made
+
+
+async def test_H16_frame_time_0_wants_a_frame_in_one_piece() -> None:
+    async with await serve(parties := Parties(), limits=Limits(frame_time=0)) as server:
+        async with await net.connect(server.url) as line:
+            await line.send(16, 1, APDU)
+            assert await line.receive(5) == (1, 16, APDU)
+        with socket.create_connection(("127.0.0.1", server.port)) as plain:
+            plain.sendall(ANSWER[:5])
+            assert isinstance(await ended(await parties.last(2)), TimedOut)
+
+
+def test_limits_that_are_none_are_misuse() -> None:
+    for wrong in ({"apdu": 0}, {"apdu": 65_536}, {"unsent": -1}):
+        with pytest.raises(Misuse):
+            Limits(**wrong)
+    for cap in ({"per_source": 0}, {"total": 0}):
+        with pytest.raises(Misuse):
+            net.Admission(**cap)
+
+
+# --- without a loop ----------------------------------------------------------------------------------
+
+
+@contextmanager
+def listening(talk: Callable[[socket.socket], None]) -> Iterator[str]:
+    """A plain peer in a thread that does what the test says with each connection; gives its URL."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def accept() -> None:
+        try:
+            connected, _ = listener.accept()
+        except OSError:
+            return
+        with connected:
+            connected.settimeout(10)
+            try:
+                talk(connected)
+            except OSError:
+                pass  # the test has hung up
+
+    thread = threading.Thread(target=accept)
+    thread.start()
+    try:
+        yield f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        listener.close()
+        thread.join(10)
+
+
+def echoing(connected: socket.socket) -> None:
+    reader = wrapper.WrapperReader()
+    while octets := connected.recv(65_536):
+        for source, destination, payload in reader.feed(octets):
+            connected.sendall(wrapper.encode(destination, source, payload))
+
+
+@contextmanager
+def twin_over_tcp() -> Iterator[blocking.Line]:
+    with listening(echoing) as url, blocking.connect(url) as line:
+        yield line
+
+
+@contextmanager
+def twin_in_memory() -> Iterator[blocking.Line]:
+    with net.blocking_loopback(Parties()) as line:
+        yield line
+
+
+TWINS = pytest.mark.parametrize("opened", [twin_over_tcp, twin_in_memory], ids=["tcp", "memory"])
+
+
+@TWINS
+def test_twin_sends_and_receives(opened: OpenedTwin) -> None:
+    with opened() as line:
+        for size in (1, 13, 2000, 65_535):
+            line.send(16, 1, bytes(size))
+            assert line.receive(5) == (1, 16, bytes(size))
+        line.send(16, 1, b"a")
+        line.send(16, 1, b"b")
+        assert [line.receive()[2], line.receive(5)[2]] == [b"a", b"b"]
+        with pytest.raises(TimedOut):
+            line.receive(0)
+        with pytest.raises(TimedOut):
+            line.receive(0.01)
+        line.send(16, 1, b"c")
+        assert line.receive(5)[2] == b"c"
+
+
+@TWINS
+def test_twin_channels_get_their_own_frames_and_only_these(opened: OpenedTwin) -> None:
+    with opened() as line:
+        one, two = line.channel(16, 1), line.channel(2, 1)
+        two.send(b"two")
+        line.send(3, 1, b"none")
+        one.send(b"one")
+        assert [one.receive(5), two.receive(5), line.receive(5)] == [b"one", b"two", (1, 3, b"none")]
+        with pytest.raises(Misuse, match="already"):
+            line.channel(16, 1)
+        one.close()
+        with pytest.raises(Misuse, match="closed"):
+            one.receive(5)
+        line.send(16, 1, b"late")
+        assert line.receive(5) == (1, 16, b"late")
+        two.send(b"left")
+        line.send(3, 1, b"after")
+        assert line.receive(5) == (1, 3, b"after")
+        two.close()
+        two.close()
+        assert line.receive(5) == (1, 2, b"left")
+
+
+@TWINS
+def test_twin_after_closing(opened: OpenedTwin) -> None:
+    with opened() as line:
+        line.close()
+        line.close()
+        assert line.is_closing
+        with pytest.raises(ConnectionLost, match="at this end"):
+            line.send(16, 1, APDU)
+        with pytest.raises(ConnectionLost, match="at this end"):
+            line.receive(5)
+        with pytest.raises(ConnectionLost, match="at this end"):
+            line.channel(1, 1)
+
+
+@pytest.mark.parametrize(
+    ("octets", "error", "cause"),
+    [
+        (b"", ConnectionLost, "closed the connection"),
+        (ANSWER[:10], ConnectionLost, "inside a frame"),
+        (b"\x00\x02", Malformed, "version"),
+        (bytes.fromhex("000100010010FFFF"), TooLarge, "65535"),
+    ],
+)
+def test_twin_and_peers_that_break_off(octets: bytes, error: type[MetersealError], cause: str) -> None:
+    def talk(connected: socket.socket) -> None:
+        connected.sendall(ANSWER + octets)
+
+    with listening(talk) as url, blocking.connect(url, limits=Limits(apdu=1024)) as line:
+        assert line.receive(5)[2] == APDU
+        with pytest.raises(error, match=cause):
+            line.receive(5)
+        with pytest.raises(error):
+            line.send(16, 1, APDU)
+
+
+def test_F14_twin_and_a_frame_that_never_ends() -> None:
+    done = threading.Event()
+
+    def trickle(connected: socket.socket) -> None:
+        connected.sendall(ANSWER + ANSWER[:10])
+        done.wait(10)
+
+    with listening(trickle) as url, blocking.connect(url, limits=Limits(frame_time=0.05)) as line:
+        try:
+            assert line.receive(5)[2] == APDU
+            with pytest.raises(TimedOut, match="complete"):
+                line.receive(5)
+            assert line.is_closing
+        finally:
+            done.set()
+
+
+def test_F14_twin_waits_as_long_as_it_said_for_single_octets() -> None:
+    done = threading.Event()
+
+    def trickle(connected: socket.socket) -> None:
+        for octet in ANSWER:
+            connected.sendall(bytes((octet,)))
+            if done.wait(0.01):
+                return
+
+    with listening(trickle) as url, blocking.connect(url) as line:
+        try:
+            with pytest.raises(TimedOut, match="in time"):
+                line.receive(0.05)
+            assert not line.is_closing
+            assert line.receive(5)[2] == APDU
+        finally:
+            done.set()
+
+
+def test_F14_twin_and_a_peer_that_never_reads() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        with (
+            blocking.connect(url, limits=Limits(write_time=0.1)) as line,
+            pytest.raises(TimedOut, match="read"),
+        ):
+            with pytest.raises(TimedOut):
+                line.receive(0)
+            for _ in range(1000):
+                line.send(16, 1, bytes(60_000))
+
+
+def test_F14_twin_and_a_flood_that_nobody_asked_for() -> None:
+    def flood(link: Link, source: int, destination: int, payload: bytes) -> None:
+        for _ in range(40):
+            link.send(destination, source, bytes(60_000))
+
+    with net.blocking_loopback(Parties(flood)) as line:
+        line.send(16, 1, APDU)
+        with pytest.raises(TooLarge, match="nobody"):
+            line.channel(2, 1).receive(5)
+
+
+def test_twin_and_a_connection_that_is_reset() -> None:
+    def reset(connected: socket.socket) -> None:
+        connected.recv(100)
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+
+    with listening(reset) as url, blocking.connect(url) as line:
+        line.send(16, 1, APDU)
+        with pytest.raises(ConnectionLost):
+            line.receive(5)
+    with listening(reset) as url, blocking.connect(url) as line:
+        line.send(16, 1, APDU)
+        with pytest.raises(ConnectionLost):
+            for _ in range(1000):
+                line.send(16, 1, bytes(60_000))
