@@ -9,17 +9,51 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same names as in _DOORS, for type checkers
-    pass
+    from meterseal import sync
+    from meterseal.client import Answer, Link, Meter, NotRead, Profile, Value, connect, link
+    from meterseal.credentials import Credentials
+    from meterseal.state import FileCounters, MemoryCounters
 
 __version__ = "0.1.0"
 
-_DOORS: dict[str, str] = {}
+_DOORS: dict[str, str] = {
+    "Answer": "meterseal.client",
+    "Credentials": "meterseal.credentials",
+    "FileCounters": "meterseal.state",
+    "Link": "meterseal.client",
+    "MemoryCounters": "meterseal.state",
+    "Meter": "meterseal.client",
+    "NotRead": "meterseal.client",
+    "Profile": "meterseal.client",
+    "Value": "meterseal.client",
+    "connect": "meterseal.client",
+    "link": "meterseal.client",
+}
 """Public name -> module that defines it. Filled by the parties, e.g. "connect": "meterseal.client"."""
 
-__all__ = ["__version__", *_DOORS]
+_MODULES = ("sync",)
+"""Modules of the front door that load when they are named."""
+
+__all__ = [
+    "Answer",
+    "Credentials",
+    "FileCounters",
+    "Link",
+    "MemoryCounters",
+    "Meter",
+    "NotRead",
+    "Profile",
+    "Value",
+    "__version__",
+    "connect",
+    "link",
+    "sync",
+]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"meterseal.{name}")
     if name not in _DOORS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_DOORS[name]), name)

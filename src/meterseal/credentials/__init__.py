@@ -5,6 +5,7 @@ as it may stand on a command line.  Nothing here shows a key: not a repr, not an
 """
 
 from meterseal.credentials.keytext import key_option, text_option
-from meterseal.credentials.model import Credentials, MeterCredentials, RoleCredentials
+from meterseal.credentials.model import Credentials
+from meterseal.credentials.records import MeterCredentials, RoleCredentials
 
 __all__ = ["Credentials", "MeterCredentials", "RoleCredentials", "key_option", "text_option"]

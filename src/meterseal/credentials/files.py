@@ -54,7 +54,7 @@ def read_private(path: Path, what: str, largest: int) -> bytes:
     return octets
 
 
-def write_private(path: Path, octets: bytes) -> None:
+def write_private(path: Path, octets: bytes, what: str = "credentials") -> None:
     """Put a file in place whole or not at all, mode 0600 from its first moment on.
 
     What was there under the name is replaced; where that is a link, the link is, and not what it leads to.
@@ -74,7 +74,7 @@ def write_private(path: Path, octets: bytes) -> None:
             os.close(descriptor)
         _sync_folder(path.parent)
     except OSError as error:
-        raise StateUnavailable(f"credentials {path}: {error.strerror or error}") from None
+        raise StateUnavailable(f"{what} {path}: {error.strerror or error}") from None
 
 
 def _fill(descriptor: int, octets: bytes) -> None:

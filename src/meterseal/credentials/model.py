@@ -1,4 +1,4 @@
-"""Credentials as objects: a meter, and a role for each association that it may be spoken to in (design 5)."""
+"""Credentials: a meter and the roles it may be spoken to in, from a file or made in a program (design 5)."""
 
 from __future__ import annotations
 
@@ -12,91 +12,13 @@ from typing import Any, Final
 
 from meterseal.credentials import files, rules, toml
 from meterseal.credentials.fields import METER, NAME, PEER, ROLE, Where, read_table
-from meterseal.crypto import Secret
+from meterseal.credentials.records import MeterCredentials, RoleCredentials
 
-_SECRETS: Final = ("guek", "gak", "gbek", "kek", "secret")
 _LONGEST_LINE: Final = 4096
 """Characters: what a parser does with one line may grow faster than the line."""
 
 _CAUSES: Final = {"Cannot overwrite": "a key is given twice", "Cannot declare": "a table is given twice"}
 """Beginnings of the parser's messages that can be told more about."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeterCredentials:
-    """Where a meter is and who it says it is; the fields of the table `[meter]`.
-
-    `system_title` None: learned at sign-on and pinned.  `server_address` (upper, lower) and `address_size`
-    are for HDLC.  `trust` and the certificates are names of PEM files.
-    """
-
-    url: str | None = None
-    system_title: bytes | None = None
-    suite: int = 0
-    logical_device: int = 1
-    server_address: tuple[int, int] | None = None
-    address_size: int | None = None
-    trust: tuple[str, ...] = ()
-    signing_certificate: str | None = None
-    agreement_certificate: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoleCredentials:
-    """One role: client SAP, mechanism by name, keys; the fields of a table `[roles.NAME]`.
-
-    `policy` is the protection of each direction (AUTHENTICATED | ENCRYPTED); None stands for both where there
-    is a `guek`, and for none where there is not.  Keys and secret may be given as octets; they are kept as
-    `Secret`.  `ciphered` says whether the application context is the one with ciphering; None: when the
-    policy asks for any.
-    """
-
-    client: int
-    mechanism: str
-    policy: int | None = None
-    client_system_title: bytes | None = None
-    guek: Secret | bytes | None = field(default=None, repr=False)
-    gak: Secret | bytes | None = field(default=None, repr=False)
-    gbek: Secret | bytes | None = field(default=None, repr=False)
-    kek: Secret | bytes | None = field(default=None, repr=False)
-    secret: Secret | bytes | None = field(default=None, repr=False)
-    ciphered: bool | None = None
-    dedicated: bool = False
-    general: bool = False
-    user: int | None = None
-    max_pdu: int | None = None
-    counter_start: int | None = None
-    counter_object: str | None = None
-    timeout: float = 10.0
-    allow_weak: bool = False
-    signing_key: str | None = field(default=None, repr=False)
-    signing_certificate: str | None = None
-    agreement_key: str | None = field(default=None, repr=False)
-    agreement_certificate: str | None = None
-    peer: frozenset[str] = frozenset()
-
-    def __post_init__(self) -> None:
-        for name in _SECRETS:
-            value = getattr(self, name)
-            if isinstance(value, bytes):
-                object.__setattr__(self, name, Secret(value))
-
-    def octets(self, name: str) -> bytes | None:
-        """The octets of a key or of the secret, by its name."""
-        value = getattr(self, name)
-        return value.reveal() if isinstance(value, Secret) else value
-
-    @property
-    def protection(self) -> int:
-        """The protection of each direction: `policy`, or what it stands for when left out."""
-        if self.policy is not None:
-            return self.policy
-        return rules.STRONG if self.guek is not None else 0
-
-    @property
-    def in_ciphered_context(self) -> bool:
-        """True when the association is asked for in the application context with ciphering."""
-        return bool(self.protection) if self.ciphered is None else self.ciphered
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +29,7 @@ class Credentials:
     length than the suite's, what a mechanism needs and is missing, values out of range.
     """
 
-    meter: MeterCredentials = MeterCredentials()
+    meter: MeterCredentials = field(default_factory=MeterCredentials)
     roles: Mapping[str, RoleCredentials] = field(default_factory=dict)
     path: Path | None = None
 
@@ -190,7 +112,7 @@ class Credentials:
 
     def to_toml(self) -> str:
         """The text of the file.  Keys that came from files or the environment stand in it as hex."""
-        return toml.text(self)
+        return toml.text(self.meter, self.roles)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the file, mode 0600, whole or not at all.  Raises StateUnavailable."""

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from meterseal.credentials.fields import METER, NAME, ROLE, Where, read_table
+from meterseal.credentials.records import MeterCredentials, RoleCredentials
 from meterseal.crypto import SUITES
 from meterseal.errors import MetersealError
 from meterseal.security.hls import BY_NAME
 from meterseal.security.options import peer_options
-from meterseal.security.protection import AUTHENTICATED, ENCRYPTED, SIGNED
-
-if TYPE_CHECKING:
-    from meterseal.credentials.model import MeterCredentials, RoleCredentials
-
-STRONG: Final = AUTHENTICATED | ENCRYPTED
-"""Protection of each direction where a file names no policy and has keys."""
+from meterseal.security.protection import AUTHENTICATED, SIGNED
 
 _KEYS: Final = ("guek", "gak", "gbek", "kek")
 _BY_ROW: Final = ("client", "mechanism", "client_system_title", "user", "max_pdu", "counter_start", "timeout")

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from meterseal.credentials.fields import METER, ROLE
+from meterseal.credentials.records import MeterCredentials, RoleCredentials
 from meterseal.crypto import Secret
 from meterseal.security import protection
-
-if TYPE_CHECKING:
-    from meterseal.credentials.model import Credentials, MeterCredentials, RoleCredentials
 
 _HEAD = "# Credentials of meterseal: the keys in this file speak for you. Keep its mode at 0600."
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
-def text(credentials: Credentials) -> str:
+def text(meter: MeterCredentials, roles: Mapping[str, RoleCredentials]) -> str:
     """The whole file; fields with their default value are left out."""
-    lines = [_HEAD, "[meter]", *_meter(credentials.meter)]
-    for name, role in credentials.roles.items():
+    lines = [_HEAD, "[meter]", *_meter(meter)]
+    for name, role in roles.items():
         lines += ["", f"[roles.{name}]", *_role(role)]
         if role.peer:
             lines += [f"[roles.{name}.peer]", *(f"{option} = true" for option in sorted(role.peer))]

@@ -1,0 +1,37 @@
+"""The client: an association with a meter from sign-on to release, with asyncio and without.
+
+The conversation itself is sans-I/O: generators that yield steps (steps.py, session.py, verbs.py), driven by
+two small loops (aio.py, blocking.py).  Names load on first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from meterseal.client.aio import Link, Meter, connect, link
+    from meterseal.client.plan import Wishes
+    from meterseal.client.values import Answer, NotRead, Profile, Value
+
+_DOORS = {
+    "Link": "aio",
+    "Meter": "aio",
+    "connect": "aio",
+    "link": "aio",
+    "Wishes": "plan",
+    "Answer": "values",
+    "NotRead": "values",
+    "Profile": "values",
+    "Value": "values",
+}
+
+__all__ = ["Answer", "Link", "Meter", "NotRead", "Profile", "Value", "Wishes", "connect", "link"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _DOORS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_DOORS[name]}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,90 @@
+"""What the asyncio client and the blocking one share: an association's facts, a line's credentials."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, TypeAlias
+
+from meterseal.apdu.initiate import CONFORMANCE_BITS
+from meterseal.client.plan import Wishes, make_plan, make_state
+from meterseal.client.session import Session, Shared
+from meterseal.client.verbs import Verbs
+from meterseal.credentials import Credentials
+from meterseal.errors import ConfigurationError
+from meterseal.state import CounterStore
+
+CredentialsLike: TypeAlias = Credentials | str | os.PathLike[str]
+"""Credentials, or the path of a file with them."""
+
+
+class MeterBase:
+    """One association with a meter, seen from the client."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._verbs = Verbs(session)
+
+    @property
+    def role(self) -> str:
+        """The role's name in the credentials."""
+        return self._session.plan.name
+
+    @property
+    def is_open(self) -> bool:
+        """True while the association stands."""
+        return self._session.stands
+
+    @property
+    def system_title(self) -> bytes | None:
+        """The meter's system title as the sign-on brought it; None where none was asked for."""
+        return self._session.association.server_title
+
+    @property
+    def services(self) -> frozenset[str]:
+        """Names of the services that were negotiated (conformance block, acse-xdlms 3)."""
+        negotiated = self._session.association.negotiated
+        return frozenset(name for name, bit in CONFORMANCE_BITS.items() if negotiated & bit)
+
+    @property
+    def max_pdu(self) -> int:
+        """Octets of the largest APDU that the meter takes; 0 for no limit."""
+        return self._session.association.server_max_pdu
+
+    def described(self) -> dict[str, Any]:
+        """`{"role", "mechanism", "suite", "policy"}`: the `association` of `read --json`."""
+        return self._session.plan.described()
+
+    def __repr__(self) -> str:
+        state = "open" if self.is_open else "closed"
+        return f"<{type(self).__name__} {self._session.shared.url} {self.role} {state}>"
+
+
+class LinkBase:
+    """A line to a meter with its credentials: where associations come from.
+
+    Raises ConfigurationError when nothing says where the meter is; what the credentials raise.
+    """
+
+    def __init__(
+        self,
+        url: str | None,
+        credentials: CredentialsLike | None,
+        counters: CounterStore | None,
+        state: str | os.PathLike[str] | None,
+        line: str | None,
+    ) -> None:
+        if credentials is None:
+            raise ConfigurationError("no credentials: give the path of their file, or a Credentials object")
+        loaded = credentials if isinstance(credentials, Credentials) else Credentials.load(credentials)
+        self.credentials = loaded if url is None else loaded.at(url)
+        where = self.credentials.meter.url or line
+        if where is None:
+            raise ConfigurationError("neither the call nor the credentials say where the meter is (url)")
+        self.url = where
+        self._shared = Shared(where, make_state(self.credentials, counters, state))
+
+    def _session(self, role: str | None, wishes: Wishes) -> Session:
+        return Session(make_plan(self.credentials, role, wishes), self._shared)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.url}>"

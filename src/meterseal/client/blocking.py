@@ -1,0 +1,295 @@
+"""The blocking client: the names of the asyncio one, over the same conversations, no loop and no thread."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from types import TracebackType
+from typing import Any, TypeVar, Unpack
+
+from meterseal import net
+from meterseal.apdu.common import SelectiveAccess
+from meterseal.client.base import CredentialsLike, LinkBase, MeterBase
+from meterseal.client.plan import Wishes
+from meterseal.client.profiles import Moment
+from meterseal.client.session import Session
+from meterseal.client.steps import Exchange, Pair, Step, Steps, Work
+from meterseal.client.values import Answer, NotRead, Profile, Value
+from meterseal.codec.data import Data
+from meterseal.codec.types import Type
+from meterseal.cosem.obis import ObjectAddress
+from meterseal.cosem.object_list import ObjectList
+from meterseal.cosem.selection import CaptureObject, Selection
+from meterseal.errors import ConnectionLost, MetersealError, Misuse
+from meterseal.net.blocking import Channel, Line
+from meterseal.state import CounterStore
+
+T = TypeVar("T")
+Object = str | ObjectAddress
+
+
+class Driver:
+    """Does the steps of conversations on one line."""
+
+    def __init__(self, line: Line) -> None:
+        self.line = line
+        self._channels: dict[Pair, Channel] = {}
+
+    def run(self, steps: Steps[T]) -> T:
+        """Do all steps of a conversation; what it returns or raises."""
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    result = self._exchange(step) if type(step) is Exchange else self._other(step)
+                except MetersealError as error:
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(result)
+        except StopIteration as done:
+            value: T = done.value
+            return value
+        finally:
+            steps.close()
+
+    def _exchange(self, step: Exchange) -> bytes:
+        channel = self._channels.get(step.pair)
+        if channel is None:
+            channel = self._channels[step.pair] = self.line.channel(*step.pair)
+        timeout = step.timeout
+        if step.octets is not None:
+            if timeout is not None:
+                step.deadline = time.monotonic() + timeout
+            channel.send(step.octets)
+        elif timeout is not None:
+            timeout = max(0.0, step.deadline - time.monotonic())
+        return channel.receive(timeout)
+
+    def _other(self, step: Step) -> Any:
+        if isinstance(step, Exchange):
+            return self._exchange(step)
+        return step.job() if isinstance(step, Work) else time.sleep(step.seconds)
+
+    def free(self, pair: Pair) -> None:
+        """Nobody speaks for this pair any more."""
+        channel = self._channels.pop(pair, None)
+        if channel is not None:
+            channel.close()
+
+
+class Meter(MeterBase):
+    """An association with a meter, for one thread."""
+
+    def __init__(self, session: Session, driver: Driver) -> None:
+        super().__init__(session)
+        self._driver = driver
+        self._run = driver.run
+
+    def read(self, object: Object) -> Value:
+        """Read an object: `[CLASS/]OBIS[:ATTRIBUTE]`, attribute 2 when left out.
+
+        A register comes with scaler and unit applied where the meter takes lists, a profile as `Profile`;
+        with class and attribute given that attribute is read and nothing else.  Raises Refused when the
+        meter says no, Misuse for a text that names no object.
+        """
+        return self._run(self._verbs.read(object))
+
+    def read_many(self, objects: Sequence[Object]) -> list[Value | NotRead]:
+        """Read several objects, in lists where the meter takes them; refused ones come as `NotRead`."""
+        return self._run(self._verbs.read_many(objects))
+
+    def write(
+        self,
+        object: Object,
+        value: Any,
+        type: Type | str | None = None,
+    ) -> None:
+        """Write an attribute.  Without `type` the class tables tell it; text is as on the command line."""
+        self._run(self._verbs.write(object, value, type))
+
+    def call(
+        self,
+        method: Object,
+        parameters: Any = None,
+        type: Type | str | None = None,
+    ) -> Answer:
+        """Invoke a method, `[CLASS/]OBIS:METHOD`; without parameters the customary integer 0 is sent."""
+        return self._run(self._verbs.call(method, parameters, type))
+
+    def profile(
+        self,
+        object: Object,
+        *,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        entries: tuple[int, int] | None = None,
+        columns: Sequence[str | CaptureObject] = (),
+        short_rows: bool = False,
+    ) -> Profile:
+        """Rows of a profile: between two times (both included), or entries (first, last) from 1; or all.
+
+        `columns` are capture objects as `[CLASS/]OBIS[:ATTRIBUTE]`.  `short_rows` takes rows that leave out
+        last columns which did not change.
+        """
+        steps = self._verbs.profile(
+            object, since=since, until=until, entries=entries, columns=columns, short_rows=short_rows
+        )
+        return self._run(steps)
+
+    def object_list(self, again: bool = False) -> ObjectList:
+        """The objects of this role's view; read once, or `again`."""
+        return self._run(self._verbs.object_list(again))
+
+    def get(
+        self,
+        class_id: int,
+        instance: str | bytes,
+        attribute: int,
+        selection: Selection | SelectiveAccess | None = None,
+    ) -> bytes:
+        """One attribute by its descriptor, as A-XDR Data; raises Refused."""
+        return self._run(self._verbs.get(class_id, instance, attribute, selection))
+
+    def set(
+        self,
+        class_id: int,
+        instance: str | bytes,
+        attribute: int,
+        data: Data | bytes,
+        selection: Selection | SelectiveAccess | None = None,
+    ) -> None:
+        """Write one attribute by its descriptor; `data` is Data or its A-XDR."""
+        self._run(self._verbs.set(class_id, instance, attribute, data, selection))
+
+    def action(
+        self, class_id: int, instance: str | bytes, method: int, data: Data | bytes | None = None
+    ) -> bytes | None:
+        """Invoke one method by its descriptor; what it returns as A-XDR Data."""
+        return self._run(self._verbs.action(class_id, instance, method, data))
+
+    def release(self) -> str:
+        """Release the association; a warning when it was not answered as it was asked, else empty."""
+        return self._run(self._session.release())
+
+    def drop(self) -> None:
+        """End the association at once, without a word to the meter."""
+        self._session.close()
+
+    @contextmanager
+    def _standing(self) -> Iterator[Meter]:
+        try:
+            self._run(self._session.open())
+            yield self
+        except KeyboardInterrupt:
+            self.drop()  # who interrupts does not want to wait for an answer
+            raise
+        finally:
+            if self.is_open and not self._driver.line.is_closing:
+                self.release()
+            self.drop()
+
+
+class Link(LinkBase):
+    """A line to a meter; associations on it live side by side, in one thread."""
+
+    def __init__(
+        self,
+        url: str | None = None,
+        credentials: CredentialsLike | None = None,
+        *,
+        counters: CounterStore | None = None,
+        state: str | os.PathLike[str] | None = None,
+        timeout: float | None = 10.0,
+        wire_log: net.WireLog | None = None,
+        limits: net.Limits | None = None,
+        line: Line | None = None,
+    ) -> None:
+        super().__init__(url, credentials, counters, state, None if line is None else line.name)
+        self._timeout, self._wire_log, self._limits = timeout, wire_log, limits
+        self._line = line
+        self._driver: Driver | None = None
+
+    def __enter__(self) -> Link:
+        if self._driver is not None:
+            raise Misuse("this line was opened before: make another one")
+        if self._line is None:
+            self._line = net.blocking.connect(
+                self.url, timeout=self._timeout, limits=self._limits, wire_log=self._wire_log
+            )
+        self._driver = Driver(self._line)
+        self._shared.free = self._driver.free
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._line is not None:
+            self._line.close()
+
+    def associate(self, role: str | None = None, **wishes: Unpack[Wishes]) -> AbstractContextManager[Meter]:
+        """Sign on as a role (the only one when left out), release at the end of the block."""
+        if self._driver is None:
+            raise ConnectionLost("the line is not open: use it with `with`")
+        return Meter(self._session(role, wishes), self._driver)._standing()
+
+
+def link(
+    url: str | None = None,
+    credentials: CredentialsLike | None = None,
+    *,
+    counters: CounterStore | None = None,
+    state: str | os.PathLike[str] | None = None,
+    timeout: float | None = 10.0,
+    wire_log: net.WireLog | None = None,
+    limits: net.Limits | None = None,
+    line: Line | None = None,
+) -> Link:
+    """A line to a meter, opened by `with`.
+
+    `url` is that of the credentials when left out.  Counters are kept in the store `counters`, else in the
+    folder `state`, else METERSEAL_STATE, else beside the credentials' file.  `timeout` (seconds) is for the
+    opening of the line; `line` is an open one to be used instead.
+    """
+    return Link(
+        url,
+        credentials,
+        counters=counters,
+        state=state,
+        timeout=timeout,
+        wire_log=wire_log,
+        limits=limits,
+        line=line,
+    )
+
+
+@contextmanager
+def connect(
+    url: str | None = None,
+    credentials: CredentialsLike | None = None,
+    role: str | None = None,
+    *,
+    counters: CounterStore | None = None,
+    state: str | os.PathLike[str] | None = None,
+    wire_log: net.WireLog | None = None,
+    limits: net.Limits | None = None,
+    line: Line | None = None,
+    **wishes: Unpack[Wishes],
+) -> Iterator[Meter]:
+    """Open a line and sign on as a role; `with` gives the `Meter`, and releases and closes at the end.
+
+    Arguments as of `link` and `Link.associate`; `timeout` holds for opening the line and for each answer.
+    """
+    opened = link(
+        url,
+        credentials,
+        counters=counters,
+        state=state,
+        timeout=wishes.get("timeout", 10.0),
+        wire_log=wire_log,
+        limits=limits,
+        line=line,
+    )
+    with opened, opened.associate(role, **wishes) as meter:
+        yield meter

@@ -1,0 +1,291 @@
+"""A session: one association from sign-on to release, as steps.
+
+Joins the association (which knows messages) with counters, titles and time (which are the party's).
+Time-outs: a request that is not answered in time ends with TimedOut and the association goes on; its
+answer, should it still come, is known by its invoke-id and dropped.  A sign-on that is not answered in
+time spoils its pair of SAPs on that line, because what comes late could be taken for another sign-on's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from meterseal.association import (
+    Associated,
+    ClientAssociation,
+    Confirmed,
+    Effect,
+    Failed,
+    Need,
+    Operation,
+    Outcome,
+    Released,
+    Reply,
+    Service,
+    State,
+)
+from meterseal.client import pending
+from meterseal.client import plan as plans
+from meterseal.client.keyring import Held, Keyring, start_above
+from meterseal.client.plan import Plan, log
+from meterseal.client.steps import Exchange, Pair, Pause, Steps, Work
+from meterseal.cosem.obis import Obis
+from meterseal.crypto import random_octets
+from meterseal.errors import (
+    ConnectionLost,
+    CounterUnknown,
+    MetersealError,
+    Misuse,
+    ProtocolViolation,
+    TimedOut,
+)
+from meterseal.security import AUTHENTICATED
+
+CHALLENGE_OCTETS: Final = 16
+_SIGN_ON_COUNTERS: Final = 4
+_TURN: Final = 0.01
+_DATA: Final = 1
+
+
+class Shared:
+    """What the sessions of one line have in common."""
+
+    def __init__(self, url: str, state: plans.State) -> None:
+        self.url = url
+        self.state = state
+        self.keyring = Keyring(state)
+        self.free: Callable[[Pair], None] = _nothing
+        """Told when a pair is free again; whoever drives the line may let go of what it keeps for it."""
+        self._taken: set[Pair] = set()
+        self._spoilt: set[Pair] = set()
+
+    def enter(self, pair: Pair) -> None:
+        """A session begins.  Raises Misuse when its pair is in use, or no longer to be trusted."""
+        if pair in self._taken:
+            raise Misuse(f"client {pair[0]} has an association with {pair[1]} on this line already")
+        if pair in self._spoilt:
+            raise Misuse(f"client {pair[0]}: an earlier sign-on was never answered; open another line")
+        self._taken.add(pair)
+
+    def leave(self, pair: Pair, spoilt: bool = False) -> None:
+        """A session has ended; `spoilt` when an answer to its sign-on or release may still come."""
+        self._taken.discard(pair)
+        if spoilt:
+            self._spoilt.add(pair)
+        self.free(pair)
+
+
+def _nothing(pair: Pair) -> None:
+    """Before anybody drives the line."""
+
+
+class Session:
+    """One association; made by a plan on a line."""
+
+    def __init__(self, plan: Plan, shared: Shared) -> None:
+        self.plan = plan
+        self.shared = shared
+        self._exchange = Exchange(plan.pair, plan.timeout)
+        self._association: ClientAssociation | None = None
+        self._held: Held | None = None
+        self._unanswered = False
+
+    @property
+    def association(self) -> ClientAssociation:
+        """The association.  Raises Misuse when there is none (yet, or any more)."""
+        if self._association is None:
+            raise Misuse("there is no association (any more): sign on first")
+        return self._association
+
+    @property
+    def stands(self) -> bool:
+        """True while requests can be made."""
+        return self._association is not None and self._association.state is State.ASSOCIATED
+
+    # --- sign-on --------------------------------------------------------------------------------
+
+    def open(self) -> Steps[None]:
+        """Sign on.
+
+        Raises what the credentials, the state, the line or the meter are at odds with: CounterUnknown,
+        StateDamaged, AuthenticationFailed, Refused, TooWeak, Forged, Replayed, TimedOut, ConnectionLost, ...
+        """
+        self.shared.enter(self.plan.pair)
+        done = False
+        try:
+            yield from self._sign_on()
+            done = True
+        finally:
+            if not done:
+                self._drop()
+
+    def _sign_on(self) -> Steps[None]:
+        plan, shared = self.plan, self.shared
+        expected = self._expected_title()
+        held = self._held = yield from shared.keyring.hold(plan.role, expected)
+        if held is not None:
+            yield from shared.keyring.ensure(held, _SIGN_ON_COUNTERS, plan, self._ask_public)
+        profile = plan.profile(None if held is None else held.key, expected)
+        association = self._association = ClientAssociation(profile)
+        names = pending.names(profile, shared.url)
+        yield from self._turn(names)
+        try:
+            challenge = random_octets(CHALLENGE_OCTETS) if profile.scheme.passes == 4 else b""
+            effect = yield from self._settle(association.associate(challenge))
+        finally:
+            pending.leave(names)
+        if not isinstance(effect, Associated):
+            raise ProtocolViolation("the sign-on ended without an association")
+        yield from self._signed_on(association, expected)
+
+    def _expected_title(self) -> bytes | None:
+        """The meter's title: from the credentials, else the one pinned at an earlier sign-on."""
+        meter = self.plan.credentials.meter
+        if meter.system_title is not None:
+            return meter.system_title
+        return self.shared.state.titles.get(self._title_name)
+
+    @property
+    def _title_name(self) -> str:
+        return f"{self.shared.url} logical device {self.plan.pair[1]}"
+
+    def _turn(self, names: frozenset[object]) -> Steps[None]:
+        """Wait until no other sign-on with this peer is under way (A07)."""
+        deadline = time.monotonic() + self.plan.timeout
+        while not pending.enter(names):
+            if time.monotonic() >= deadline:
+                raise TimedOut("another sign-on with the same meter and secret is still under way")
+            yield Pause(_TURN)
+
+    def _signed_on(self, association: ClientAssociation, expected: bytes | None) -> Steps[None]:
+        title, profile = association.server_title, association.profile
+        if title is not None and self._held is not None:
+            yield from self.shared.keyring.learned(self._held, title)
+        proved = profile.scheme.needs_titles or (
+            profile.ciphered and self.plan.role.protection & AUTHENTICATED
+        )
+        if title is not None and expected is None and proved:
+            name = self._title_name
+            log.warning(
+                "%s says it is %s: kept for later sign-ons, now that nothing said so before",
+                name, title.hex().upper(),
+            )  # fmt: skip
+            state = self.shared.state
+            yield Work(lambda: state.titles.learn(name, title), state.slow)
+        yield from self.shared.keyring.note(self._held, now=True)
+
+    def _ask_public(self, counter_object: str) -> Steps[int]:
+        """The first counter value to send, as the meter tells the public client on the same line."""
+        public = Session(self.plan.public(), self.shared)
+        try:
+            yield from public.open()
+            operation = Operation(Service.GET, _DATA, Obis(counter_object), 2)
+            (outcome,) = yield from public.ask((operation,))
+            yield from public.release()
+        except (TimedOut, ConnectionLost):
+            raise
+        except MetersealError as error:
+            raise CounterUnknown(
+                f"first use of this key: no state, no counter_start, and {counter_object} could not be read "
+                f"through the public client: {error}"
+            ) from error
+        finally:
+            public.close()
+        if outcome.data is None:
+            raise CounterUnknown(
+                f"first use of this key: no state, no counter_start, and the meter does not show "
+                f"{counter_object} to the public client"
+            )
+        return start_above(counter_object, outcome.data)
+
+    # --- requests -------------------------------------------------------------------------------
+
+    def ask(self, operations: Sequence[Operation]) -> Steps[tuple[Outcome, ...]]:
+        """One request, all its blocks included; the outcomes in order.
+
+        Raises what went wrong with the request as a whole; a code of the meter is an outcome.
+        """
+        effect = yield from self._settle(self.association.request(operations))
+        if not isinstance(effect, Confirmed):
+            raise ProtocolViolation("the association ended during a request")
+        if self._held is not None:
+            yield from self.shared.keyring.note(self._held)
+        return effect.outcomes
+
+    def release(self) -> Steps[str]:
+        """Release the association; returns a warning, empty when all was as it should be.
+
+        Whatever the answer, the association has ended, and what was read before stays good.
+        """
+        association = self._association
+        if association is None:
+            return ""
+        warning = ""
+        try:
+            if association.state is State.ASSOCIATED:
+                effect = yield from self._settle(association.release())
+                warning = effect.warning if isinstance(effect, Released) else ""
+        except MetersealError as error:
+            warning = f"the release failed: {error}"
+        try:
+            yield from self.shared.keyring.note(self._held, now=True)
+        finally:
+            self._drop()
+        if warning:
+            log.warning("role %s: %s", self.plan.name, warning)
+        return warning
+
+    def close(self) -> None:
+        """End at once, without a word to the meter."""
+        if self._association is not None:
+            self._drop()
+
+    def _drop(self) -> None:
+        association, self._association = self._association, None
+        if association is not None:
+            association.end()
+        self.shared.leave(self.plan.pair, self._unanswered)
+
+    # --- one effect after another -------------------------------------------------------------------
+
+    def _settle(self, effects: list[Effect]) -> Steps[Effect]:
+        """Do what the association wants until it is done; a client's wants one thing at a time."""
+        association, exchange = self.association, self._exchange
+        while True:
+            effect = effects[0] if effects else None
+            if isinstance(effect, Need):
+                effects = yield from self._need(association, effect)
+                continue
+            if isinstance(effect, Failed):
+                raise effect.error
+            if effect is not None and not isinstance(effect, Reply):
+                return effect
+            exchange.octets = None if effect is None else effect.octets
+            answered = False
+            try:
+                octets = yield exchange
+                answered = True
+            finally:
+                if not answered:
+                    self._give_up(association)
+            effects = association.receive(octets)
+
+    def _need(self, association: ClientAssociation, need: Need) -> Steps[list[Effect]]:
+        held = self._held
+        if held is None:
+            raise Misuse("a role without a key asks for counters")
+        reserved = False
+        try:
+            yield from self.shared.keyring.ensure(held, need.count, self.plan, self._ask_public)
+            reserved = True
+        finally:
+            if not reserved:
+                self._give_up(association)
+        return association.resume(need.token)
+
+    def _give_up(self, association: ClientAssociation) -> None:
+        standing = association.state is State.ASSOCIATED
+        association.give_up()
+        self._unanswered = self._unanswered or not standing

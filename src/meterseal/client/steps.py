@@ -1,0 +1,50 @@
+"""Steps: what a conversation with a meter asks of whoever drives it; it does no input and output itself.
+
+A conversation is a generator that yields steps and is sent their results.  The asyncio client and the
+blocking one (aio.py, blocking.py) are two small loops over the same generators.  A step that fails is
+thrown in as the error; one that is given up (cancelled) closes the generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+T = TypeVar("T")
+
+Pair: TypeAlias = tuple[int, int]
+"""Client SAP and server SAP: on a line, the name of an association."""
+
+
+@dataclass(slots=True, eq=False)
+class Exchange:
+    """Send `octets` for `pair`, and wait at most `timeout` seconds for the next APDU that comes back.
+
+    With `octets` None: wait on for another APDU, until the same deadline.  One object serves all exchanges
+    of an association.  Result: the APDU.
+    """
+
+    pair: Pair
+    timeout: float | None
+    octets: bytes | None = None
+    deadline: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Work:
+    """Call `job`; `slow` when it may wait for a disk.  Result: what it returns."""
+
+    job: Callable[[], Any]
+    slow: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pause:
+    """Let `seconds` pass."""
+
+    seconds: float
+
+
+Step: TypeAlias = Exchange | Work | Pause
+Steps: TypeAlias = Generator[Step, Any, T]
