@@ -251,12 +251,6 @@ def test_beside_keeps_the_ek() -> None:
     assert renewed.holds(EK)
 
 
-def test_beside_keeps_the_ek() -> None:
-    moved = GcmKey(EK, AK).beside(bytes(16))
-    assert moved.seal(0x30, IV, TEXT) == GcmKey(EK, bytes(16)).seal(0x30, IV, TEXT)
-    assert moved.holds(EK)
-
-
 def test_holds() -> None:
     key = GcmKey(EK, AK)
     assert key.holds(EK)
