@@ -7,10 +7,14 @@ from collections.abc import Callable
 
 from meterseal.apdu.ciphered import GLOBAL
 from meterseal.association.effects import Effect, Need
-from meterseal.errors import MetersealError
+from meterseal.errors import MetersealError, TooLarge
 from meterseal.security import KeyInUse, SecuritySetup
 
 Go = Callable[[], list[Effect]]
+
+ACSE_TAGS = range(0x60, 0x64)
+ACSE_ROOM = 2048
+"""Octets that an ACSE APDU may always have: sizes are agreed later, and it may carry a certificate."""
 
 
 class Association(ABC):
@@ -43,6 +47,13 @@ class Association(ABC):
             return []
         self._parked = None
         return self._afterwards(self._guarded(go, "sending"))
+
+    @staticmethod
+    def _check_size(octets: bytes, agreed: int) -> None:
+        """Raises TooLarge for an APDU above the agreed size (0: none)."""
+        limit = max(agreed, ACSE_ROOM) if octets[:1] and octets[0] in ACSE_TAGS else agreed
+        if limit and len(octets) > limit:
+            raise TooLarge(f"an APDU of {len(octets)} octets, {limit} were agreed")
 
     def _guarded(self, go: Go, during: str) -> list[Effect]:
         try:

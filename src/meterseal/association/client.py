@@ -162,9 +162,7 @@ class ClientAssociation(Association):
         return self._guarded(lambda: self._take(octets), "receiving")
 
     def _take(self, octets: bytes) -> list[Effect]:
-        limit = self.profile.max_pdu
-        if limit and len(octets) > limit and self.state is not State.OPENING:
-            raise TooLarge(f"an APDU of {len(octets)} octets, {limit} were agreed")
+        self._check_size(octets, self.profile.max_pdu)
         opened = self._open(octets)
         message = apdu.decode(opened.apdu)
         kind = KIND_OF.get(type(message))

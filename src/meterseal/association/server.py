@@ -30,7 +30,6 @@ from meterseal.errors import (
     MetersealError,
     Misuse,
     ProtocolViolation,
-    TooLarge,
     TooWeak,
     UnknownKey,
     Unsupported,
@@ -79,8 +78,7 @@ class ServerAssociation(Serving):
         return effects
 
     def _take(self, octets: bytes) -> list[Effect]:
-        if self.profile.max_pdu and len(octets) > self.profile.max_pdu:
-            raise TooLarge(f"an APDU of {len(octets)} octets, {self.profile.max_pdu} were agreed")
+        self._check_size(octets, self.profile.max_pdu)
         if octets[:1] == Aarq.tag:
             return self._take_aarq(self._step(Kind.AARQ, "aarq"), octets)
         opened = self._open(octets)
