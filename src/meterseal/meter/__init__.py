@@ -1,1 +1,32 @@
-"""The simulated meter: objects, roles, rights and keys behind the server side of an association."""
+"""The simulated meter: objects, roles, rights and keys behind the server side of an association.
+
+`load_plan` reads a preset and a configuration, `Meter` builds it, `MeterServer` listens; `run_meter` does all
+of it as a process.  `access_rows` says who may do what, `credentials_of` what clients need.
+"""
+
+from meterseal.meter.access import AccessRow, access_rows, access_table
+from meterseal.meter.config import PRESETS, load_plan
+from meterseal.meter.model import LogicalDevice, Meter
+from meterseal.meter.plan import MeterPlan, ObjectPlan, RolePlan
+from meterseal.meter.running import credentials_of, open_meter, run_meter, serve_meter, write_credentials
+from meterseal.meter.server import MeterServer, Party
+
+__all__ = [
+    "PRESETS",
+    "AccessRow",
+    "LogicalDevice",
+    "Meter",
+    "MeterPlan",
+    "MeterServer",
+    "ObjectPlan",
+    "Party",
+    "RolePlan",
+    "access_rows",
+    "access_table",
+    "credentials_of",
+    "load_plan",
+    "open_meter",
+    "run_meter",
+    "serve_meter",
+    "write_credentials",
+]

@@ -1,0 +1,316 @@
+"""A meter's configuration in TOML: a preset, and a file of one's own over it.
+
+A file is merged over the preset: tables key by key; `[[objects]]` and `[[roles.NAME.rights]]` are added
+behind the preset's, and an object or right named again replaces what was there.  Everything is checked
+before anything is built; an error names file, table and key.  Names of files are relative to the file.
+
+| table | keys |
+| --- | --- |
+| `[meter]` | `suite` (0), `system_title`, `device_name`, `firmware`, `kek`, `seed` and `roof` (W peak) of the household, `time_zone` (minutes east of UTC), `daylight_saving`, `clock_offset` (s), `days` (of load profile at the first start), `without` (roles of the preset to leave out) |
+| `[logical_devices.SAP]` | `name` (at most 16 characters) |
+| `[[objects]]` | `class`, `obis`, `logical_device` (1); classes 1, 3, 4: `source`, or `type` and `value` (a text for octet-strings is hex), `writable`, `scaler`, `unit`; class 7: `columns` (`CLASS/OBIS:ATTRIBUTE`), `capture_period` (s), `entries`, or `events = true` with one column, the code; class 70: `control_mode` |
+| `[roles.NAME]` | `client` (SAP), `logical_devices` ([1]), `mechanism`, `policy` (`"authenticated+encrypted"`, or `{ request = ..., response = ... }`), `ciphered` (as the policy), `client_system_title`, `guek`, `gak`, `gbek`, `kek`, `secret`, `single`, `report_counter`, `pre_established`, `association_version` (0 to 3), `setup_version` (0, 1), `max_pdu`, `services`, `allow_weak`, `broadcast` (what the broadcast key may do: `CLASS/OBIS:ATTRIBUTE`, `CLASS/OBIS:METHOD()`) |
+| `[roles.NAME.peer]` | peer options by name, `true` or `false` |
+| `[[roles.NAME.rights]]` | `objects` (names, `*` and `1-4` for groups), `class`, `attributes` and `methods` (a right for all, or by index and `all`), `hide` |
+| `[roles.NAME.users.ID]` | `name`, `objects` (what of the role's view is left), `allow` (of `read`, `write`, `access`) |
+
+Keys are hex, `@FILE` or `env:NAME`; a secret may also be `text:PASSWORD`.  Keys that are left out are drawn
+at the first start.  A file with a `guek` needs a state folder: without one its counters would start anew.
+Rights are the words of `cosem.rights`: `read`, `write`, `access`, `auth-request`, `enc-response` and so on.
+"""  # noqa: E501 - a table row is a line
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+from meterseal.cosem.enter import from_plain
+from meterseal.cosem.rights import ACCESS, READ, WRITE, policy_to_wire
+from meterseal.cosem.shapes import Leaf
+from meterseal.errors import ConfigurationError, MetersealError, Misuse, Unsupported
+from meterseal.meter.fields import DEVICE, GRANT, METER, OBJECT, ROLE, USER, Place, number, read_table
+from meterseal.meter.plan import MeterPlan, ObjectPlan, RolePlan
+from meterseal.meter.view import Grant, User
+from meterseal.security.protection import AUTHENTICATED, of_request, of_response
+
+PRESETS: Final = ("suite0",)
+LATER: Final = ("suite1", "suite2")
+LARGEST: Final = 1 << 20
+"""Octets of a configuration file."""
+
+_TABLES: Final = ("meter", "logical_devices", "objects", "roles")
+_ADDED: Final = ("objects", "rights")
+_MOST_ROLES, _MOST_OBJECTS = 64, 2_000
+
+
+def load_plan(preset: str = "suite0", config: str | os.PathLike[str] | None = None) -> MeterPlan:
+    """The plan of a preset, with a configuration file over it.
+
+    Raises Unsupported for what comes with a later version, ConfigurationError for everything else.
+    """
+    mapping, place = _preset(preset)
+    if config is not None:
+        path = Path(config)
+        place = Place(str(path), path.parent)
+        mapping = _merged(mapping, _toml(_file(path), place), place)
+    return plan_from(mapping, preset, place)
+
+
+def _preset(name: str) -> tuple[dict[str, Any], Place]:
+    if name in LATER:
+        raise Unsupported(f"preset {name} comes with a later version; there is {', '.join(PRESETS)}")
+    if name not in PRESETS:
+        raise ConfigurationError(f"no preset {name[:40]!r}; there is {', '.join(PRESETS)}")
+    place = Place(f"preset {name}")
+    return _toml((resources.files(__package__) / f"{name}.toml").read_bytes(), place), place
+
+
+def _file(path: Path) -> bytes:
+    try:
+        if not path.is_file():
+            raise ConfigurationError(f"{path} is no file")
+        with path.open("rb") as file:
+            octets = file.read(LARGEST + 1)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror or error}") from None
+    if len(octets) > LARGEST:
+        raise ConfigurationError(f"{path} is longer than {LARGEST} octets")
+    return octets
+
+
+def _toml(octets: bytes, place: Place) -> dict[str, Any]:
+    try:
+        return tomllib.loads(octets.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise place.error("not UTF-8") from None
+    except RecursionError:
+        raise place.error("nested too deep") from None
+    except ValueError as error:
+        at = str(error).rfind("(at ")
+        raise place.error(f"no TOML {str(error)[at:] if at >= 0 else ''}".strip()) from None
+
+
+def _merged(
+    below: Mapping[str, Any], above: Mapping[str, Any], place: Place, key: str = ""
+) -> dict[str, Any]:
+    """`above` over `below`: tables merge, the lists of `_ADDED` are joined, everything else is replaced."""
+    result = dict(below)
+    for name, value in above.items():
+        under = result.get(name)
+        if isinstance(under, Mapping) and isinstance(value, Mapping):
+            result[name] = _merged(under, value, place, name)
+        elif name in _ADDED and isinstance(under, list) and isinstance(value, list):
+            result[name] = [*under, *value]
+        elif isinstance(under, Mapping | list) and not isinstance(value, Mapping | list) and name in _TABLES:
+            raise place.error("no table", name)
+        else:
+            result[name] = value
+    return result
+
+
+def plan_from(mapping: Mapping[str, Any], name: str, place: Place) -> MeterPlan:
+    """The plan of a whole configuration as mappings.  Raises ConfigurationError, Unsupported."""
+    unknown = [table for table in mapping if table not in _TABLES]
+    if unknown:
+        raise place.error(f"unknown; known are {', '.join(_TABLES)}", repr(str(unknown[0])[:40]))
+    meter = read_table(mapping.get("meter", {}), METER, place.inside("meter"))
+    without = meter.pop("without", ())
+    tables = _table(mapping.get("roles", {}), place.inside("roles"))
+    missing = [role for role in without if role not in tables]
+    if missing:
+        raise place.inside("meter").error(f"no role {missing[0][:40]!r}", "without")
+    roles = [_role(role, table, place) for role, table in tables.items() if role not in without]
+    objects = mapping.get("objects", [])
+    if not isinstance(objects, list):
+        raise place.error("a list of tables is wanted: [[objects]]", "objects")
+    devices = _devices(mapping.get("logical_devices", {}), place)
+    plan = MeterPlan(
+        name=name,
+        logical_devices=devices,
+        objects=tuple(_object(table, place.inside(f"objects {at}")) for at, table in enumerate(objects, 1)),
+        roles=tuple(roles),
+        **meter,
+    )
+    _check(plan, place)
+    return plan
+
+
+def _table(value: Any, place: Place) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise place.error("no table")
+    return value
+
+
+def _devices(value: Any, place: Place) -> dict[int, str]:
+    devices = {1: ""}
+    for text, table in _table(value, place.inside("logical_devices")).items():
+        here = place.inside(f"logical_devices.{text[:20]}")
+        if not text.isascii() or not text.isdigit() or not 1 <= int(text[:6]) <= 0x3FFF:
+            raise here.error("a server SAP is a number from 1 to 16383")
+        devices[int(text)] = read_table(table, DEVICE, here).get("name", "")
+    return devices
+
+
+# --- objects ------------------------------------------------------------------------------------
+
+_BY_CLASS: Final[dict[int, tuple[str, ...]]] = {
+    1: ("type", "value", "source", "writable"),
+    3: ("type", "value", "source", "writable", "scaler", "unit"),
+    4: ("type", "value", "source", "writable", "scaler", "unit"),
+    7: ("columns", "capture_period", "entries", "events"),
+    8: (),
+    70: ("control_mode",),
+}
+
+
+def _object(table: Any, place: Place) -> ObjectPlan:
+    values = read_table(table, OBJECT, place, "class", "obis")
+    class_id = values.pop("class")
+    place = place.inside(f"{place.table}: {class_id}/{values['obis']}")
+    known = _BY_CLASS.get(class_id)
+    if known is None:
+        raise place.error(
+            f"objects of class {class_id} are not made here; of {', '.join(map(str, _BY_CLASS))} are"
+        )
+    for key in values:
+        if key not in (*known, "obis", "logical_device"):
+            raise place.error(f"not for class {class_id}", key)
+    if "type" in known:
+        values = _valued(values, place)
+    if class_id == 7 and "columns" not in values:
+        raise place.error("missing", "columns")
+    if values.get("events") and (len(values["columns"]) != 1 or "capture_period" in values):
+        raise place.error("an event log has one column, the code, and no capture period", "events")
+    return ObjectPlan(class_id=class_id, **{"logical_device": 1, **values})
+
+
+def _valued(values: dict[str, Any], place: Place) -> dict[str, Any]:
+    """Where the value comes from: a source, or a type and a value."""
+    leaf: Leaf | None = values.pop("type", None)
+    if "source" in values:
+        if leaf is not None or "value" in values or values.get("writable"):
+            raise place.error("stands alone: no type, no value, not writable", "source")
+        return values
+    if leaf is None or "value" not in values:
+        raise place.error("type and value are wanted, or source", "value" if leaf is not None else "type")
+    try:
+        value, type_ = from_plain(values["value"], leaf)
+    except MetersealError as error:
+        raise place.error(str(error), "value") from None
+    return {**values, "value": value, "type": type_}
+
+
+# --- roles --------------------------------------------------------------------------------------
+
+
+def _role(name: str, table: Any, place: Place) -> RolePlan:
+    place = place.inside(f"roles.{name[:32]}")
+    values = read_table(table, ROLE, place, "client", "mechanism")
+    if not name.isascii() or not name.replace("-", "").replace("_", "").isalnum() or len(name) > 32:
+        raise place.error("the name of a role has 1 to 32 letters, digits, hyphens and underscores")
+    weak = values.pop("allow_weak", False)
+    policy = values.get("policy", 0)
+    values.setdefault("ciphered", bool(policy))
+    for old, new in (("peer", "options"), ("services", "conformance")):
+        if old in values:
+            values[new] = values.pop(old)
+    values["broadcast"] = frozenset(values.get("broadcast", ()))
+    values["grants"] = _grants(values.pop("rights", []), place)
+    values["users"] = _users(values.get("users", {}), place)
+    role = RolePlan(name=name, **values)
+    _check_role(role, weak, place)
+    return role
+
+
+def _grants(value: Any, place: Place) -> tuple[Grant, ...]:
+    if not isinstance(value, list):
+        raise place.error("a list of tables is wanted", "rights")
+    grants = []
+    for at, table in enumerate(value, 1):
+        given = read_table(table, GRANT, place.inside(f"{place.table}.rights {at}"), "objects")
+        grants.append(Grant(class_id=given.pop("class", None), **given))
+    return tuple(grants)
+
+
+_ALLOW: Final = {"read": READ, "write": WRITE, "access": ACCESS}
+
+
+def _users(value: Any, place: Place) -> dict[int, User]:
+    users = {}
+    for text, table in _table(value, place.inside(f"{place.table}.users")).items():
+        here = place.inside(f"{place.table}.users.{text[:8]}")
+        try:
+            identity = number(0, 255)(int(text) if text.isascii() and text.isdigit() else None, here)
+        except Misuse as error:
+            raise here.error(str(error)) from None
+        given = read_table(table, USER, here, "name")
+        allow = given.pop("allow", tuple(_ALLOW))
+        unknown = [word for word in allow if word not in _ALLOW]
+        if unknown:
+            raise here.error(f"{unknown[0][:20]!r} is none of {', '.join(_ALLOW)}", "allow")
+        bits = sum(_ALLOW[word] for word in set(allow) if word != "access")
+        users[identity] = User(attributes=bits, methods=ACCESS if "access" in allow else 0, **given)
+    return users
+
+
+def _check_role(role: RolePlan, weak: bool, place: Place) -> None:
+    """What has to fit together inside a role."""
+    scheme = role.scheme
+    for protection in (of_request(role.policy), of_response(role.policy)):
+        if protection and not protection & AUTHENTICATED and not weak:
+            raise place.error("encryption alone is weak: say allow_weak = true to have it", "policy")
+    if scheme.weak and not weak:
+        raise place.error(f"{scheme.name} is weak: say allow_weak = true to have it", "mechanism")
+    if role.policy and not role.ciphered:
+        raise place.error("false, and the policy asks for protection", "ciphered")
+    if (role.keyed or scheme.needs_titles) and role.client_system_title is None:
+        raise place.error("missing", "client_system_title")
+    if scheme.needs_secret and role.secret is None:
+        raise place.error(f"missing: mechanism {scheme.name} cannot do without", "secret")
+    if role.pre_established and not of_request(role.policy) & AUTHENTICATED:
+        raise place.error("only with a policy that has requests authenticated", "pre_established")
+    if role.users and role.association_version < 2:
+        raise place.error("a user list needs association_version 2 or 3", "users")
+    try:
+        policy_to_wire(role.policy, role.setup_version)
+    except Misuse as error:
+        raise place.error(str(error), "setup_version") from None
+
+
+def _check(plan: MeterPlan, place: Place) -> None:
+    """What has to fit together between tables."""
+    if len(plan.roles) > _MOST_ROLES or len(plan.objects) > _MOST_OBJECTS:
+        raise place.error(f"more than {_MOST_ROLES} roles or {_MOST_OBJECTS} objects")
+    for role in plan.roles:
+        here = place.inside(f"roles.{role.name}")
+        if unknown := set(role.logical_devices) - set(plan.logical_devices):
+            raise here.error(f"there is no logical device {min(unknown)}", "logical_devices")
+        if plan.system_title is not None and role.client_system_title == plan.system_title:
+            raise here.error("the same as the meter's: every party has its own", "client_system_title")
+    _distinct([(role.client, f"roles.{role.name}", "client") for role in plan.roles], place)
+    named = [
+        (secret.reveal(), f"roles.{role.name}", name)
+        for role in plan.roles
+        for name in ("guek", "gak", "gbek", "kek")
+        if (secret := getattr(role, name)) is not None
+    ]
+    if plan.kek is not None:
+        named.append((plan.kek.reveal(), "meter", "kek"))
+    _distinct(named, place)
+    for held in plan.objects:
+        if held.logical_device not in plan.logical_devices:
+            here = place.inside(f"objects: {held.class_id}/{held.obis}")
+            raise here.error(f"there is no logical device {held.logical_device}", "logical_device")
+
+
+def _distinct(items: Iterable[tuple[object, str, str]], place: Place) -> None:
+    seen: dict[object, tuple[str, str]] = {}
+    for value, table, key in items:
+        if value in seen:
+            other, other_key = seen[value]
+            raise place.inside(table).error(f"the same as [{other}] {other_key}", key)
+        seen[value] = table, key

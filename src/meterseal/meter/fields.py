@@ -1,0 +1,324 @@
+"""The keys of a meter's configuration: one row each, with the reader that checks and converts its value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from meterseal.apdu.initiate import CONFORMANCE_BITS
+from meterseal.association.profile import conformance
+from meterseal.cosem import rights
+from meterseal.cosem.obis import Obis, parse_object
+from meterseal.cosem.selection import CaptureObject
+from meterseal.cosem.shapes import LEAVES, Leaf
+from meterseal.cosem.units import unit_number
+from meterseal.credentials import key_option, text_option
+from meterseal.crypto import SUITES, Secret
+from meterseal.errors import ConfigurationError, MetersealError, Misuse, Unsupported
+from meterseal.meter.plant import SOURCES
+from meterseal.meter.view import ALL, Pattern
+from meterseal.security.hls import BY_NAME
+from meterseal.security.options import PEER_OPTIONS
+from meterseal.security.protection import from_text, policy_bits
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in a configuration, for error texts.  `file` is the path, or the name of a preset."""
+
+    file: str
+    folder: Path | None = None
+    table: str = ""
+
+    def inside(self, table: str) -> Place:
+        """The place of a table."""
+        return Place(self.file, self.folder, table)
+
+    def error(self, text: str, key: str = "") -> ConfigurationError:
+        """The error about a key of this table, or about the table or the file as a whole."""
+        place = " ".join(part for part in (self.table and f"[{self.table}]", key) if part)
+        return ConfigurationError(f"{self.file}: {place}: {text}" if place else f"{self.file}: {text}")
+
+
+Reader = Callable[[Any, Place], Any]
+
+
+def read_table(table: Any, rows: Mapping[str, Reader], place: Place, *needed: str) -> dict[str, Any]:
+    """The values of a table, each read by its row.  Raises ConfigurationError naming file, table and key."""
+    if not isinstance(table, Mapping):
+        raise place.error("no table")
+    values = {}
+    for key, value in table.items():
+        reader = rows.get(key)
+        if reader is None:
+            raise place.error(f"unknown; known are {', '.join(rows)}", repr(str(key)[:40]))
+        try:
+            values[key] = reader(value, place)
+        except Unsupported as error:
+            raise Unsupported(str(place.error(str(error), key))) from None
+        except MetersealError as error:
+            raise place.error(str(error), key) from None
+    for key in needed:
+        if key not in values:
+            raise place.error("missing", key)
+    return values
+
+
+# --- readers ------------------------------------------------------------------------------------
+
+
+def words(value: Any, place: Place) -> str:
+    """A text."""
+    if not isinstance(value, str) or not value:
+        raise Misuse("a text is wanted")
+    return value
+
+
+def flag(value: Any, place: Place) -> bool:
+    """true or false."""
+    if not isinstance(value, bool):
+        raise Misuse("true or false is wanted")
+    return value
+
+
+def number(low: int, high: int) -> Reader:
+    """A number from `low` to `high`."""
+
+    def read(value: Any, place: Place) -> int:
+        if type(value) is not int or not low <= value <= high:
+            raise Misuse(f"a number from {low} to {high} is wanted")
+        return value
+
+    return read
+
+
+def many(reader: Reader) -> Reader:
+    """A list, or one alone."""
+
+    def read(value: Any, place: Place) -> tuple[Any, ...]:
+        values = value if isinstance(value, list) else [value]
+        if not values:
+            raise Misuse("the list is empty")
+        return tuple(reader(item, place) for item in values)
+
+    return read
+
+
+def anything(value: Any, place: Place) -> Any:
+    """A value that is looked at later, when more is known."""
+    return value
+
+
+def _short(longest: int) -> Reader:
+    def read(value: Any, place: Place) -> str:
+        if len(words(value, place)) > longest or not value.isascii() or not value.isprintable():
+            raise Misuse(f"1 to {longest} printable ASCII characters are wanted")
+        return str(value)
+
+    return read
+
+
+def _title(value: Any, place: Place) -> bytes:
+    octets = key_option(words(value, place), place.folder)
+    if len(octets) != 8:
+        raise Misuse(f"a system title has 8 octets, not {len(octets)}")
+    return octets
+
+
+def _key(value: Any, place: Place) -> Secret:
+    octets = key_option(words(value, place), place.folder)
+    if len(octets) != SUITES[0].key_length:
+        raise Misuse(f"a key of suite 0 has {SUITES[0].key_length} octets, not {len(octets)}")
+    return Secret(octets)
+
+
+def _secret(value: Any, place: Place) -> Secret:
+    octets = text_option(words(value, place), place.folder)
+    if not 1 <= len(octets) <= 64:
+        raise Misuse(f"a secret has 1 to 64 octets, not {len(octets)}")
+    return Secret(octets)
+
+
+def _suite(value: Any, place: Place) -> int:
+    if value in (1, 2) and type(value) is int:
+        raise Unsupported(f"suite {value} comes with a later version; there is suite 0")
+    if type(value) is not int or value != 0:
+        raise Misuse("the suite is 0")
+    return value
+
+
+def _mechanism(value: Any, place: Place) -> int:
+    known = [name for name in BY_NAME if name != "manufacturer"]
+    if value == "ecdsa":
+        raise Unsupported("mechanism ecdsa comes with suites 1 and 2, in a later version")
+    if value not in known:
+        raise Misuse(f"a mechanism is one of {', '.join(known)}")
+    return BY_NAME[value].number
+
+
+def _policy(value: Any, place: Place) -> int:
+    """`authenticated+encrypted` both ways, or `{ request = "...", response = "..." }`."""
+    if isinstance(value, Mapping):
+        if set(value) != {"request", "response"}:
+            raise Misuse("a table with request and response is wanted")
+        both = [from_text(words(value[way], place)) for way in ("request", "response")]
+    else:
+        both = [from_text(words(value, place))] * 2
+    if any(protection & 4 for protection in both):
+        raise Unsupported("signatures come with suites 1 and 2, in a later version")
+    return policy_bits(*both)
+
+
+def _services(value: Any, place: Place) -> int:
+    names = many(words)(value, place)
+    unknown = [name for name in names if name not in CONFORMANCE_BITS]
+    if unknown:
+        raise Misuse(f"{unknown[0]!r} is no service; there are {', '.join(CONFORMANCE_BITS)}")
+    return conformance(*names)
+
+
+def _obis(value: Any, place: Place) -> Obis:
+    return Obis(words(value, place))
+
+
+def _pattern(value: Any, place: Place) -> Pattern:
+    return Pattern.of(words(value, place))
+
+
+def _column(value: Any, place: Place) -> CaptureObject:
+    address = parse_object(words(value, place))
+    if address.class_id is None:
+        raise Misuse(f"{value!r}: write CLASS/OBIS:ATTRIBUTE")
+    return CaptureObject(address.class_id, address.obis, address.member)
+
+
+def _operation(value: Any, place: Place) -> tuple[int, bytes, int, bool]:
+    """`8/0.0.1.0.0.255:2` for an attribute, `8/0.0.1.0.0.255:6()` for a method."""
+    text = words(value, place)
+    method = text.endswith("()")
+    column = _column(text.removesuffix("()"), place)
+    return column.class_id, column.obis, column.attribute, method
+
+
+def _type(value: Any, place: Place) -> Leaf:
+    leaf = LEAVES.get(value) if isinstance(value, str) else None
+    if leaf is None or leaf.tag is None:
+        raise Misuse(f"a type is one of {', '.join(word for word, known in LEAVES.items() if known.tag)}")
+    return leaf
+
+
+def _source(value: Any, place: Place) -> str:
+    if value not in SOURCES:
+        raise Misuse(f"a source is one of {', '.join(SOURCES)}")
+    return str(value)
+
+
+def _unit(value: Any, place: Place) -> int:
+    return value if type(value) is int and 0 <= value <= 255 else unit_number(words(value, place))
+
+
+def _rights(method: bool) -> Reader:
+    """A right for every member, or a table by index, `all` for every other one."""
+
+    def read(value: Any, place: Place) -> dict[int, int]:
+        table = value if isinstance(value, Mapping) else {"all": value}
+        return {
+            ALL if index == "all" else _index(index): rights.parse(words(text, place), method=method)
+            for index, text in table.items()
+        }
+
+    return read
+
+
+def _index(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 127:
+        raise Misuse(f"{text[:20]!r} is no index: write 1 to 127, or all")
+    return int(text)
+
+
+def _peer(value: Any, place: Place) -> frozenset[str]:
+    switches = read_table(value, dict.fromkeys(PEER_OPTIONS, flag), place.inside(f"{place.table}.peer"))
+    return frozenset(name for name, on in switches.items() if on)
+
+
+METER: Final[dict[str, Reader]] = {
+    "suite": _suite,
+    "system_title": _title,
+    "device_name": _short(13),
+    "firmware": _short(16),
+    "kek": _key,
+    "seed": number(0, 2**63),
+    "roof": number(0, 100_000),
+    "time_zone": number(-720, 840),
+    "daylight_saving": flag,
+    "clock_offset": number(-(10**8), 10**8),
+    "days": number(1, 1_500),
+    "without": many(words),
+}
+"""Table `[meter]`."""
+
+DEVICE: Final[dict[str, Reader]] = {"name": _short(16)}
+"""Tables `[logical_devices.SAP]`."""
+
+OBJECT: Final[dict[str, Reader]] = {
+    "logical_device": number(1, 0x3FFF),
+    "class": number(1, 0xFFFF),
+    "obis": _obis,
+    "type": _type,
+    "value": anything,
+    "source": _source,
+    "scaler": number(-128, 127),
+    "unit": _unit,
+    "writable": flag,
+    "columns": many(_column),
+    "capture_period": number(60, 86_400),
+    "entries": number(1, 1_000_000),
+    "events": flag,
+    "control_mode": number(0, 6),
+}
+"""Tables `[[objects]]`."""
+
+ROLE: Final[dict[str, Reader]] = {
+    "client": number(1, 0xFF),
+    "logical_devices": many(number(1, 0x3FFF)),
+    "mechanism": _mechanism,
+    "ciphered": flag,
+    "policy": _policy,
+    "client_system_title": _title,
+    "guek": _key,
+    "gak": _key,
+    "gbek": _key,
+    "kek": _key,
+    "secret": _secret,
+    "single": flag,
+    "report_counter": flag,
+    "pre_established": flag,
+    "association_version": number(0, 3),
+    "setup_version": number(0, 1),
+    "max_pdu": number(256, 0xFFFF),
+    "services": _services,
+    "allow_weak": flag,
+    "peer": _peer,
+    "users": anything,
+    "rights": anything,
+    "broadcast": many(_operation),
+}
+"""Tables `[roles.NAME]`."""
+
+GRANT: Final[dict[str, Reader]] = {
+    "objects": many(_pattern),
+    "class": number(1, 0xFFFF),
+    "attributes": _rights(False),
+    "methods": _rights(True),
+    "hide": flag,
+}
+"""Tables `[[roles.NAME.rights]]`."""
+
+USER: Final[dict[str, Reader]] = {
+    "name": _short(32),
+    "objects": many(_pattern),
+    "allow": many(words),
+}
+"""Tables `[roles.NAME.users.ID]`."""

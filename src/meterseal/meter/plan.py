@@ -1,0 +1,119 @@
+"""What a meter is to be, as checked data: `config` reads it, `model` builds it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from meterseal.association.profile import DEFAULT_CONFORMANCE
+from meterseal.codec.types import Tag
+from meterseal.cosem.obis import Obis
+from meterseal.cosem.selection import CaptureObject
+from meterseal.crypto import Secret
+from meterseal.meter.view import Grant, User
+from meterseal.security.hls import MECHANISMS, Mechanism
+
+PROFILE_DAYS: Final = 120
+PROFILE_ENTRIES: Final = PROFILE_DAYS * 96
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectPlan:
+    """One object besides those that every logical device has.  Fields that a class does not know are unset.
+
+    Classes 1, 3, 4: `source` (a word of `plant.SOURCES`) or `value` with `type`; 7: `columns` or `events`;
+    8: none; 70: `control_mode`.
+    """
+
+    logical_device: int
+    class_id: int
+    obis: Obis
+    type: Tag | None = None
+    value: Any = None
+    source: str | None = None
+    scaler: int | None = None
+    unit: int | None = None
+    writable: bool = False
+    columns: tuple[CaptureObject, ...] = ()
+    capture_period: int = 900
+    entries: int = PROFILE_ENTRIES
+    events: bool = False
+    control_mode: int = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolePlan:
+    """One role: client SAP, mechanism, Security setup, view.  Keys left out are drawn.
+
+    `policy` is in class 64 version 1 bits; `broadcast` names the operations that the broadcast key may do:
+    (class, name, member, is a method).  `users` empty: no person is asked for.
+    """
+
+    name: str
+    client: int
+    logical_devices: tuple[int, ...] = (1,)
+    mechanism: int = 0
+    ciphered: bool = False
+    policy: int = 0
+    client_system_title: bytes | None = None
+    guek: Secret | None = None
+    gak: Secret | None = None
+    gbek: Secret | None = None
+    kek: Secret | None = None
+    secret: Secret | None = None
+    single: bool = False
+    report_counter: bool = True
+    pre_established: bool = False
+    association_version: int = 3
+    setup_version: int = 1
+    max_pdu: int = 4096
+    conformance: int = DEFAULT_CONFORMANCE
+    options: frozenset[str] = frozenset()
+    users: Mapping[int, User] = field(default_factory=dict)
+    grants: tuple[Grant, ...] = ()
+    broadcast: frozenset[tuple[int, bytes, int, bool]] = frozenset()
+
+    @property
+    def scheme(self) -> Mechanism:
+        """The row of the mechanism."""
+        return MECHANISMS[self.mechanism]
+
+    @property
+    def keyed(self) -> bool:
+        """True when the role has a Security setup with keys."""
+        return self.ciphered or self.scheme.name == "gmac"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeterPlan:
+    """A meter.  `seed`, `system_title` and names left out follow from what is drawn at the first start.
+
+    `logical_devices` maps SAPs to names (empty: made from the device name).  `time_zone` is minutes east of
+    UTC, `clock_offset` seconds that the clock is ahead at the first start.
+    """
+
+    name: str
+    suite: int = 0
+    system_title: bytes | None = None
+    device_name: str = ""
+    firmware: str = "1.0.0"
+    kek: Secret | None = None
+    seed: int | None = None
+    roof: int = 0
+    time_zone: int = 60
+    daylight_saving: bool = True
+    clock_offset: int = 0
+    days: int = PROFILE_DAYS
+    logical_devices: Mapping[int, str] = field(default_factory=lambda: {1: ""})
+    objects: tuple[ObjectPlan, ...] = ()
+    roles: tuple[RolePlan, ...] = ()
+
+    def role(self, name: str) -> RolePlan | None:
+        """The role of this name."""
+        return next((role for role in self.roles if role.name == name), None)
+
+    @property
+    def fixed_keys(self) -> bool:
+        """True when some encryption key comes from the configuration and is not drawn."""
+        return any(role.guek is not None for role in self.roles)

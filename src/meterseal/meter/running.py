@@ -1,0 +1,164 @@
+"""Running a meter as a process: state folder, credentials file, the line that says it listens, signals."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack, ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from meterseal.credentials import Credentials, MeterCredentials, RoleCredentials
+from meterseal.errors import ConfigurationError
+from meterseal.meter.config import load_plan
+from meterseal.meter.keyring import GAK, GBEK, GUEK, KEK
+from meterseal.meter.model import Meter
+from meterseal.meter.plan import MeterPlan, RolePlan
+from meterseal.meter.server import MeterServer
+from meterseal.net import WireLog
+from meterseal.security.protection import of_request, of_response
+
+PathLike = str | os.PathLike[str]
+MANAGER_METHOD = 2
+"""key_transfer of class 64: who may call it gets the KEK."""
+
+
+def credentials_of(meter: Meter, url: str | None = None) -> Credentials:
+    """What clients need to speak to a meter: every role with its keys, the KEK for who may transfer keys.
+
+    `counter_start` is the lowest value that the meter takes, at least 1.
+    """
+    plan = meter.plan
+    described = MeterCredentials(url=url, system_title=meter.system_title, suite=plan.suite, logical_device=1)
+    return Credentials(described, {role.name: _role(meter, role) for role in plan.roles})
+
+
+def _role(meter: Meter, role: RolePlan) -> RoleCredentials:
+    ring = meter.rings.get(role.client)
+    association = meter.association(role.client, role.logical_devices[0])
+    secret = association.profile.secret() if association is not None else b""
+    users = association.view.users if association is not None else {}
+    plain = RoleCredentials(
+        client=role.client,
+        mechanism=role.scheme.name,
+        policy=0,
+        client_system_title=role.client_system_title,
+        secret=secret or None,
+        user=min(users, default=None),
+        allow_weak=role.scheme.weak,
+        peer=role.options,
+    )
+    if ring is None or ring.setup.unicast is None:
+        return plain
+    return RoleCredentials(
+        client=role.client,
+        mechanism=role.scheme.name,
+        policy=of_request(ring.setup.policy) | of_response(ring.setup.policy),
+        client_system_title=role.client_system_title,
+        guek=ring.reveal(GUEK),
+        gak=ring.reveal(GAK),
+        gbek=ring.reveal(GBEK),
+        kek=ring.reveal(KEK) if _transfers_keys(meter, role) else None,
+        secret=secret or None,
+        ciphered=role.ciphered,
+        user=min(users, default=None),
+        counter_start=max(1, ring.setup.unicast.rx.lowest),
+        counter_object=f"0.0.43.1.{role.client}.255",
+        allow_weak=role.scheme.weak,
+        peer=role.options,
+    )
+
+
+def _transfers_keys(meter: Meter, role: RolePlan) -> bool:
+    association = meter.association(role.client, role.logical_devices[0])
+    if association is None:
+        return False
+    return any(
+        entry.class_id == 64 and entry.method_right(MANAGER_METHOD) for entry in association.view.entries()
+    )
+
+
+def write_credentials(meter: Meter, path: PathLike, url: str | None = None) -> None:
+    """Write the credentials file of a meter, mode 0600, whole or not at all.  Raises StateUnavailable."""
+    credentials_of(meter, url).save(path)
+
+
+def open_meter(plan: MeterPlan, state: PathLike | None, stack: ExitStack) -> Meter:
+    """A meter on its state folder; without one on a folder that lasts as long as `stack`.
+
+    Raises ConfigurationError for keys of a configuration without a state folder: their counters would
+    start anew with every start.
+    """
+    if state is None:
+        if plan.fixed_keys:
+            raise ConfigurationError(
+                "a configuration with a guek needs a state folder (--state DIR): without one the counters of "
+                "the key would start anew, and no counter is used twice"
+            )
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="meterseal-")))
+    else:
+        folder = Path(state)
+    meter = Meter(plan, folder)
+    stack.callback(meter.close)
+    return meter
+
+
+async def serve_meter(
+    *,
+    preset: str = "suite0",
+    host: str = "127.0.0.1",
+    port: int = 0,
+    config: PathLike | None = None,
+    state: PathLike | None = None,
+    credentials_out: PathLike | None = None,
+    wire_log: PathLike | None = None,
+    announce: Callable[[str], None] | None = None,
+    stop: asyncio.Event | None = None,
+) -> None:
+    """Run a meter until `stop` is set.
+
+    `announce` gets the line `listening on tcp://HOST:PORT` when the port is open and the credentials file
+    complete.  Raises what `load_plan`, `Meter` and `MeterServer.start` raise.
+    """
+    with ExitStack() as stack:
+        meter = open_meter(load_plan(preset, config), state, stack)
+        log = None if wire_log is None else stack.enter_context(WireLog(wire_log))
+        async with AsyncExitStack() as running:
+            server = await running.enter_async_context(MeterServer(meter, host=host, port=port, wire_log=log))
+            if credentials_out is not None:
+                write_credentials(meter, credentials_out, server.url)
+            (announce or _say)(f"listening on {server.url}")
+            await (stop or asyncio.Event()).wait()
+
+
+def run_meter(
+    *,
+    preset: str = "suite0",
+    host: str = "127.0.0.1",
+    port: int = 0,
+    config: PathLike | None = None,
+    state: PathLike | None = None,
+    credentials_out: PathLike | None = None,
+    wire_log: PathLike | None = None,
+    announce: Callable[[str], None] | None = None,
+) -> None:
+    """Run a meter until SIGTERM or SIGINT; the arguments are those of `serve_meter`."""
+
+    async def run() -> None:
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, stop.set)
+        await serve_meter(
+            preset=preset, host=host, port=port, config=config, state=state,
+            credentials_out=credentials_out, wire_log=wire_log, announce=announce, stop=stop,
+        )  # fmt: skip
+
+    asyncio.run(run())
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()

@@ -1,0 +1,167 @@
+"""The meter on a line: a `Party` of sessions over any line, and `MeterServer`, which listens on TCP."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from types import TracebackType
+from typing import Final
+
+from meterseal.errors import Misuse, StateUnavailable
+from meterseal.meter.delays import Delays
+from meterseal.meter.keyring import KeyRing
+from meterseal.meter.model import Meter
+from meterseal.meter.session import Handle, Live, Session, Timer
+from meterseal.net import Admission, Handler, Limits, Link, Server, WireLog, serve
+from meterseal.security import SecuritySetup
+from meterseal.security.protection import of_request
+
+TICK: Final = 1.0
+"""Seconds between two notes of what has been received."""
+
+_LARGEST: Final = 0xFFFF
+
+
+class Party:
+    """A meter with its sessions.  `timer` is an asyncio loop, or a test's own."""
+
+    def __init__(self, meter: Meter, timer: Timer) -> None:
+        self.meter, self.timer = meter, timer
+        self.events, self.delays = meter.events, Delays()
+        self._sessions: dict[Session, None] = {}
+        for ring in meter.rings.values():
+            ring.on_gak.append(partial(self._new_gak, ring))
+        meter.on_policy.append(self._stronger)
+        for association in meter.associations():
+            association.status = partial(self._status, association)
+
+    def session(self, link: Link) -> Handler:
+        """The handler of a new connection."""
+        session = Session(self, link)
+        self._sessions[session] = None
+        return session
+
+    def left(self, session: Session) -> None:
+        """A connection has ended."""
+        self._sessions.pop(session, None)
+
+    def live(self) -> list[tuple[Session, Live]]:
+        """All associations of all connections, in any state."""
+        return [(session, live) for session in self._sessions for live in session.live]
+
+    def replace(self, newcomer: Live, at: Session) -> None:
+        """A newcomer has proved itself where one is enough: every other one of its pair ends."""
+        for session, live in self.live():
+            if live.association is newcomer.association and live is not newcomer:
+                session.end(live)
+
+    def note(self, setup: SecuritySetup) -> None:
+        """Make durable what was received; a failing disk costs a line, the next try comes."""
+        try:
+            self.meter.note(setup)
+        except StateUnavailable as error:
+            self.events.note(f"counters could not be kept: {error}")
+
+    def tick(self) -> None:
+        """Once a second: make durable what was received."""
+        try:
+            self.meter.note_all()
+        except StateUnavailable as error:
+            self.events.note(f"counters could not be kept: {error}")
+
+    def _status(self, association: object) -> int:
+        states = [live.machine.state for _, live in self.live() if live.association is association]
+        return max((_STATUS.get(state.name, 0) for state in states), default=0)
+
+    def _new_gak(self, ring: KeyRing, gak: bytes) -> None:
+        """Dedicated keys go on beside the new GAK."""
+        for live in self._of(ring):
+            key = live.machine.context.dedicated
+            if key is not None:
+                old = key.handle
+                key.handle = old.beside(gak)
+                old.destroy()
+
+    def _stronger(self, ring: KeyRing) -> None:
+        """Associations that are open ask for the stronger protection from now on."""
+        for live in self._of(ring):
+            live.machine.context.minimum = of_request(ring.setup.policy) & 3
+
+    def _of(self, ring: KeyRing) -> list[Live]:
+        return [live for _, live in self.live() if live.machine.profile.setup is ring.setup]
+
+
+_STATUS: Final = {"PENDING": 1, "ASSOCIATED": 2, "STANDING": 2}
+
+
+class MeterServer:
+    """A meter that listens on TCP.  Used with `async with`; the meter stays the caller's to close."""
+
+    def __init__(
+        self,
+        meter: Meter,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        wire_log: WireLog | None = None,
+        admission: Admission | None = None,
+    ) -> None:
+        self.meter = meter
+        self._host, self._port, self._wire_log, self._admission = host, port, wire_log, admission
+        self._server: Server | None = None
+        self._tick: Handle | None = None
+        self.party: Party | None = None
+
+    async def start(self) -> None:
+        """Listen.  Raises ConfigurationError when the address cannot be had."""
+        loop = asyncio.get_running_loop()
+        self.party = Party(self.meter, loop)
+        sizes = [held.profile.max_pdu for held in self.meter.associations()]
+        self._server = await serve(
+            self._host,
+            self._port,
+            self.party.session,
+            limits=Limits(apdu=max(sizes, default=_LARGEST) or _LARGEST),
+            admission=self._admission,
+            wire_log=self._wire_log,
+        )
+        self._tick = loop.call_later(TICK, self._ticked, loop)
+
+    def _ticked(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self.party is not None:
+            self.party.tick()
+        self._tick = loop.call_later(TICK, self._ticked, loop)
+
+    async def close(self) -> None:
+        """Stop listening, end all associations, keep what was received."""
+        if self._tick is not None:
+            self._tick.cancel()
+        if self._server is not None:
+            await self._server.close()
+        if self.party is not None:
+            self.party.tick()
+
+    async def __aenter__(self) -> MeterServer:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return self._listening.port
+
+    @property
+    def url(self) -> str:
+        """`tcp://host:port`."""
+        return self._listening.url
+
+    @property
+    def _listening(self) -> Server:
+        if self._server is None:
+            raise Misuse("the meter has not been started")
+        return self._server

@@ -1,0 +1,319 @@
+"""One connection of a meter: its associations by (client SAP, server SAP), driven by what the machines say.
+
+Octets come in whole, effects are carried out, answers go back; no parsing, no key and no right is here.
+Time and timers come from a `Timer` (the loop, or a test's own), so everything that waits can be tested.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from meterseal.apdu import acse
+from meterseal.apdu.acse import Aare, Aarq
+from meterseal.association import (
+    Associated,
+    Compute,
+    Effect,
+    Indication,
+    Need,
+    Operation,
+    Refusal,
+    Released,
+    Reply,
+    ServerAssociation,
+    ServerProfile,
+    State,
+)
+from meterseal.association.serving import error_response
+from meterseal.crypto import suite
+from meterseal.errors import (
+    AuthenticationFailed,
+    ConnectionLost,
+    MetersealError,
+    ProtocolViolation,
+    StateUnavailable,
+    TimedOut,
+)
+from meterseal.meter.association_object import Association
+from meterseal.meter.objects import Asker
+from meterseal.net import Link
+from meterseal.security import AUTHENTICATED, SecuritySetup
+
+if TYPE_CHECKING:
+    from meterseal.meter.server import Party
+
+PENDING_TIME: Final = 10.0
+"""Seconds from the AARE to the proof of pass 3."""
+
+HELD: Final = 16
+"""Frames of one association that are kept while an answer of it waits."""
+
+
+class Handle(Protocol):
+    """A timer that runs."""
+
+    def cancel(self) -> None:
+        """Stop it."""
+
+
+class Timer(Protocol):
+    """Time in seconds from any zero, and calls after some of it; an asyncio loop is one."""
+
+    def time(self) -> float:
+        """The time."""
+
+    def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> Handle:
+        """Call after `delay` seconds."""
+
+
+class Nobody:
+    """The view of SAPs that no role has: nothing."""
+
+    def right(self, operation: Operation, user: int | None) -> int | None:
+        """Never any."""
+        return None
+
+
+class Live:
+    """One association on one connection: the machine, and what waits for it.
+
+    `held` is not None while the answer to a failed sign-on waits: later frames of this association wait
+    behind it, so that answers keep their order.
+    """
+
+    def __init__(self, association: Association | None, machine: ServerAssociation) -> None:
+        self.association, self.machine = association, machine
+        self.held: deque[tuple[int, int, bytes]] | None = None
+        self.after: list[Callable[[], None]] = []
+        self.deadline: Handle | None = None
+
+    def waits(self, frames: deque[tuple[int, int, bytes]]) -> bool:
+        """Put frames behind an answer that waits; False when none does."""
+        if self.held is not None:
+            self.held.extend(frames)
+        return self.held is not None
+
+    @property
+    def open(self) -> bool:
+        """True while the association stands after a sign-on."""
+        return self.machine.state is State.ASSOCIATED
+
+
+class Session:
+    """The handler of one connection."""
+
+    def __init__(self, party: Party, link: Link) -> None:
+        self._party, self._link = party, link
+        self._meter, self._timer = party.meter, party.timer
+        self._live: dict[tuple[int, int], Live] = {}
+        self._nobody: Live | None = None
+        self._waiting: set[Handle] = set()
+        self._gone = False
+        for held in self._meter.associations():
+            if held.profile.pre_established:
+                self._live[held.profile.client_sap, held.profile.server_sap] = self._new(held)
+
+    def _new(self, held: Association) -> Live:
+        return Live(held, ServerAssociation(held.profile, self._meter.draw))
+
+    @property
+    def live(self) -> list[Live]:
+        """The associations of this connection, in any state."""
+        return list(self._live.values())
+
+    # --- for the line -----------------------------------------------------------------------
+
+    def received(self, source: int, destination: int, payload: bytes) -> None:
+        """One APDU from client SAP `source` to server SAP `destination`."""
+        live = self._find(source, destination)
+        if live.held is None:
+            self._take(live, source, destination, payload)
+        elif len(live.held) < HELD:
+            live.held.append((source, destination, payload))
+        else:
+            # A frame is answered or the line closed, and what is kept has an end.
+            self._link.abort(ConnectionLost(f"more than {HELD} frames behind an answer that waits"))
+
+    def closed(self, cause: Exception | None) -> None:
+        """The connection is gone, and all its associations with it."""
+        self._gone = True
+        for timer in self._waiting:
+            timer.cancel()
+            self._party.delays.answered(self._link.source)
+        self._waiting.clear()
+        for live in self._live.values():
+            self._finish(live)
+            self.end(live)
+        self._party.left(self)
+
+    def _find(self, source: int, destination: int) -> Live:
+        live = self._live.get((source, destination))
+        if live is not None:
+            return live
+        held = self._meter.association(source, destination)
+        if held is not None:
+            live = self._live[source, destination] = self._new(held)
+            return live
+        if self._nobody is None:
+            self._nobody = Live(None, ServerAssociation(_nobody(self._meter.system_title), self._meter.draw))
+        return self._nobody
+
+    # --- a frame ----------------------------------------------------------------------------
+
+    def _take(self, live: Live, source: int, destination: int, payload: bytes) -> None:
+        if live.association is None and payload[:1] == Aarq.tag:
+            # Told as little as somebody with wrong keys (I03).
+            error = AuthenticationFailed("no such client SAP or logical device")
+            effects: list[Effect] = [Refusal(error, "signing on"), Reply(_REJECTED, penalty=True)]
+        else:
+            effects = live.machine.receive(payload)
+        self._carry_out(live, source, destination, effects)
+        self._watch(live, source, destination, anew=payload[:1] == Aarq.tag)
+
+    def _carry_out(self, live: Live, source: int, destination: int, effects: list[Effect]) -> None:
+        todo = deque(effects)
+        while todo:
+            effect = todo.popleft()
+            match effect:
+                case Reply():
+                    self._reply(live, source, destination, effect)
+                case Need():
+                    todo.extendleft(reversed(self._reserve(live, effect)))
+                case Indication():
+                    todo.extendleft(reversed(self._perform(live, effect)))
+                case Compute():
+                    todo.extendleft(reversed(live.machine.resume(effect.token, effect.job())))
+                case Associated():
+                    if not self._associated(live):
+                        todo.clear()
+                        self._send(source, destination, _NOT_POSSIBLE)
+                case Released():
+                    self._released(live)
+                case Refusal():
+                    self._party.events.refused(self._who(source, destination), effect.error, effect.during)
+                case _:
+                    raise ProtocolViolation(f"{type(effect).__name__} is not an effect of a meter")
+        if not live.machine.answering:
+            self._finish(live)
+
+    def _reserve(self, live: Live, need: Need) -> list[Effect]:
+        try:
+            self._meter.store.reserve(need.key, need.count)
+        except MetersealError as error:
+            # The machine goes on without, and refuses for want of counters.
+            self._party.events.note(f"no sending counters: {error}")
+        return live.machine.resume(need.token)
+
+    def _perform(self, live: Live, asked: Indication) -> list[Effect]:
+        association = live.association
+        if association is None:
+            return []
+        if asked.applied & AUTHENTICATED:
+            self._link.established()
+        asker = Asker(association, asked.user, asked.applied, live.machine, live.after)
+        outcomes = self._meter.perform(asker, asked.operations, broadcast=asked.broadcast)
+        return live.machine.respond(asked.token, outcomes)
+
+    def _finish(self, live: Live) -> None:
+        """The answer is out: now comes what had to wait for it."""
+        after, live.after = live.after, []
+        for act in after:
+            act()
+
+    # --- what becomes of associations -------------------------------------------------------
+
+    def _associated(self, live: Live) -> bool:
+        """False when it cannot be: what was received could not be made durable."""
+        association = live.association
+        if association is None:
+            return False
+        profile = association.profile
+        try:
+            self._meter.note(profile.setup)
+        except StateUnavailable as error:
+            self._party.events.note(f"an association was not opened: {error}")
+            live.machine.end()
+            return False
+        if profile.scheme.passes:
+            self._link.established()
+            self._party.delays.proved(self._link.source, profile.client_sap)
+        if profile.single:
+            self._party.replace(live, self)
+        return True
+
+    def _released(self, live: Live) -> None:
+        if live.association is not None:
+            self._party.note(live.association.profile.setup)
+
+    def end(self, live: Live) -> None:
+        """End an association from this side: nothing is sent."""
+        if live.deadline is not None:
+            live.deadline.cancel()
+            live.deadline = None
+        was_open = live.open
+        live.machine.end()
+        if was_open:
+            self._released(live)
+
+    def _watch(self, live: Live, source: int, destination: int, anew: bool) -> None:
+        """A sign-on has to be completed in time, counted from its AARQ."""
+        pending = live.machine.state is State.PENDING and not self._gone
+        if live.deadline is not None and (anew or not pending):
+            live.deadline.cancel()
+            live.deadline = None
+        if pending and live.deadline is None:
+            live.deadline = self._timer.call_later(PENDING_TIME, self._late, live, source, destination)
+
+    def _late(self, live: Live, source: int, destination: int) -> None:
+        live.deadline = None
+        error = TimedOut(f"no proof within {PENDING_TIME:g} s")
+        self._party.events.refused(self._who(source, destination), error, "pass 3")
+        live.machine.end()
+
+    # --- answers ----------------------------------------------------------------------------
+
+    def _reply(self, live: Live, source: int, destination: int, reply: Reply) -> None:
+        if not reply.penalty or self._gone:
+            self._send(source, destination, reply.octets)
+            return
+        delay = self._party.delays.failed(self._link.source, source, self._timer.time())
+        if delay is None:
+            self._link.abort(ConnectionLost("too many failed sign-ons of this source wait for their answers"))
+            return
+        live.held = deque() if live.held is None else live.held
+
+        def answer() -> None:
+            self._waiting.discard(handle)
+            self._party.delays.answered(self._link.source)
+            self._send(source, destination, reply.octets)
+            self._let_go(live)
+
+        handle = self._timer.call_later(delay, answer)
+        self._waiting.add(handle)
+
+    def _let_go(self, live: Live) -> None:
+        """The answer is out: the frames behind it come in now, up to the next answer that has to wait."""
+        frames, live.held = live.held or deque(), None
+        while frames and not self._gone:
+            self._take(live, *frames.popleft())
+            if live.waits(frames):
+                return
+
+    def _send(self, source: int, destination: int, octets: bytes) -> None:
+        self._link.send(destination, source, octets)
+
+    def _who(self, source: int, destination: int) -> str:
+        return f"client {source} at {self._link.peer} to logical device {destination}"
+
+
+_NOT_POSSIBLE: Final = error_response(ProtocolViolation(""), False)
+_REJECTED: Final = Aare(application_context_name=acse.context_name(3), result=1, user_diagnostic=1).encode()
+"""What an AARQ gets where there is no association to open: rejected, no reason given."""
+
+
+def _nobody(title: bytes) -> ServerProfile:
+    """A profile that nothing opens, so that unknown SAPs answer like known ones without an association."""
+    setup = SecuritySetup(suite(0), title)
+    return ServerProfile(client_sap=0, server_sap=0, setup=setup, view=Nobody(), mechanism=5, ciphered=True)
