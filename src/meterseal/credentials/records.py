@@ -1,0 +1,91 @@
+"""The records of credentials: a meter, and a role it may be spoken to in; one field per key of the file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from meterseal.crypto import Secret
+from meterseal.security.protection import AUTHENTICATED, ENCRYPTED
+
+STRONG: Final = AUTHENTICATED | ENCRYPTED
+"""Protection of each direction where no policy is named and there are keys."""
+
+_SECRETS: Final = ("guek", "gak", "gbek", "kek", "secret")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeterCredentials:
+    """Where a meter is and who it says it is; the fields of the table `[meter]`.
+
+    `system_title` None: learned at sign-on and pinned.  `server_address` (upper, lower) and `address_size`
+    are for HDLC.  `trust` and the certificates are names of PEM files.
+    """
+
+    url: str | None = None
+    system_title: bytes | None = None
+    suite: int = 0
+    logical_device: int = 1
+    server_address: tuple[int, int] | None = None
+    address_size: int | None = None
+    trust: tuple[str, ...] = ()
+    signing_certificate: str | None = None
+    agreement_certificate: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleCredentials:
+    """One role: client SAP, mechanism by name, keys; the fields of a table `[roles.NAME]`.
+
+    `policy` is the protection of each direction (AUTHENTICATED | ENCRYPTED); None stands for both where there
+    is a `guek`, and for none where there is not.  Keys and secret may be given as octets; they are kept as
+    `Secret`.  `ciphered` says whether the application context is the one with ciphering; None: when the
+    policy asks for any.
+    """
+
+    client: int
+    mechanism: str
+    policy: int | None = None
+    client_system_title: bytes | None = None
+    guek: Secret | bytes | None = field(default=None, repr=False)
+    gak: Secret | bytes | None = field(default=None, repr=False)
+    gbek: Secret | bytes | None = field(default=None, repr=False)
+    kek: Secret | bytes | None = field(default=None, repr=False)
+    secret: Secret | bytes | None = field(default=None, repr=False)
+    ciphered: bool | None = None
+    dedicated: bool = False
+    general: bool = False
+    user: int | None = None
+    max_pdu: int | None = None
+    counter_start: int | None = None
+    counter_object: str | None = None
+    timeout: float = 10.0
+    allow_weak: bool = False
+    signing_key: str | None = field(default=None, repr=False)
+    signing_certificate: str | None = None
+    agreement_key: str | None = field(default=None, repr=False)
+    agreement_certificate: str | None = None
+    peer: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        for name in _SECRETS:
+            value = getattr(self, name)
+            if isinstance(value, bytes):
+                object.__setattr__(self, name, Secret(value))
+
+    def octets(self, name: str) -> bytes | None:
+        """The octets of a key or of the secret, by its name."""
+        value = getattr(self, name)
+        return value.reveal() if isinstance(value, Secret) else value
+
+    @property
+    def protection(self) -> int:
+        """The protection of each direction: `policy`, or what it stands for when left out."""
+        if self.policy is not None:
+            return self.policy
+        return STRONG if self.guek is not None else 0
+
+    @property
+    def in_ciphered_context(self) -> bool:
+        """True when the association is asked for in the application context with ciphering."""
+        return bool(self.protection) if self.ciphered is None else self.ciphered
