@@ -64,6 +64,7 @@ class ClientAssociation(Association):
         self._opening: Opening | None = None
         self.context = Context(profile.setup, self.server_title)
         self._asking: Asking | None = None
+        self._dedicated_before: bytes | None = None
         self._invoke = 0
         # Requests that ended without their answer: it may still come, and is nobody else's.
         self._given_up: set[int] = set()
@@ -73,14 +74,19 @@ class ClientAssociation(Association):
     def associate(self, challenge: bytes = b"") -> list[Effect]:
         """Send the AARQ; `challenge` (8 to 64 random octets) is needed for HLS.
 
-        Raises Misuse outside of the idle state or for a challenge of another length.
+        Raises Misuse outside of the idle state, for a challenge of another length, and for a dedicated
+        key that an earlier association of this object had: its counters would start again.
         """
         self._must_stand(State.IDLE)
+        key = self.profile.dedicated_key
+        if key is not None and key == self._dedicated_before:
+            raise Misuse("the dedicated key was used in an earlier association")
         opening = self._opening = Opening(self.profile, challenge)
         return self._with_counters(1, lambda: self._send_aarq(opening))
 
     def _send_aarq(self, opening: Opening) -> list[Effect]:
         octets = opening.aarq()
+        self._dedicated_before = self.profile.dedicated_key
         self.state = State.OPENING
         return [Reply(octets)]
 

@@ -68,7 +68,9 @@ class ServerProfile(Profile):
     """One association that a meter offers, named by (client SAP, server SAP).
 
     `secret` and `users` are asked at each sign-on, so that methods may change them.  `pre_established`
-    associations need no AARQ and take no ACSE.  `recent` remembers the latest client challenges.
+    associations need no AARQ and take no ACSE.  `recent` remembers the latest client challenges,
+    `dedicated_before` the check values of the latest dedicated keys: both start their counters anew, so
+    neither may come twice.
     """
 
     view: View
@@ -79,6 +81,7 @@ class ServerProfile(Profile):
     single: bool = False
     pre_established: bool = False
     recent: deque[bytes] = field(default_factory=lambda: deque(maxlen=RING))
+    dedicated_before: deque[str] = field(default_factory=lambda: deque(maxlen=RING))
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -87,7 +90,7 @@ class ClientProfile(Profile):
 
     `setup.policy` is the least that requests carry and responses must carry.  `general` sends
     general-glo instead of the service-specific forms; `dedicated_key` is sent in the
-    InitiateRequest and used from then on; `user` goes into calling-AE-invocation-id.
+    InitiateRequest and used from then on, for one association only; `user` goes into calling-AE-invocation-id.
     """
 
     secret: bytes = field(default=b"", repr=False)

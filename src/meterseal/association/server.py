@@ -145,6 +145,8 @@ class ServerAssociation(Serving):
             responding_authentication_value=self._challenge(request) if challenged else None,
             user_information=self._initiate_answer(proposal.opened, request.context.peer_title),
         )
+        if self.context.dedicated is not None:
+            profile.dedicated_before.append(self.context.dedicated.handle.kcv)
         self.state = step.outcomes["challenged" if challenged else "accepted"]
         reply = Reply(aare.encode())
         return [reply] if challenged else [self._established(), reply]

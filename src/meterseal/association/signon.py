@@ -17,7 +17,7 @@ from meterseal.apdu.ciphered import FORMS
 from meterseal.apdu.initiate import DLMS_VERSION, ConfirmedServiceError, InitiateRequest
 from meterseal.association.profile import ServerProfile
 from meterseal.crypto import same
-from meterseal.errors import AuthenticationFailed, Malformed, MetersealError, TooWeak
+from meterseal.errors import AuthenticationFailed, Malformed, MetersealError, TooWeak, UnknownKey
 from meterseal.security import AUTHENTICATED, ENCRYPTED, Context, Opened, Style, unprotect
 from meterseal.security.hls import CHALLENGE_LENGTHS
 from meterseal.security.protection import of_request
@@ -169,9 +169,12 @@ def _dedicated_key(proposal: Proposal) -> None:
     if proposal.opened.applied != AUTHENTICATED | ENCRYPTED:
         raise Rejected(TooWeak("a dedicated key in an Initiate that is not authenticated and encrypted"))
     try:
-        proposal.request.context.set_dedicated(octets)
+        key = proposal.request.context.set_dedicated(octets)
     except MetersealError as error:
         raise Rejected(error) from error
+    if key.handle.kcv in proposal.request.profile.dedicated_before:
+        # Its counters would start again, and so would its key stream.
+        raise Rejected(UnknownKey("the dedicated key was used in an earlier association"))
 
 
 def _challenge_or_password(proposal: Proposal) -> None:

@@ -88,8 +88,8 @@ class Context:
             raise UnknownKey("a dedicated key has been agreed: the global key is not for this association")
         return self.sending_key(key_set)
 
-    def set_dedicated(self, octets: bytes) -> None:
-        """Take the dedicated key of an InitiateRequest into use, beside the GAK of the setup.
+    def set_dedicated(self, octets: bytes) -> KeyInUse:
+        """Take the dedicated key of an InitiateRequest into use, beside the GAK of the setup; return it.
 
         Raises KeyLength when it does not fit the suite, UnknownKey when it is the global key.
         """
@@ -101,6 +101,7 @@ class Context:
         if shared.holds(octets):
             raise UnknownKey("the dedicated key is the global key")
         self.dedicated = KeyInUse(shared.with_key(octets), SendCounter.unlimited(), ReceiveCounter())
+        return self.dedicated
 
     def drop_dedicated(self) -> None:
         """Destroy the dedicated key; nothing opens or closes under it any more."""
