@@ -137,9 +137,7 @@ def test_a_role_must_be_named_when_there_are_several(path: Path) -> None:
     assert credentials.cut("public").role_name() == "public"
 
 
-def test_keys_may_stand_in_files_and_the_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_keys_may_stand_in_files_and_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "guek.hex").write_text(GUEK.lower() + "\n")
     (tmp_path / "guek.hex").chmod(0o600)
     monkeypatch.setenv("METER_GAK", GAK)

@@ -1,4 +1,4 @@
-"""F20 (configuration): credentials that are wrong, huge or aimed elsewhere; each refused by name, all or nothing."""
+"""F20 (configuration): credentials that are wrong, huge or aimed elsewhere: refused by name, all or nothing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,10 @@ def _load(tmp_path: Path, text: str | bytes) -> Credentials:
         ({"guek": None}, r"\[roles.operator\] guek: missing"),
         ({"gak": None}, r"\[roles.operator\] gak: missing"),
         ({"client_system_title": None}, r"\[roles.operator\] client_system_title: missing"),
-        ({"client_system_title": "4D534C48455300"}, r"client_system_title: a system title has 8 octets, not 7"),
+        (
+            {"client_system_title": "4D534C48455300"},
+            r"client_system_title: a system title has 8 octets, not 7",
+        ),
         ({"client_system_title": "4D534C0000000001"}, "client_system_title: the same as the meter's"),
         ({"mechanism": "rot13"}, r"\[roles.operator\] mechanism: a mechanism is one of none, lls"),
         ({"mechanism": None}, r"\[roles.operator\] mechanism: missing"),
@@ -71,7 +74,9 @@ def _load(tmp_path: Path, text: str | bytes) -> Credentials:
 def test_F20_wrong_values_are_named(change: dict[str, Any], place: str) -> None:
     table = {key: value for key, value in (OPERATOR | change).items() if value is not None}
     with pytest.raises(ConfigurationError, match=place) as caught:
-        Credentials.from_mapping({"meter": {"system_title": "4D534C0000000001"}, "roles": {"operator": table}})
+        Credentials.from_mapping(
+            {"meter": {"system_title": "4D534C0000000001"}, "roles": {"operator": table}}
+        )
     assert SECRET[:-2] not in str(caught.value)
 
 
@@ -101,7 +106,10 @@ def test_F20_wrong_tables_are_named(mapping: dict[str, Any], place: str) -> None
 @pytest.mark.parametrize(
     ("text", "cause"),
     [
-        (f'[meter]\nsuite = 0\nsuite = 1\n[roles.a]\nguek = "{SECRET}"', "no TOML: a key is given twice, at line 3"),
+        (
+            f'[meter]\nsuite = 0\nsuite = 1\n[roles.a]\nguek = "{SECRET}"',
+            "no TOML: a key is given twice, at line 3",
+        ),
         ("[roles.a]\nclient = 1\n[roles.a]\nclient = 2", "no TOML: a table is given twice, at line 3"),
         (f'[roles.a]\nguek = "{SECRET}', "no TOML: it cannot be read, at"),
         ("[meter\n", "no TOML"),
@@ -127,9 +135,9 @@ def test_F20_a_million_rows_are_not_parsed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
 def test_F20_only_regular_files_are_read(tmp_path: Path, make: Any) -> None:
     make(tmp_path / "odd")
-    with pytest.raises(ConfigurationError, match="no regular file|directory"):
+    with pytest.raises(ConfigurationError, match=r"no regular file|directory"):
         Credentials.load(tmp_path / "odd")
-    with pytest.raises(ConfigurationError, match="no regular file|directory"):
+    with pytest.raises(ConfigurationError, match=r"no regular file|directory"):
         key_option(f"@{tmp_path / 'odd'}")
 
 

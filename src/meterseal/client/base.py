@@ -37,7 +37,8 @@ class MeterBase:
     @property
     def system_title(self) -> bytes | None:
         """The meter's system title as the sign-on brought it; None where none was asked for."""
-        return self._session.association.server_title
+        association = self._session.association
+        return association.server_title if association.profile.with_titles else None
 
     @property
     def services(self) -> frozenset[str]:
