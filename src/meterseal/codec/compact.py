@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from meterseal.codec.budget import ARRAY_UNITS, READING_UNITS, STRUCTURE_UNITS, Budget
 from meterseal.codec.octets import read_length
-from meterseal.codec.scalars import EMPTY, FIXED, SCALAR_READERS
+from meterseal.codec.scalars import EMPTY, FIXED, SCALAR_READERS, Reader
 from meterseal.codec.types import MAX_DEPTH, Array, Structure, Tag, Type
 from meterseal.errors import Malformed, TooDeep, TooLarge, Truncated
 
@@ -21,46 +21,39 @@ MAX_ELEMENT_OCTETS: Final = 1 << 32
 class Layout(NamedTuple):
     """What a description says of one element.
 
-    `least` octets at least (all of them when `exact`), `units` of work for each element, and its `depth`
-    in containers.
+    `least` octets at least (all of them when `exact`), `units` of work for each. A scalar has its
+    `reader`; an array or structure has `times` the `inner` values, the last one first.
     """
 
     type: Type
     least: int
     exact: bool
     units: int
-    depth: int
+    reader: Reader | None = None
+    inner: tuple[Layout, ...] = ()
+    times: int = 1
 
 
-def _scalar_layout(tag: Tag) -> Layout:
+def _scalar(tag: Tag) -> Layout:
     if tag in FIXED:
-        return Layout(tag, FIXED[tag].width, True, 1, 0)
-    return Layout(tag, 0 if tag in EMPTY else 1, tag in EMPTY, 1, 0)
+        return Layout(tag, FIXED[tag].width, True, 1, SCALAR_READERS[tag])
+    return Layout(tag, 0 if tag in EMPTY else 1, tag in EMPTY, 1, SCALAR_READERS[tag])
 
 
-_SCALARS: Final = {int(tag): _scalar_layout(tag) for tag in SCALAR_READERS}
+_SCALARS: Final = {int(tag): _scalar(tag) for tag in SCALAR_READERS}
 
 
-def array_layout(count: int, element: Layout) -> Layout:
-    """Layout of an array of `count` elements."""
-    return Layout(
-        Array(element.type, count),
-        min(count * element.least, MAX_ELEMENT_OCTETS),
-        element.exact,
-        ARRAY_UNITS + count * element.units,
-        element.depth + 1,
-    )
+def _array(count: int, element: Layout) -> Layout:
+    least = min(count * element.least, MAX_ELEMENT_OCTETS)
+    units = ARRAY_UNITS + count * element.units
+    return Layout(Array(element.type, count), least, element.exact, units, None, (element,), count)
 
 
-def structure_layout(fields: list[Layout]) -> Layout:
-    """Layout of a structure."""
-    return Layout(
-        Structure(tuple(field.type for field in fields)),
-        min(sum(field.least for field in fields), MAX_ELEMENT_OCTETS),
-        all(field.exact for field in fields),
-        STRUCTURE_UNITS + sum(field.units for field in fields),
-        1 + max((field.depth for field in fields), default=0),
-    )
+def _structure(fields: list[Layout]) -> Layout:
+    type_ = Structure(tuple(field.type for field in fields))
+    least = min(sum(field.least for field in fields), MAX_ELEMENT_OCTETS)
+    units = STRUCTURE_UNITS + sum(field.units for field in fields)
+    return Layout(type_, least, all(field.exact for field in fields), units, None, tuple(reversed(fields)))
 
 
 def read_description(buf: bytes, pos: int, end: int, room: int = MAX_DEPTH) -> tuple[Layout, int]:
@@ -96,7 +89,7 @@ def read_description(buf: bytes, pos: int, end: int, room: int = MAX_DEPTH) -> t
             fields = []
         if not stack:
             return fields[0], pos
-        done = structure_layout(fields) if count < 0 else array_layout(count, fields[0])
+        done = _structure(fields) if count < 0 else _array(count, fields[0])
         fields, left, count = stack.pop()
         fields.append(done)
 
@@ -153,31 +146,25 @@ def _read_elements(layout: Layout, buf: bytes, pos: int, end: int, allowed: int,
         if allowed < 0:
             raise TooLarge(f"compact-array contents at octet {pos}: described is more than octets may make")
         budget.spent += layout.units
-        element, pos = _read_element(layout.type, buf, pos, end)
+        element, pos = _read_element(layout, buf, pos, end)
         elements.append(element)
     return elements
 
 
-def _read_element(type_: Type, buf: bytes, pos: int, end: int) -> tuple[Any, int]:
+def _read_element(layout: Layout, buf: bytes, pos: int, end: int) -> tuple[Any, int]:
     """One value without tags; the stack holds what is still to be read of each open container."""
     items: list[Any] = []
-    todo: list[Type] = [type_]
-    stack: list[tuple[list[Any], list[Type], bool]] = []
+    todo = [layout]
+    stack: list[tuple[list[Any], list[Layout], bool]] = []
     while True:
         while todo:
-            kind = todo.pop()
-            if isinstance(kind, Tag):
-                value, pos = SCALAR_READERS[kind](buf, pos, end)
+            part = todo.pop()
+            if part.reader:
+                value, pos = part.reader(buf, pos, end)
                 items.append(value)
                 continue
-            stack.append((items, todo, isinstance(kind, Structure)))
-            items = []
-            if isinstance(kind, Structure):
-                todo = list(reversed(kind.fields))
-            elif isinstance(kind, Array) and kind.count is not None:
-                todo = [kind.element] * kind.count
-            else:
-                raise TooLarge("no type of a compact-array")
+            stack.append((items, todo, isinstance(part.type, Structure)))
+            items, todo = [], list(part.inner) * part.times
         if not stack:
             return items[0], pos
         done: Any = items

@@ -7,7 +7,7 @@ from typing import Any
 
 from meterseal.codec.octets import length_octets
 from meterseal.codec.rows_encode import pack_rows
-from meterseal.codec.scalars import SCALAR_WRITERS
+from meterseal.codec.scalars import SCALAR_WRITERS, shown
 from meterseal.codec.types import CONTAINERS, MAX_DEPTH, Array, CompactArray, MixedArray, Structure, Tag, Type
 from meterseal.errors import Misuse
 
@@ -91,14 +91,14 @@ def _parts(value: Any, type_: Array | Structure | MixedArray) -> tuple[Sequence[
         else:
             types = [type_.element] * (len(elements) if type_.count is None else type_.count)
     if len(types) != len(elements):
-        raise _At(f"{len(elements)} elements for a {tag.word} of {len(types)}")
+        raise _At(f"{len(elements)} elements, the {tag.word} has {len(types)}")
     return elements, types, tag
 
 
 def _sequence(value: Any, word: str) -> Sequence[Any]:
     if isinstance(value, (list, tuple)):
         return value
-    raise _At(f"a {type(value).__name__} is no {word}")
+    raise _At(f"{shown(value)} is no {word}")
 
 
 def _write_all(

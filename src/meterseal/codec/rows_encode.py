@@ -134,25 +134,6 @@ class _Writer:
 _writer = lru_cache(maxsize=128)(_Writer)
 
 
-@lru_cache(maxsize=256)
-def _parts(type_: Type) -> tuple[_Part, ...] | None:
-    """Flatten a type of structures and scalars; None for any other."""
-    parts: list[_Part] = []
-    todo = [type_]
-    while todo:
-        kind = todo.pop()
-        if isinstance(kind, Structure) and len(kind.fields) < _LONG:
-            parts.append(_Part(Tag.STRUCTURE, len(kind.fields)))
-            todo += reversed(kind.fields)
-        elif isinstance(kind, Tag) and kind not in CONTAINERS:
-            parts.append(_Part(kind, 0))
-        else:
-            return None
-        if len(parts) > MAX_FIELDS:
-            return None
-    return tuple(parts)
-
-
 def _flat_values(plan: _Flat, rows: Sequence[Any]) -> tuple[list[Any], bytes]:
     """Fields of all rows one after the other, and the skeleton of a row."""
     width = plan.width
@@ -200,7 +181,6 @@ def _nested_values(parts: tuple[_Part, ...], rows: Sequence[Any]) -> tuple[list[
 
 _BY_STRUCT: Final = {tag for tag, row in FIXED.items() if row.python in (int, float)}
 """Scalars whose kind and range `struct` checks itself."""
-
 
 _CHECKED: Final = FIXED.keys() - _BY_STRUCT
 """Booleans and dates: `struct` would take any kind of the former and any length of the latter."""

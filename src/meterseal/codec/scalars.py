@@ -137,27 +137,28 @@ def _fixed_writer(tag: Tag, row: Fixed) -> Writer:
         if kind is bytes and isinstance(value, (bytes, bytearray)) and len(value) != row.width:
             raise Misuse(f"{len(value)} octets do not fit {tag.word}, which has {row.width}")
         if kind is bool and not isinstance(value, bool):  # struct would take anything
-            raise Misuse(f"{_shown(value)} is no {tag.word}")
+            raise Misuse(f"{shown(value)} is no {tag.word}")
         try:
             return pack(value)
         except (struct.error, OverflowError):
             wrong = "does not fit" if isinstance(value, (int, float)) and kind is type(value) else "is no"
-            raise Misuse(f"{_shown(value)} {wrong} {tag.word}") from None
+            raise Misuse(f"{shown(value)} {wrong} {tag.word}") from None
 
     return write
 
 
-def _shown(value: Any) -> str:
-    """A short name for a value that an error text can bear: values may be secrets or long."""
+def shown(value: Any) -> str:
+    """A short name for a value that an error text can bear: values may be secrets, or long."""
     if value is None or isinstance(value, (bool, int, float)):
         return repr(value)
-    return f"a {type(value).__name__}"
+    kind = type(value).__name__
+    return f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
 
 
 def _empty_writer(tag: Tag, expected: Any) -> Writer:
     def write(value: Any) -> bytes:
         if value is not expected:
-            raise Misuse(f"{_shown(value)} is no {tag.word}")
+            raise Misuse(f"{shown(value)} is no {tag.word}")
         return b""
 
     return write
@@ -165,7 +166,7 @@ def _empty_writer(tag: Tag, expected: Any) -> Writer:
 
 def _write_octets(value: Any) -> bytes:
     if not isinstance(value, (bytes, bytearray, memoryview)):
-        raise Misuse(f"{_shown(value)} is no octet-string")
+        raise Misuse(f"{shown(value)} is no octet-string")
     octets = bytes(value)
     return length_octets(len(octets)) + octets
 
@@ -173,7 +174,7 @@ def _write_octets(value: Any) -> bytes:
 def _text_writer(tag: Tag, encoding: str, errors: str) -> Writer:
     def write(value: Any) -> bytes:
         if not isinstance(value, str):
-            raise Misuse(f"{_shown(value)} is no {tag.word}")
+            raise Misuse(f"{shown(value)} is no {tag.word}")
         try:
             octets = value.encode(encoding, errors)
         except UnicodeEncodeError as error:
@@ -185,7 +186,7 @@ def _text_writer(tag: Tag, encoding: str, errors: str) -> Writer:
 
 def _write_bits(value: Any) -> bytes:
     if not isinstance(value, BitString):
-        raise Misuse(f"{_shown(value)} is no bit-string")
+        raise Misuse(f"{shown(value)} is no bit-string")
     return length_octets(len(value)) + value.octets
 
 
