@@ -80,45 +80,45 @@ class WrapperReader:
     it raises the same again, because a stream without frame marks cannot be picked up.
     """
 
-    __slots__ = ("_begin", "_broken", "_end", "_view", "limit")
+    __slots__ = ("_begin", "_broken", "_view", "held", "limit")
 
     def __init__(self, limit: int = MAX_APDU) -> None:
         if not 1 <= limit <= MAX_APDU:
             raise Misuse(f"the limit of a wrapper reader is 1..{MAX_APDU} octets, not {limit}")
         self.limit = limit
+        self.held = 0
+        """Octets held that were not yet given out as a frame."""
         self._view = _NOTHING
         self._begin = 0
-        self._end = 0
         self._broken: Malformed | TooLarge | None = None
-
-    @property
-    def held(self) -> int:
-        """Octets held that were not yet given out as a frame."""
-        return self._end - self._begin
 
     def get_buffer(self) -> memoryview:
         """Room for the next octets, at least one. Misuse when whole frames fill the buffer untaken."""
-        end = self._end
+        held = self.held
+        if not held:
+            self._begin = 0
+            self._view = memoryview(bytearray(min(HEADER_LENGTH + self.limit, _FIRST_BUFFER)))
+            return self._view
+        end = self._begin + held
         if end == len(self._view):
             cap = HEADER_LENGTH + self.limit
-            if end - self._begin >= cap:
+            if held >= cap:
                 raise Misuse("frames have to be taken before more octets come in")
-            self._resize(min(cap, max(_FIRST_BUFFER, 2 * (end - self._begin))))
-            end = self._end
-        return self._view[end:] if end else self._view
+            self._resize(min(cap, max(_FIRST_BUFFER, 2 * held)))
+            end = held
+        return self._view[end:]
 
     def _resize(self, size: int) -> None:
         """A new buffer, because the caller may still hold a view of the old one."""
-        held = self._end - self._begin
         view = memoryview(bytearray(size))
-        view[:held] = self._view[self._begin : self._end]
-        self._view, self._begin, self._end = view, 0, held
+        view[: self.held] = self._view[self._begin : self._begin + self.held]
+        self._view, self._begin = view, 0
 
     def advance(self, count: int) -> None:
         """`count` octets were put into the room that `get_buffer` gave."""
-        if not 0 <= count <= len(self._view) - self._end:
+        if not 0 <= count <= len(self._view) - self._begin - self.held:
             raise Misuse(f"{count} octets do not fit the buffer that was given out")
-        self._end += count
+        self.held += count
 
     def feed(self, octets: Octets) -> Iterator[Frame]:
         """Take in all of `octets`, then iterate the frames that are complete. Errors as `next_frame`.
@@ -126,11 +126,12 @@ class WrapperReader:
         The octets are there already, so what is held may pass the cap until the frames are taken.
         """
         size = len(octets)
-        if size >= len(self._view) - self._end:
-            held = self._end - self._begin
-            self._resize(max(2 * held, held + size))
-        self._view[self._end : self._end + size] = octets
-        self._end += size
+        end = self._begin + self.held
+        if size >= len(self._view) - end:
+            self._resize(max(2 * self.held, self.held + size))
+            end = self.held
+        self._view[end : end + size] = octets
+        self.held += size
         return self.frames()
 
     def frames(self) -> Iterator[Frame]:
@@ -146,23 +147,24 @@ class WrapperReader:
         """
         if self._broken is not None:
             raise self._broken
-        begin, end = self._begin, self._end
-        if end - begin < HEADER_LENGTH:
-            if begin != end:
-                self._check_beginning(end - begin)
+        held = self.held
+        if held < HEADER_LENGTH:
+            if held:
+                self._check_beginning(held)
             return None
-        view = self._view
+        view, begin = self._view, self._begin
         version, source, destination, length = _HEADER.unpack_from(view, begin)
         if version != VERSION or not 0 < length <= self.limit:
             raise self._break(version, length)
-        after = begin + HEADER_LENGTH + length
-        if after > end:
+        left = held - HEADER_LENGTH - length
+        if left < 0:
             return None
+        after = begin + HEADER_LENGTH + length
         payload = bytes(view[begin + HEADER_LENGTH : after])
-        if after == end:
-            self._view, self._begin, self._end = _NOTHING, 0, 0
-        else:
-            self._begin = after
+        self.held = left
+        self._begin = after
+        if not left:
+            self._view, self._begin = _NOTHING, 0
         return source, destination, payload
 
     def _check_beginning(self, held: int) -> None:
@@ -179,6 +181,6 @@ class WrapperReader:
             cause = Malformed("wrapper frame without an APDU")
         else:
             cause = TooLarge(f"wrapper frame announces {length} octets, the limit is {self.limit}")
-        self._view, self._begin, self._end = _NOTHING, 0, 0
+        self._view, self._begin, self.held = _NOTHING, 0, 0
         self._broken = cause
         return cause

@@ -92,9 +92,11 @@ class Line:
         if inbox is None:
             raise Misuse("the channel is closed")
         wait = seconds("timeout", timeout)
+        if self._end is not None and not inbox:
+            raise self._end
         deadline: float | None = None
         while not inbox:
-            frame = self._next_frame()
+            frame = self._next_frame() if self._reader.held else None
             if frame is not None:
                 own = self._channels.get(frame[:2], self._others)
                 if own is inbox:
@@ -157,8 +159,6 @@ class Line:
     # --- inside -----------------------------------------------------------------------------
 
     def _next_frame(self) -> Frame | None:
-        if self._end is not None:
-            raise self._end
         try:
             frame = self._reader.next_frame()
         except DecodeError as error:
@@ -210,7 +210,7 @@ class _SocketLine(Line):
             return 0
 
     def _read(self, wait: float | None) -> None:
-        left = self._frame_left()
+        left = self._frame_left() if self._reader.held else None
         late = left is not None and (wait is None or left < wait)
         try:
             self._set_wait(left if late else wait)
@@ -228,8 +228,8 @@ class _SocketLine(Line):
         self._reader.advance(count)
 
     def _frame_left(self) -> float | None:
-        """Seconds that are left for the frame that has begun; None when none has, or there is no bound."""
-        if not self._reader.held or self._limits.frame_time is None:
+        """Seconds that are left for the frame that has begun; None when there is no bound."""
+        if self._limits.frame_time is None:
             return None
         now = time.monotonic()
         if self._begun is None:

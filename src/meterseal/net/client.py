@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Coroutine
 from types import TracebackType
 from typing import Generic, TypeVar
 
@@ -126,9 +127,9 @@ class Channel:
         """One APDU from client to server; errors as `Line.send`."""
         await self._line.send(self.client, self.server, payload)
 
-    async def receive(self, timeout: float | None = None) -> bytes:
-        """The next APDU from server to client; errors as `Line.receive`."""
-        return await self._inbox.get(timeout)
+    def receive(self, timeout: float | None = None) -> Coroutine[None, None, bytes]:
+        """The next APDU from server to client, to be awaited; errors as `Line.receive`."""
+        return self._inbox.get(timeout)
 
     def put(self, payload: bytes) -> None:
         """An APDU has come (called by the line)."""
@@ -174,14 +175,14 @@ class Line:
             if self._end is not None:
                 raise self._end
 
-    async def receive(self, timeout: float | None = None) -> Frame:
-        """Source, destination and APDU of the next frame that belongs to no open channel.
+    def receive(self, timeout: float | None = None) -> Coroutine[None, None, Frame]:
+        """Source, destination and APDU of the next frame that belongs to no open channel, to be awaited.
 
         Waits `timeout` seconds (None: for ever, 0: not at all), then TimedOut; the line stays open.
         ConnectionLost when the line has ended, or the error that ended it. Misuse when somebody else waits
         here already.
         """
-        return await self._inbox.get(timeout)
+        return self._inbox.get(timeout)
 
     def channel(self, client: int, server: int) -> Channel:
         """A channel for the pair of SAPs. Misuse when there is one."""

@@ -235,7 +235,7 @@ class Connection(asyncio.BufferedProtocol):
         if handler is None:
             return
         try:
-            while not self._blocked:
+            while reader.held and not self._blocked:
                 frame = reader.next_frame()
                 if frame is None:
                     break

@@ -13,8 +13,8 @@ def seconds(name: str, value: float | None) -> float | None:
 
     Misuse, with `name`, for a negative number, NaN, or anything that is no number.
     """
-    if value is None:
-        return None
+    if value is None or (value.__class__ in (float, int) and 0 <= value <= LONGEST):
+        return value
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise Misuse(f"{name} is a number of seconds or None, not {type(value).__name__}")
     if not value >= 0:
