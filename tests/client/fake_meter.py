@@ -136,6 +136,7 @@ class FakeMeter:
         """What clients of this meter count with, unless they bring their own."""
         self.roles = roles or (Role(),)
         self.alter = alter
+        self.lines: list[_Line] = []
         self.done: list[Operation] = []
         """Operations that reached the objects, in order."""
         self.methods: dict[tuple[int, Obis, int], Callable[[Data | None], Data | None]] = {
@@ -162,7 +163,8 @@ class FakeMeter:
 
     def factory(self, link: Link) -> Handler:
         """A handler for a new line."""
-        return _Line(self, link)
+        self.lines.append(_Line(self, link))
+        return self.lines[-1]
 
     def credentials(self, **changes: Any) -> Credentials:
         """Credentials for all roles, named by their client SAP: `c2`; `changes` go to each role."""

@@ -1,4 +1,4 @@
-"""F20 (configuration): credentials that are wrong, huge or aimed elsewhere: refused by name, all or nothing."""
+"""F20 (configuration): credentials that are wrong, huge or aimed elsewhere are refused by name."""
 
 from __future__ import annotations
 

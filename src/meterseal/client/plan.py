@@ -15,7 +15,7 @@ from typing import Final, TypedDict
 from meterseal.association import ClientProfile
 from meterseal.client.titles import FileTitles, MemoryTitles, Titles
 from meterseal.credentials import Credentials, RoleCredentials
-from meterseal.credentials.fields import ROLE, Where, read_table
+from meterseal.credentials.fields import ROLE, Where, read_table, seconds
 from meterseal.crypto import random_octets, suite
 from meterseal.errors import ConfigurationError, Misuse, Unsupported
 from meterseal.security import AUTHENTICATED, ENCRYPTED, SIGNED, KeyInUse, SecuritySetup
@@ -63,7 +63,7 @@ class Plan:
     @property
     def timeout(self) -> float:
         """Seconds to wait for an answer."""
-        return self.wishes.get("timeout", self.role.timeout)
+        return seconds(self.wishes.get("timeout", self.role.timeout))
 
     def profile(self, key: KeyInUse | None, title: bytes | None) -> ClientProfile:
         """The association's profile, with the key in use and the title that the meter must show."""

@@ -136,7 +136,7 @@ def _obis(value: Any, where: Where) -> str:
 
 def seconds(value: Any, where: Where | None = None) -> float:
     """A time to wait for an answer: any number of seconds above 0.  Raises Misuse."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value) or value <= 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:  # NaN too
         raise Misuse("a time of more than 0 seconds is wanted")
     try:
         return float(value)
