@@ -18,4 +18,4 @@ def main() -> None:
             file=sys.stderr,
         )
         raise SystemExit(2)
-    importlib.import_module("meterseal.cli.app").app()
+    importlib.import_module("meterseal.cli.app").run()

@@ -39,8 +39,8 @@ class Dissection:
 
     `layers` from the outside in; `apdu` the standard's name of the innermost APDU (`p1-telegram` for the text
     of a customer port, `data` for bare A-XDR Data), `plain` its octets, `value` its content; all None with an
-    `error`. A frame without an APDU has layers only. `opened` are verified or never protected octets whose
-    content did not make sense, for a person to look at.
+    `error`. A frame without an APDU has layers only. `opened` are octets that came out of a ciphered APDU and
+    whose content did not make sense, for a person to look at.
     """
 
     layers: tuple[Described, ...]
@@ -128,7 +128,7 @@ class Dissector:
             plain = self._open(whole, octets)
         else:
             plain = octets
-        whole.opened = plain
+        whole.opened = None if whole.by is None else plain
         if plain[0] in _LATER:
             name = apdu.UNDECODED[plain[0]]
             whole.layers += ({"kind": name},)

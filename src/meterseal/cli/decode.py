@@ -1,0 +1,157 @@
+"""`meterseal decode`: captured frames, opened as far as the keys go."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from meterseal.cli import options, output, pages
+from meterseal.cli.output import answering
+from meterseal.credentials import Credentials
+from meterseal.errors import ConfigurationError, MetersealError, TooLarge
+from meterseal.probe import MAX_INPUT, Dissection, Dissector, Keyring, pieces
+from meterseal.probe.dissect import with_apdu
+
+_STDIN = "-"
+
+
+def decode(
+    source: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="HEX|FILE|-",
+            help="Hex text (spaces, colons allowed), a file of hex or octets, a wire log, or - for stdin.",
+        ),
+    ],
+    credentials: Annotated[
+        Path | None,
+        typer.Option("--credentials", help="Credentials file with keys and titles.", metavar="FILE"),
+    ] = None,
+    guek: Annotated[
+        str | None, typer.Option(help=f"Global unicast encryption key (EK); {options.KEY}.", metavar="K")
+    ] = None,
+    gak: Annotated[
+        str | None,
+        typer.Option("--gak", help="Authentication key (AK), which is then in use.", metavar="K"),
+    ] = None,
+    no_gak: Annotated[bool, typer.Option("--no-gak", help="No authentication key is in use.")] = False,
+    gbek: Annotated[str | None, typer.Option(help="Global broadcast encryption key.", metavar="K")] = None,
+    dek: Annotated[str | None, typer.Option(help="Dedicated key.", metavar="K")] = None,
+    title: Annotated[
+        str | None,
+        typer.Option(help="System title of the sender, for frames that carry none.", metavar="HEX"),
+    ] = None,
+    unverified: Annotated[
+        bool, typer.Option("--unverified", help="Open frames whose tag nobody can verify for want of a GAK.")
+    ] = False,
+    json: options.Json = False,
+) -> None:
+    """Open any frame or APDU: HDLC, M-Bus, wrapper, P1 or bare; one answer per APDU.
+
+    Without --gak or --no-gak a frame with a tag is refused: say which it is, or ask for --unverified.
+    Titles and dedicated keys that the frames themselves tell are used for those that follow.
+    """
+    if gak is not None and no_gak:
+        raise typer.BadParameter("--gak and --no-gak exclude each other", param_hint="--no-gak")
+    by_hand = any(given is not None for given in (guek, gak, gbek)) or no_gak
+    if credentials is not None and by_hand:
+        raise typer.BadParameter(
+            "keys come from the file or from options, not both", param_hint="--credentials"
+        )
+    dedicated = options.key(dek, "--dek")
+    sender = options.system_title(title, "--title")
+    keyring = Keyring.of(
+        guek=options.key(guek, "--guek"),
+        gak=b"" if no_gak else options.key(gak, "--gak"),
+        gbek=options.key(gbek, "--gbek"),
+        dedicated=dedicated,
+        title=sender,
+    )
+    with answering():
+        if credentials is not None:
+            file = Credentials.load(credentials)
+            keyring = Keyring.of_credentials(file, dedicated=dedicated, title=sender)
+        found = _dissected(source, keyring, unverified)
+    for number, one in enumerate(found):
+        if number and not json:
+            output.emit("")
+        _show(one, json)
+    if any(one.error is not None for one in found):
+        raise typer.Exit(output.REFUSED)
+
+
+def _show(one: Dissection, json: bool) -> None:
+    if json:
+        output.emit_json(one.to_json())
+    else:
+        pages.dissection(one)
+    for warning in one.warnings:
+        output.note(f"warning: {warning}")
+    if one.error is not None:
+        output.note(f"{one.error.kind}: {one.error}")
+
+
+def _dissected(source: list[str], keyring: Keyring, unverified: bool) -> list[Dissection]:
+    """Everything in the input; what is no input at all is an answer too."""
+    octets = _read(source)
+    try:
+        parts = pieces(octets)
+    except MetersealError as error:
+        return [Dissection((), error=error)]
+    dissector = Dissector(keyring, unverified=unverified)
+    return with_apdu([one for part in parts for one in dissector.feed(part)])
+
+
+# --- input ----------------------------------------------------------------------------------------
+
+
+def _read(source: list[str]) -> bytes:
+    """The octets of the argument: words of hex, a file, or stdin. At most one more than MAX_INPUT."""
+    if len(source) == 1:
+        word = source[0]
+        if word == _STDIN:
+            return sys.stdin.buffer.read(MAX_INPUT + 1)
+        file = _file(word)
+        if file is not None:
+            return file
+    text = "\n".join(source)
+    if not _is_hex(text):
+        raise typer.BadParameter(_neither(source), param_hint="HEX|FILE|-")
+    return text.encode()
+
+
+def _is_hex(text: str) -> bool:
+    kept = text.replace("0x", "").replace("0X", "")
+    return text.isascii() and not set(kept) - set("0123456789abcdefABCDEF :,;-\t\r\n")
+
+
+def _neither(source: list[str]) -> str:
+    shown = source[0] if len(source[0]) <= 60 else source[0][:57] + "..."
+    return f"{shown!a} is no file that can be found, and no hex either"
+
+
+def _file(word: str) -> bytes | None:
+    """The content of a file of that name; None when there is none.
+
+    A regular file or a pipe: anything else could be read for ever. Raises ConfigurationError, TooLarge.
+    """
+    path = Path(word)
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # also: too long for a name, or with a zero octet in it
+        return None
+    if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
+        raise ConfigurationError(f"{word} is no file to read")
+    try:
+        with path.open("rb") as opened:
+            octets = opened.read(MAX_INPUT + 1)
+    except OSError as error:
+        raise ConfigurationError(f"{word}: {os.strerror(error.errno or 0)}") from None
+    if len(octets) > MAX_INPUT:
+        raise TooLarge(f"{word} has more than {MAX_INPUT} octets")
+    return octets

@@ -1,0 +1,67 @@
+"""Options that several commands share, and the reading of what stands in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from meterseal.cli.output import understanding
+from meterseal.credentials import key_option
+from meterseal.errors import ConfigurationError
+
+Url = Annotated[
+    str,
+    typer.Argument(metavar="URL", help="Where the meter listens: tcp://HOST:PORT; port 4059 by default."),
+]
+CredentialsFile = Annotated[
+    Path, typer.Option("--credentials", help="Credentials file (TOML, mode 0600).", metavar="FILE")
+]
+Role = Annotated[
+    str | None, typer.Option("--role", help="Role of the file; by default the only one.", metavar="ROLE")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+WireLogFile = Annotated[
+    Path | None,
+    typer.Option("--wire-log", help="Append every frame to FILE, a line of JSON each.", metavar="FILE"),
+]
+StateFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--state",
+        help="Folder of the client's counters. Default: $METERSEAL_STATE, else FILE.state beside the file.",
+        metavar="DIR",
+    ),
+]
+FIRST_PRESET = "suite0"
+Preset = Annotated[str, typer.Option("--preset", help="Which meter: suite0.", metavar="NAME")]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", help="Objects, roles and quirks (TOML) over the preset.", metavar="FILE"),
+]
+KEY = "K is hex, @FILE or env:NAME"
+
+_TITLE = 8
+
+
+def key(text: str | None, option: str) -> bytes | None:
+    """The octets of a key option; a usage error for what is none. Any length: the frame has a say in that."""
+    if text is None:
+        return None
+    with understanding(option):
+        return key_option(text)
+
+
+def system_title(text: str | None, option: str) -> bytes | None:
+    """The 8 octets of a system title; a usage error for anything else."""
+    if text is None:
+        return None
+    with understanding(option):
+        try:
+            octets = bytes.fromhex(text)
+        except ValueError:
+            raise ConfigurationError("a system title is written as 16 hex digits") from None
+        if len(octets) != _TITLE:
+            raise ConfigurationError(f"a system title has {_TITLE} octets, not {len(octets)}")
+        return octets

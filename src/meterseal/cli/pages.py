@@ -1,0 +1,90 @@
+"""Results as text for a person: layers, readings and values of captured APDUs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from meterseal.apdu.services import DataNotification
+from meterseal.cli.output import emit, table
+from meterseal.cosem.texts import json_text, safe_text
+from meterseal.probe import Dissection, readings
+
+_MARKS: Final = (
+    ("authenticated", "authenticated"),
+    ("encrypted", "encrypted"),
+    ("signed", "signed"),
+    ("compressed", "compressed"),
+    ("broadcast", "broadcast key"),
+)
+
+
+def dissection(one: Dissection) -> None:
+    """One APDU: a line per layer, then what is inside."""
+    for layer in one.layers:
+        emit(_layer(layer))
+    if one.error is not None:
+        emit(
+            "not opened" if one.opened is None else f"opened, and not understood: {one.opened.hex().upper()}"
+        )
+    elif one.apdu == "p1-telegram":
+        _telegram(one)
+    elif one.apdu is not None:
+        emit(one.apdu)
+        if not (isinstance(one.message, DataNotification) and _push(one.message)):
+            emit(json_text(_without_nothing(one.value), indent=2))
+
+
+def _layer(layer: Mapping[str, Any]) -> str:
+    if "verified" not in layer:
+        fields = (f"{name} {value}" for name, value in layer.items() if name != "kind")
+        return f"{layer['kind']}  {safe_text(', '.join(fields))}".rstrip()
+    marks = "+".join(word for name, word in _MARKS if layer[name])
+    proof = "tag verified" if layer["verified"] else "NOT verified" if layer["authenticated"] else "no tag"
+    title = layer["system_title"] or "unknown"
+    maker = _maker(layer["system_title"])
+    return (
+        f"{layer['kind']}  suite {layer['suite']}, {marks}, {proof}; "
+        f"system title {title}{maker}, counter {layer['invocation_counter']}"
+    )
+
+
+def _maker(title: str | None) -> str:
+    """The manufacturer's three letters, where the title has them."""
+    letters = bytes.fromhex(title or "")[:3]
+    return f" ({letters.decode()})" if letters.isalpha() and letters.isupper() else ""
+
+
+def _telegram(one: Dissection) -> None:
+    value = one.value
+    check = "CRC right" if value["checked"] else "no CRC"
+    emit(f"p1-telegram  {safe_text(value['identification'])}, {check}")
+    rows = [
+        (
+            line["reference"],
+            "  ".join(f"{part['value']} {part['unit'] or ''}".strip() for part in line["values"]),
+        )
+        for line in value["lines"]
+    ]
+    table(("reference", "value"), rows)
+
+
+def _push(message: DataNotification) -> bool:
+    """The quantities of a push as a table; False when there are none to be found."""
+    found = readings(message.notification_body.value)
+    if not found:
+        return False
+    rows = [(str(one.obis), _value(one.value), one.unit or "", one.name) for one in found]
+    table(("obis", "value", "unit", "what"), rows)
+    return True
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else json_text(value)
+
+
+def _without_nothing(value: Any) -> Any:
+    """The same without fields that are null: a person does not miss them."""
+    if isinstance(value, dict):
+        return {name: _without_nothing(part) for name, part in value.items() if part is not None}
+    return value

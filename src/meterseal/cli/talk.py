@@ -1,0 +1,135 @@
+"""`meterseal read`, `write`, `call`: sign on, do it, release."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from meterseal.cli import options, output, values
+from meterseal.cli.output import answering, understanding
+from meterseal.cosem.obis import ObjectAddress, parse_object
+from meterseal.cosem.present import error_object
+from meterseal.errors import Refused
+from meterseal.net.wirelog import WireLog
+
+if TYPE_CHECKING:
+    from meterseal.sync import Meter
+
+_OBJECT = "[CLASS/]OBIS[:ATTRIBUTE], for example 3/1.0.1.8.0.255:2; attribute 2 when left out."
+_METHOD = "[CLASS/]OBIS:METHOD, for example 70/0.0.96.3.10.255:1."
+_VALUE = (
+    "As read shows it: a number, hex for octets, ISO 8601 for times, JSON for lists and structures; "
+    "TYPE:VALUE (u32:5, os:0102, vs:name) where the class leaves the type open."
+)
+
+
+def read(
+    url: options.Url,
+    objects: Annotated[list[str], typer.Argument(metavar="OBJECT", help=_OBJECT)],
+    credentials: options.CredentialsFile,
+    role: options.Role = None,
+    json: options.Json = False,
+    wire_log: options.WireLogFile = None,
+    state: options.StateFolder = None,
+) -> None:
+    """Sign on, read, release. Exit code 1 when any of it was refused."""
+    wanted = [_object(text) for text in objects]
+    with answering(), _signed_on(url, credentials, role, wire_log, state) as meter:
+        found = meter.read_many(wanted)
+        association = meter.described()
+    if json:
+        output.emit_json({"values": [one.as_json() for one in found], "association": association})
+    else:
+        for asked, one in zip(wanted, found, strict=True):
+            values.attribute(asked, one)
+    for one in found:
+        if one.error is not None:
+            output.note(f"{one.error.kind}: {one.error}")
+    if any(one.error is not None for one in found):
+        raise typer.Exit(output.REFUSED)
+
+
+def write(
+    url: options.Url,
+    object: Annotated[str, typer.Argument(metavar="OBJECT", help=_OBJECT)],
+    value: Annotated[str, typer.Argument(metavar="VALUE", help=_VALUE)],
+    credentials: options.CredentialsFile,
+    role: options.Role = None,
+    json: options.Json = False,
+    wire_log: options.WireLogFile = None,
+    state: options.StateFolder = None,
+) -> None:
+    """Sign on, write one attribute, release."""
+    asked = _object(object)
+    with answering(), _signed_on(url, credentials, role, wire_log, state) as meter:
+        association = meter.described()
+        with _reporting(asked, association, json):
+            meter.write(asked, value)
+    done = {"obis": str(asked.obis), "class": asked.class_id, "attribute": asked.member, "value": value}
+    if json:
+        output.emit_json({"values": [done], "association": association})
+    else:
+        output.emit(f"{asked}  written")
+
+
+def call(
+    url: options.Url,
+    object: Annotated[str, typer.Argument(metavar="OBJECT", help=_METHOD)],
+    credentials: options.CredentialsFile,
+    parameters: Annotated[
+        str | None, typer.Argument(metavar="VALUE", help="Parameters, as VALUE of write; often none.")
+    ] = None,
+    role: options.Role = None,
+    json: options.Json = False,
+    wire_log: options.WireLogFile = None,
+    state: options.StateFolder = None,
+) -> None:
+    """Sign on, call one method, release."""
+    asked = _object(object)
+    if not asked.explicit_member:
+        raise typer.BadParameter("say which method, as in OBIS:1", param_hint="OBJECT")
+    with answering(), _signed_on(url, credentials, role, wire_log, state) as meter:
+        association = meter.described()
+        with _reporting(asked, association, json):
+            answer = meter.call(asked, parameters)
+    if json:
+        output.emit_json({"values": [answer.as_json()], "association": association})
+    else:
+        values.answer(asked, answer)
+
+
+def _object(text: str) -> ObjectAddress:
+    with understanding("OBJECT"):
+        return parse_object(text)
+
+
+@contextmanager
+def _signed_on(
+    url: str, credentials: Path, role: str | None, wire_log: Path | None, state: Path | None
+) -> Iterator[Meter]:
+    """The meter, signed on; released at the end, and the wire log closed."""
+    from meterseal import sync  # the other commands do without it
+
+    log = None if wire_log is None else WireLog(wire_log)
+    try:
+        with sync.connect(url, credentials=credentials, role=role, wire_log=log, state=state) as meter:
+            yield meter
+    finally:
+        if log is not None:
+            log.close()
+
+
+@contextmanager
+def _reporting(asked: ObjectAddress, association: Any, json: bool) -> Iterator[None]:
+    """A refusal of the meter is an answer too, where a program wants to read it."""
+    try:
+        yield
+    except Refused as error:
+        if json:
+            refused = error_object(asked.class_id, asked.obis, asked.member, error)
+            output.emit_json({"values": [refused], "association": association})
+        raise

@@ -1,0 +1,60 @@
+"""Running the command line: in this process for speed, as a process of its own for what only that shows."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from typer.testing import CliRunner
+
+from meterseal.cli.app import app
+
+
+@dataclass(frozen=True)
+class Ran:
+    """Exit code and both streams of a command."""
+
+    code: int
+    out: str
+    err: str
+
+    def lines(self) -> list[Any]:
+        """Stdout as lines of JSON."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+def run(*words: str, stdin: bytes | None = None, env: Mapping[str, str] | None = None) -> Ran:
+    """Run a command in this process. An exception other than an exit is a failure of the test."""
+    result = CliRunner().invoke(app, list(words), input=stdin, env=dict(env or {}))
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return Ran(result.exit_code, result.stdout, result.stderr)
+
+
+def spawn(
+    words: Sequence[str | bytes],
+    *,
+    stdin: bytes = b"",
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    code: str = "from meterseal.cli import main; main()",
+    umask: int = -1,
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a command as a process, its environment bare but for `env`."""
+    bare = {"PATH": os.environ["PATH"], **(env or {})}
+    return subprocess.run(
+        [sys.executable, "-c", code, *words],
+        input=stdin,
+        capture_output=True,
+        env=bare,
+        cwd=cwd,
+        umask=umask,
+        timeout=60,
+        check=False,
+    )
