@@ -253,7 +253,8 @@ def test_parameters_are_negotiated_crosswise() -> None:
 @pytest.mark.parametrize(
     "information",
     ["8180", "828000", "818004050140", "818002050140", "81800309 0140", "8180030503", "818006050140050140",
-     "8180 04 0503000080", "818003050100", "8180040502FFFF", "8180 06 0704 00000008", "8180050503000080", "818003050201", "81800105"],
+     "8180 04 0503000080", "818003050100", "8180040502FFFF", "8180 06 0704 00000008",
+     "8180050503000080", "818003050201", "81800105"],
 )  # fmt: skip
 def test_F10_other_parameters_are_refused(information: str) -> None:
     with pytest.raises((Malformed, Truncated)):

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from meterseal import net
 from meterseal.framing import wrapper
-from meterseal.net import Link, Server
+from meterseal.net import Link, Server, blocking
 
 APDU = bytes.fromhex("C001C1000100002A0000FF0200")
 FRAME = wrapper.encode(16, 1, APDU)
+ANSWER = wrapper.encode(1, 16, APDU)
 SOON = 5.0  # seconds that no test should come near
 
 
@@ -102,3 +104,36 @@ async def read_all(plain: socket.socket) -> bytes:
 async def serve(parties: Parties, **options: object) -> Server:
     """A server on this machine."""
     return await net.serve("127.0.0.1", 0, parties, **options)  # type: ignore[arg-type]
+
+
+def numbered(link: Link, source: int, destination: int, payload: bytes) -> None:
+    """Answer with as many frames as the first octet says."""
+    for number in range(payload[0]):
+        link.send(destination, source, bytes((number,)) + payload)
+
+
+def in_thread(call: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+    """A blocking call, awaited."""
+
+    def awaited(*arguments: object, **options: object) -> Awaitable[Any]:
+        return asyncio.get_running_loop().run_in_executor(None, lambda: call(*arguments, **options))
+
+    return awaited
+
+
+CONNECTS: list[Callable[..., Awaitable[Any]]] = [net.connect, in_thread(blocking.connect)]
+
+
+async def put(plain: socket.socket, octets: bytes) -> None:
+    """Send all of it."""
+    await asyncio.get_running_loop().sock_sendall(plain, octets)
+
+
+async def take(plain: socket.socket, count: int) -> bytes:
+    """Exactly `count` octets."""
+    octets = b""
+    while len(octets) < count:
+        part = await asyncio.get_running_loop().sock_recv(plain, count - len(octets))
+        assert part, octets
+        octets += part
+    return octets

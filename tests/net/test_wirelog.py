@@ -12,11 +12,8 @@ import pytest
 
 from meterseal import net
 from meterseal.errors import ConfigurationError
-from meterseal.framing import wrapper
 from meterseal.net import WireLog
-from tests.net.parties import APDU, FRAME, Parties, serve
-
-ANSWER = wrapper.encode(1, 16, APDU)
+from tests.net.parties import ANSWER, APDU, FRAME, Parties, serve
 
 
 def entries(path: Path) -> list[dict[str, str]]:
