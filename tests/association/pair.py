@@ -296,7 +296,7 @@ class Pair:
             s.client_max_pdu,
             s.user,
             s.answering,
-            id(s.context),
+            None if s.state is State.IDLE else id(s.context),
             _counters(s.profile.setup.unicast),
             _counters(s.context.dedicated),
             _counters(s.profile.setup.broadcast),

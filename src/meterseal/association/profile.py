@@ -90,7 +90,8 @@ class ClientProfile(Profile):
 
     `setup.policy` is the least that requests carry and responses must carry.  `general` sends
     general-glo instead of the service-specific forms; `dedicated_key` is sent in the
-    InitiateRequest and used from then on, for one association only; `user` goes into calling-AE-invocation-id.
+    InitiateRequest and used from then on, for one association only; `user` goes into
+    calling-AE-invocation-id.
     """
 
     secret: bytes = field(default=b"", repr=False)

@@ -1,7 +1,8 @@
 """The states of an application association: one table for client and meter.
 
 `TABLE[role, state, message kind]` names the action and, per outcome of that action, the next
-state.  A message that has no row is refused and changes nothing (security 11; Green Book 9.3).
+state.  A message that has no row is refused: at the meter it changes nothing; at the client it ends
+the sign-on, request or release that was waiting for an answer (security 11; Green Book 9.3).
 """
 
 from __future__ import annotations

@@ -54,22 +54,21 @@ def protect(context: Context, apdu: bytes, applied: int, style: Style) -> bytes:
     APDU that has no ciphered form in this style.
     """
     tags = style.tags
-    tag = 0 if tags is None else tags.get(apdu[0], 0)
-    if tags is not None and not tag:
-        raise Unsupported(f"APDU {apdu[0]:02X} has no {style.key_set} ciphered form of its own")
+    tag = tags.get(apdu[0], 0) if tags else 0
+    form = style.form
+    if not tag and form is None:
+        raise Unsupported(f"APDU {apdu[0]:02X} has no ciphered form of its own ({style.name})")
     setup = context.setup
     key = context.sending_key(style.key_set)
     sc = applied << 4 | setup.suite.id
     counter = key.tx.take()
     body = key.handle.seal(sc, _nonce(setup.own_title, counter), apdu)
     size = len(body) + 5
-    if tag and size < 0x80:
+    if form is not None:
+        return ciphered.build(form, setup.own_title, sc, counter, body)
+    if size < 0x80:
         return _short_head(tag, size, sc, counter) + body
-    if tag:
-        return _tag_octet(tag) + length_octets(size) + _security_header(sc, counter) + body
-    if style.form is None:
-        raise Unsupported("the plain style protects nothing")
-    return ciphered.build(style.form, setup.own_title, sc, counter, body)
+    return _tag_octet(tag) + length_octets(size) + _security_header(sc, counter) + body
 
 
 def unprotect(context: Context, octets: bytes) -> Opened:

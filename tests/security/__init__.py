@@ -1,0 +1,1 @@
+"""Tests of protection and sign-on proofs against published numbers and against liars."""

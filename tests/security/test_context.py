@@ -1,0 +1,87 @@
+"""Contexts, protection words and peer options."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meterseal.errors import ConfigurationError, KeyLength, UnknownKey
+from meterseal.security import PEER_OPTIONS, peer_options
+from meterseal.security.protection import (
+    AUTHENTICATED,
+    ENCRYPTED,
+    SIGNED,
+    from_text,
+    of_control,
+    of_request,
+    of_response,
+    policy_bits,
+    text,
+)
+from tests.security.keys import DEK, EK, context
+
+
+@pytest.mark.parametrize("length", [0, 1, 8, 15, 17, 24, 32])
+def test_a_dedicated_key_has_the_length_of_the_suite(length: int) -> None:
+    c = context(dedicated=False)
+    with pytest.raises(KeyLength, match=f"{length} octets, the suite has 16"):
+        c.set_dedicated(bytes(length))
+    assert c.dedicated is None
+
+
+def test_a_dedicated_key_is_not_the_global_key() -> None:
+    c = context(dedicated=False)
+    with pytest.raises(UnknownKey, match="is the global key"):
+        c.set_dedicated(EK)
+    assert c.dedicated is None
+
+
+def test_a_dedicated_key_has_counters_of_its_own_and_dies() -> None:
+    c = context(dedicated=False)
+    made = c.set_dedicated(DEK)
+    assert made is c.dedicated
+    assert (made.tx.take(), made.rx.lowest) == (0, 0)
+    c.exclusive_dedicated = True
+    c.drop_dedicated()
+    left: object = c.dedicated
+    assert (left, c.exclusive_dedicated) == (None, False)
+    with pytest.raises(UnknownKey, match="destroyed"):
+        made.handle.seal(0x30, bytes(12), b"x")
+    c.drop_dedicated()
+
+
+@given(st.integers(0, 7), st.integers(0, 7))
+def test_policy_bits_hold_both_directions(request: int, response: int) -> None:
+    bits = policy_bits(request, response)
+    assert (of_request(bits), of_response(bits)) == (request, response)
+    assert bits & 3 == 0
+    assert bits <= 0xFF
+
+
+def test_the_scale_of_the_standard() -> None:
+    """security 14: request 4 authenticated, 8 encrypted, 16 signed; response 32, 64, 128."""
+    assert policy_bits(AUTHENTICATED, 0) == 4
+    assert policy_bits(ENCRYPTED, 0) == 8
+    assert policy_bits(SIGNED, 0) == 16
+    assert policy_bits(0, AUTHENTICATED | ENCRYPTED | SIGNED) == 32 + 64 + 128
+    assert [of_control(sc) for sc in (0x00, 0x10, 0x20, 0x30, 0x71, 0xB2)] == [0, 1, 2, 3, 3, 3]
+
+
+@pytest.mark.parametrize("bits", range(8))
+def test_words_come_back(bits: int) -> None:
+    assert from_text(text(bits)) == bits
+
+
+@pytest.mark.parametrize("words", ["", "authenticated+", "Encrypted", "none+encrypted", "secure"])
+def test_other_words_are_refused_by_name(words: str) -> None:
+    with pytest.raises(ConfigurationError, match="is none of authenticated, encrypted, signed"):
+        from_text(words)
+
+
+def test_peer_options_by_name_only() -> None:
+    assert peer_options([]) == frozenset()
+    assert peer_options(["plain_release"]) == {"plain_release"}
+    with pytest.raises(ConfigurationError, match="no peer option 'plain-release'"):
+        peer_options(["plain_release", "plain-release"])
+    assert all(PEER_OPTIONS.values())
