@@ -7,6 +7,7 @@ import pytest
 from meterseal import apdu
 from meterseal.errors import Replayed
 from meterseal.probe import Dissector, Keyring, dissect
+from tests.framing.captures import p1_telegram
 from tests.probe import samples
 from tests.probe.samples import AK, EK, GOSEM_METER, GOSEM_RING, RING, TITLE, glo, of, sealed, wrapped
 
@@ -181,3 +182,30 @@ def test_bare_data() -> None:
     assert (one.apdu, one.value) == ("data", [0, 30])
     (one,) = dissect(bytes.fromhex("0F0500"))
     assert one.error is not None and "as data-notification" in str(one.error) and "as Data" in str(one.error)
+
+
+# --- captures that begin in the middle of a frame ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("capture", "ring", "names"),
+    [
+        (samples.E450_OCTETS, samples.E450_RING, ["data-notification"]),
+        (samples.TIROL, samples.TIROL_RING, ["data-notification"]),
+        (samples.ciphered_p1(), RING, ["p1-telegram"]),
+        (p1_telegram(), RING, ["p1-telegram"]),
+    ],
+)
+def test_a_capture_that_begins_in_the_middle_of_a_frame(
+    capture: bytes, ring: Keyring, names: list[str]
+) -> None:
+    for cut in (7, len(capture) // 3, len(capture) - 3):
+        torn, *whole = dissect(capture[cut:] + capture, ring)
+        assert torn.error is not None and torn.error.kind == "malformed"
+        assert [one.apdu for one in whole] == names
+
+
+def test_a_capture_that_ends_in_the_middle_of_a_frame() -> None:
+    whole, torn = dissect(samples.TIROL + samples.TIROL[:40], samples.TIROL_RING)
+    assert whole.apdu == "data-notification"
+    assert torn.error is not None and torn.error.kind == "truncated"

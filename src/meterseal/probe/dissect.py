@@ -22,6 +22,7 @@ from meterseal.probe import opening as opener
 from meterseal.probe import show
 from meterseal.probe.keyring import EMPTY, Keyring
 from meterseal.probe.opening import Frame, Opening
+from meterseal.probe.resync import frames_within
 from meterseal.probe.stream import Line, Stream
 from meterseal.security.protection import AUTHENTICATED, ENCRYPTED
 
@@ -99,7 +100,17 @@ class Dissector:
 
     def feed(self, octets: bytes) -> Iterator[Dissection]:
         """What `octets` hold, frames without an APDU included."""
-        for item in detect.unframe(octets, _is_apdu):
+        items = detect.unframe(octets, _is_apdu)
+        first = self._item(items[0])
+        if len(items) == 1 and not first.layers and first.value is None:
+            # Nothing was recognised, or an APDU by its first octet only.
+            begin, items = _picked_up(octets)
+            if items:
+                first = Dissection((), error=Malformed(f"{begin} octets in front of the first whole frame"))
+        else:
+            del items[0]
+        yield first
+        for item in items:
             yield self._item(item)
 
     def _item(self, item: Item) -> Dissection:
@@ -206,6 +217,15 @@ class _Whole:
     def done(self, name: str, plain: bytes, value: Any) -> Dissection:
         """The answer when all went well."""
         return Dissection(self.layers, name, plain, value, warnings=self.warnings)
+
+
+def _picked_up(octets: bytes) -> tuple[int, list[Item]]:
+    """Where reading can begin after all, and what is there; nothing when it cannot."""
+    for begin in frames_within(octets):
+        items = detect.unframe(octets[begin:], _is_apdu)
+        if items[0].error is None:
+            return begin, items
+    return 0, []
 
 
 def _check_content(plain: bytes) -> None:
