@@ -24,7 +24,7 @@ def one_by_one(octets: bytes) -> tuple[Any, data.Type]:
     """Value and type read without any short cut."""
     with (
         mock.patch.object(data_decode, "take_rows", none_taken),
-        mock.patch.object(data_types, "same_shape", lambda *_: None),
+        mock.patch.object(data_types, "same_type", lambda *_: None),
     ):
         return data.decode_typed(octets)
 

@@ -8,13 +8,13 @@ from unittest import mock
 
 import pytest
 
-from meterseal.codec import data, rows_decode
+from meterseal.codec import data, data_decode, rows_decode
 from meterseal.codec.budget import Budget
 from meterseal.codec.data import DONT_CARE, BitString, MixedArray, Structure, Tag, Type
 from meterseal.codec.octets import length_octets
-from meterseal.codec.rows import MAX_FIELDS, skeleton_at
-from meterseal.codec.rows_decode import MAX_TURN, MIN_ROWS, take_rows
-from meterseal.codec.rows_sort import MAX_SHAPES
+from meterseal.codec.rows_decode import MAX_TURN, MIN_ROWS, MIN_SORTED, take_rows
+from meterseal.codec.rows_sort import FREE_KINDS, MAX_KINDS, ROWS_A_KIND
+from meterseal.codec.skeletons import MAX_FIELDS, skeleton_at
 from tests.codec.typed import CLOCK, PROFILE_ROW, profile
 
 NULL_ROW = Structure((Tag.NULL, *PROFILE_ROW.fields[1:]))
@@ -31,7 +31,8 @@ def taken(rows: Sequence[Any], type_: Type) -> int:
     """How many of `rows` are read by shape; those that are have their right values."""
     octets = data.encode(list(rows), type_)
     start = 1 + len(length_octets(len(rows)))
-    values, pos = take_rows(octets, start, len(octets), len(rows), data.MAX_DEPTH - 1, Budget(len(octets)))
+    budget = Budget(len(octets))
+    values, pos = take_rows(octets, start, len(octets), len(rows), 31, budget, data_decode.read_value)
     assert values == list(rows)[: len(values)]
     assert data.decode(octets) == list(rows)
     assert len(values) < len(rows) or pos == len(octets)
@@ -75,10 +76,22 @@ def test_shapes_that_differ_in_several_places() -> None:
     assert taken([row for _, row in chosen], MixedArray(tuple(kind for kind, _ in chosen))) == 90
 
 
-def test_more_shapes_than_are_followed() -> None:
+def test_only_so_many_are_followed_from_the_start() -> None:
     rows = [(b"x" * (number % 40), number, 2, 3) for number in range(120)]
-    assert taken(rows, described(rows)) == MAX_SHAPES
-    assert taken(rows[::-1], described(rows)) == MAX_SHAPES
+    assert taken(rows, described(rows)) == FREE_KINDS
+
+
+def test_more_are_followed_the_more_rows_were_read() -> None:
+    rows = [(b"x" * (number // ROWS_A_KIND), number, 2, 3) for number in range(40 * ROWS_A_KIND)]
+    assert taken(rows, described(rows)) == MAX_KINDS * ROWS_A_KIND
+    few = [row for number, row in enumerate(rows) if number % ROWS_A_KIND == 0 or number > 200]
+    assert taken(few, described(few)) == FREE_KINDS
+
+
+def test_few_rows_are_not_sorted() -> None:
+    rows = [FULL if number % 5 < 2 else SPARE for number in range(MIN_SORTED)]
+    assert taken(rows, described(rows)) == MIN_SORTED
+    assert taken(rows[1:], described(rows[1:])) == 0
 
 
 def test_a_row_without_a_shape_leaves_the_rest() -> None:
@@ -115,14 +128,14 @@ def test_every_scalar_has_a_shape() -> None:
 )
 def test_no_skeleton_for_what_is_cut_or_of_another_kind(octets: str) -> None:
     raw = bytes.fromhex(octets)
-    assert skeleton_at(raw + b"\x11\x01\x00" * 9, 0, len(raw))[0] == b""
+    assert skeleton_at(raw + b"\x11\x01\x00" * 9, 0, len(raw)) is None
 
 
 def test_no_skeleton_for_very_wide_rows() -> None:
     row = b"\x02" + bytes((MAX_FIELDS,)) + bytes(MAX_FIELDS)
-    assert skeleton_at(row, 0, len(row)) == (b"", 2)
+    assert skeleton_at(row, 0, len(row)) is None
     nested = b"\x02\x01" * MAX_FIELDS + b"\x00"
-    assert skeleton_at(nested, 0, len(nested))[0] == b""
+    assert skeleton_at(nested, 0, len(nested)) is None
 
 
 def test_short_cuts_stop_where_the_budget_does() -> None:
@@ -130,6 +143,6 @@ def test_short_cuts_stop_where_the_budget_does() -> None:
     octets = data.encode(rows, described(rows))
     for octets_granted in range(0, len(octets), 7):
         budget = Budget(octets_granted)
-        values, _ = take_rows(octets, 2, len(octets), len(rows), 31, budget)
+        values, _ = take_rows(octets, 2, len(octets), len(rows), 31, budget, data_decode.read_value)
         assert values == rows[: len(values)]
         assert budget.tried <= octets_granted

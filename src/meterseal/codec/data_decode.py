@@ -71,7 +71,7 @@ def _read_nested(buf: bytes, pos: int, end: int, budget: Budget) -> tuple[Any, i
                 budget.spent += STRUCTURE_UNITS + count
             else:
                 budget.spent += ARRAY_UNITS
-                items, pos = take_rows(buf, pos, end - owed, count, room - 1, budget)
+                items, pos = take_rows(buf, pos, end - owed, count, room - 1, budget, read_value)
                 left -= len(items)
                 budget.spent += left
         if not stack:

@@ -7,15 +7,14 @@ from typing import Final
 from meterseal.codec.budget import ARRAY_UNITS, STRUCTURE_UNITS, Budget
 from meterseal.codec.compact import read_compact_type
 from meterseal.codec.octets import read_length
-from meterseal.codec.rows_decode import same_shape
+from meterseal.codec.rows_decode import same_type
 from meterseal.codec.scalars import READERS
-from meterseal.codec.types import MAX_DEPTH, Array, CompactArray, MixedArray, Structure, Tag, Type
+from meterseal.codec.types import MAX_DEPTH, TAGS, Array, CompactArray, MixedArray, Structure, Type
 from meterseal.errors import Malformed, TooDeep, Truncated
 
 _ARRAY: Final = 0x01
 _STRUCTURE: Final = 0x02
 _COMPACT: Final = 0x13
-_TAGS: Final[dict[int, Tag]] = {int(tag): tag for tag in Tag}
 
 
 def read_type(buf: bytes, pos: int, end: int, budget: Budget) -> tuple[Type, int]:
@@ -39,14 +38,14 @@ def read_type(buf: bytes, pos: int, end: int, budget: Budget) -> tuple[Type, int
             pos += 1
             if reader is not None:
                 _, pos = reader(buf, pos, end)
-                items.append(_TAGS[tag])
+                items.append(TAGS[tag])
                 continue
             room = MAX_DEPTH - len(stack)
             if not room:
                 raise TooDeep(f"value at octet {pos - 1} nests deeper than {MAX_DEPTH}")
             if tag == _COMPACT:
-                element, pos = read_compact_type(buf, pos, end - left - owed, room - 1, budget)
-                compact = CompactArray(element)
+                inner, pos = read_compact_type(buf, pos, end - left - owed, room - 1, budget)
+                compact = CompactArray(inner)
                 items.append(same(compact, compact))
                 continue
             if tag != _ARRAY and tag != _STRUCTURE:
@@ -56,15 +55,14 @@ def read_type(buf: bytes, pos: int, end: int, budget: Budget) -> tuple[Type, int
             if count > end - pos - owed:
                 raise Truncated(f"{count} elements promised at octet {pos}, {end - pos} octets left")
             budget.spent += count + (STRUCTURE_UNITS if tag == _STRUCTURE else ARRAY_UNITS)
-            shape = None
             if tag == _ARRAY:
-                shape = same_shape(buf, pos, end - owed, count, room - 1, budget)
-            if shape:
-                owed -= left
-                pos += shape.length * count
-                array = Array(same(shape.types[0], shape.types[0]))
-                items.append(same(array, array))
-                continue
+                element = same_type(buf, pos, end - owed, count, room - 1, budget)
+                if element:
+                    owed -= left
+                    array = Array(same(element[0], element[0]))
+                    items.append(same(array, array))
+                    pos = element[1]
+                    continue
             stack.append((items, left, structure))
             items, left, structure = [], count, tag == _STRUCTURE
         if not stack:

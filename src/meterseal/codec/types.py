@@ -56,6 +56,9 @@ class Tag(IntEnum):
 
 _WORDS: Final = {Tag.NULL: "null-data", Tag.DONT_CARE: "dont-care"}
 
+TAGS: Final[dict[int, Tag]] = {int(tag): tag for tag in Tag}
+"""Each tag by its octet."""
+
 CONTAINERS: Final = frozenset({Tag.ARRAY, Tag.STRUCTURE, Tag.COMPACT_ARRAY})
 """Tags that are no type by themselves: `Array`, `Structure` and so on say what is inside."""
 
