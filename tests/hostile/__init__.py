@@ -1,0 +1,1 @@
+"""Attacks and faults of the catalogue, each a test named by its id."""
