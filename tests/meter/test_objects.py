@@ -1,4 +1,4 @@
-"""The objects one by one: types held to, methods, associations with users and views, the clock, the switch."""
+"""The objects one by one: types, methods, associations with users and views, the clock, the switch."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ def test_a_value_keeps_its_type(value: Any, type_: Any, code: int) -> None:
 
 def test_a_register_that_is_written_and_reset(tmp_path: Path) -> None:
     here = world(
-        '[[objects]]\nclass = 3\nobis = "1.0.9.9.9.255"\ntype = "i16"\nvalue = -5\nunit = "W"\nwritable = true\n'
+        '[[objects]]\nclass = 3\nobis = "1.0.9.9.9.255"\ntype = "i16"\nvalue = -5\n'
+        'unit = "W"\nwritable = true\n'
         '[[objects]]\nclass = 4\nobis = "1.0.1.6.0.255"\ntype = "u32"\nvalue = 7\nscaler = -3\nunit = 30\n',
         folder=tmp_path / "state",
         tmp=tmp_path,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def test_months_of_quarters_are_there_and_agree_with_the_registers() -> None:
     times = [moment(row) for row in rows]
     assert times == list(range(NOON - 11519 * 900, NOON + 1, 900))
     assert rows[-1][2:] == (client.get(3, "1.0.1.8.0.255"), client.get(3, "1.0.2.8.0.255"))
-    assert all(a[2] <= b[2] and a[3] <= b[3] for a, b in zip(rows, rows[1:], strict=False))
+    assert all(a[2] <= b[2] and a[3] <= b[3] for a, b in pairwise(rows))
     columns = [Column(CaptureObject.from_value(item)) for item in client.get(7, PROFILE, 3)]
     assert complete_rows(rows[:10], columns) == rows[:10], "every row is complete"
 
@@ -195,7 +196,7 @@ def test_what_is_switched_off_uses_nothing(tmp_path: Path) -> None:
     here.pass_time(86_400)
     assert manager.get(3, "1.0.1.8.0.255") > used[0]
     rows = rows_of(manager, ByEntry(11520 - 2 * 96 - 5, 0))
-    assert all(a[2] <= b[2] and a[3] <= b[3] for a, b in zip(rows, rows[1:], strict=False))
+    assert all(a[2] <= b[2] and a[3] <= b[3] for a, b in pairwise(rows))
 
 
 def test_the_event_log_names_what_went_wrong() -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from meterseal.apdu.ciphered import FORMS
 from meterseal.association import (
     Associated,
     ClientAssociation,
@@ -34,9 +35,10 @@ from meterseal.meter import Meter, Party, credentials_of, load_plan
 from meterseal.meter.delays import LONGEST
 from meterseal.meter.plan import MeterPlan
 from meterseal.net import Handler
-from meterseal.security import KeyInUse, SecuritySetup
+from meterseal.security import KeyInUse, SecuritySetup, Style, protect, unprotect
 from meterseal.security.hls import BY_NAME
-from meterseal.security.protection import policy_bits
+from meterseal.security.protection import of_request, policy_bits
+from tests.meter.forms import Form, block_of, codes, get_list, list_codes, next_block
 
 NOON = 1_752_573_600
 """15 July 2025, 10:00 UTC: noon in the meter's zone."""
@@ -273,6 +275,35 @@ class Client:
             if isinstance(effect, Failed):
                 raise effect.error
         raise AssertionError("neither answer nor failure")
+
+    def plain(self, octets: bytes, applied: int | None = None, style: Style | None = None) -> bytes:
+        """Send a plain APDU under this association's protection, or the one given; what came back, opened."""
+        return self.opened(self.line.ask(self.sealed(octets, applied, style), self.sap, self.server))
+
+    def sealed(self, octets: bytes, applied: int | None = None, style: Style | None = None) -> bytes:
+        if applied is None:
+            applied = of_request(self.machine.profile.setup.policy) if self.machine.profile.ciphered else 0
+        if not applied:
+            return octets
+        return protect(self.machine.context, octets, applied, style or Style.GLO)
+
+    def opened(self, octets: bytes) -> bytes:
+        return unprotect(self.machine.context, octets).apdu if octets[0] in FORMS else octets
+
+    def codes(self, form: Form, operations: Sequence[Operation]) -> list[int]:
+        """Result codes of operations in a service form, blocks fetched as they come."""
+        plain = b""
+        for message in form(operations):
+            plain = self.plain(message.encode())
+        raw, block = b"", block_of(plain)
+        while block is not None:
+            raw += block[2]
+            if block[0]:
+                return list_codes(raw) if len(operations) > 1 or form is get_list else [0]
+            block = block_of(plain := self.plain(next_block(block[1])))
+        found = codes(plain)
+        assert found is not None, plain.hex()
+        return found
 
     def one(self, operation: Operation) -> Outcome:
         (outcome,) = self.ask(operation)

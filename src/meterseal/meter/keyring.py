@@ -48,6 +48,7 @@ class KeyRing:
         self, place: str, setup: SecuritySetup, keys: Mapping[int, bytes], master: Master, store: MeterStore
     ) -> None:
         self.place, self.setup, self.master, self._store = place, setup, master, store
+        self._arriving: dict[int, Secret] = {}
         self._secrets = {key_id: Secret(octets) for key_id, octets in keys.items()}
         self.on_gak: list[Callable[[bytes], None]] = []
         """Told a new GAK, to bring it beside dedicated keys."""
@@ -66,8 +67,12 @@ class KeyRing:
         return self.master.secret.reveal() if key_id == KEK else self._secrets[key_id].reveal()
 
     def secrets(self) -> Iterable[Secret]:
-        """All keys of the ring, its KEK among them."""
-        return [*self._secrets.values(), self.master.secret]
+        """All keys of the ring, its KEK among them, and those that become active with the next answer."""
+        return [*self._secrets.values(), self.master.secret, *self._arriving.values()]
+
+    def announce(self, new: Mapping[int, bytes]) -> None:
+        """New keys are kept and become active when the answer is out."""
+        self._arriving |= {key_id: Secret(octets) for key_id, octets in new.items()}
 
     def records(self, new: Mapping[int, bytes]) -> dict[str, Any]:
         """What the store keeps of new keys."""
@@ -81,6 +86,8 @@ class KeyRing:
 
         A new GUEK or GBEK begins with its own counters; beside a new GAK the old ones go on.
         """
+        for key_id in new:
+            self._arriving.pop(key_id, None)
         if KEK in new:
             self.master.take(new[KEK])
         self._secrets |= {key_id: Secret(octets) for key_id, octets in new.items() if key_id != KEK}

@@ -7,7 +7,7 @@ measured is a function of real time (`profile_data`), so months of it cost nothi
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Callable
 from datetime import UTC
 from typing import Any, Final, NamedTuple
@@ -168,7 +168,7 @@ class Plant:
 
     def _supplied(self, moment: Moment) -> Reading:
         found = made.reading(self.home, moment.real)
-        spans = bisect_left(self._starts, moment.real)
+        spans = bisect_right(self._starts, moment.real)
         if not spans:
             return found
         start, end = self._starts[spans - 1], self._off[spans - 1][1]

@@ -12,7 +12,7 @@ from typing import Final
 from meterseal.codec.types import MixedArray, Tag
 from meterseal.cosem.obis import Obis
 from meterseal.cosem.rights import PROTECTION, policy_from_wire, policy_to_wire, strengthens
-from meterseal.crypto import kcv
+from meterseal.crypto import kcv, same
 from meterseal.errors import Forged, Malformed, Misuse
 from meterseal.meter.keyring import KEK, NAMES, KeyRing, held_by_any
 from meterseal.meter.objects import OTHER_REASON, TYPE_UNMATCHED, Asker, CosemObject, Denied
@@ -71,16 +71,13 @@ class SecuritySetupObject(CosemObject):
         if _signed(bits) and setup.suite.curve is None:
             raise Denied(OTHER_REASON, "signatures are not for this suite")
         self._store.keep({f"{self.ring.place}/policy": bits})
-
-        def strengthen() -> None:
-            setup.policy = bits
-            self._on_policy(self.ring)
-
-        asker.after.append(strengthen)
+        setup.policy = bits
+        self._on_policy(self.ring)
 
     def _key_transfer(self, asker: Asker, items: list[tuple[int, bytes]]) -> None:
         new = self._unwrapped(items)
         self._store.keep(self.ring.records(new))
+        self.ring.announce(new)
 
         def activate() -> None:
             self.ring.activate(new)
@@ -110,7 +107,7 @@ class SecuritySetupObject(CosemObject):
             raise Denied(OTHER_REASON, f"key_transfer: {NAMES[key_id]} of {len(key)} octets, not {length}")
         if held_by_any(key, self._rings()):
             raise Denied(OTHER_REASON, f"key_transfer: {NAMES[key_id]} {kcv(key)} is in use already")
-        if sum(key == other for other in new.values()) > 1:
+        if sum(same(key, other) for other in new.values()) > 1:
             raise Denied(OTHER_REASON, f"key_transfer: {NAMES[key_id]} {kcv(key)} is in the list twice")
 
 
