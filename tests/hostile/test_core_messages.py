@@ -6,6 +6,7 @@ import pytest
 
 from meterseal.apdu import ciphered
 from meterseal.apdu.ciphered import DEDICATED, FORMS, GLOBAL, Form
+from meterseal.crypto import GcmKey
 from meterseal.errors import (
     Forged,
     Malformed,
@@ -20,12 +21,32 @@ from meterseal.errors import (
 from meterseal.security import AUTHENTICATED, ENCRYPTED, Context, unprotect
 from meterseal.security.protection import of_control
 from tests.mutate import hammer
-from tests.security.keys import AK, DEK, EK, GBEK, GET, OTHER, OWN, PEER, context, counters, sealed
+from tests.security.keys import (
+    AK,
+    DEK,
+    EK,
+    GBEK,
+    GET,
+    OTHER,
+    OWN,
+    PEER,
+    context,
+    counters,
+    key_octets,
+    sealed,
+)
 
 SET = bytes.fromhex("C1018100080000010000FF02001100")
 BOTH = AUTHENTICATED | ENCRYPTED
 SERVICE_SPECIFIC = [form for form in FORMS.values() if form.plain_tag]
 GENERAL = [form for form in FORMS.values() if not form.plain_tag]
+
+
+def frame(handle: GcmKey, form: Form, sc: int, counter: int) -> bytes:
+    """What somebody with this key seals, whether or not such a frame is legal."""
+    plain = plain_for(form)
+    body = handle.seal(sc, PEER + counter.to_bytes(4, "big"), plain) if sc & 0x30 else plain
+    return ciphered.build(form, PEER, sc, counter, body)
 
 
 def plain_for(form: Form) -> bytes:
@@ -151,10 +172,11 @@ def expected(form: Form, sc: int, *, serving: bool, general: bool, dedicated: bo
 def test_core_B05_B06_B07_every_control_octet_in_every_form(
     serving: bool, general: bool, dedicated: bool, minimum: int
 ) -> None:
+    c = context(general=general, serving=serving, dedicated=dedicated, minimum=minimum)
+    handles = {octets: GcmKey(octets, AK) for octets in (EK, GBEK, DEK)}
     for form in FORMS.values():
         for sc in range(256):
-            c = context(general=general, serving=serving, dedicated=dedicated, minimum=minimum)
-            octets = sealed(form, plain_for(form), sc=sc)
+            octets = frame(handles[key_octets(form, sc)], form, sc, counter=sc)
             error = expected(form, sc, serving=serving, general=general, dedicated=dedicated, minimum=minimum)
             if error is None:
                 opened = unprotect(c, octets)
@@ -162,6 +184,9 @@ def test_core_B05_B06_B07_every_control_octet_in_every_form(
                 assert opened.broadcast is bool(sc & 0x40)
             else:
                 assert type(refused(c, octets)) is error, (form.name, hex(sc))
+            for key in (c.setup.unicast, c.setup.broadcast, c.dedicated):
+                if key is not None:
+                    key.rx.lowest = 0
 
 
 def test_core_B06_what_the_group_key_may_not_carry() -> None:
@@ -204,10 +229,14 @@ NEVER = [*FORMS, 0x60, 0x61, 0x62, 0x63, 0xDD, 0xDF, 0xE0, 0xE6, 0xE7]
 
 def test_core_B11_the_outer_tag_fixes_the_inner_one() -> None:
     """32 outer forms x all inner tags: one of them fits."""
+    c = context(minimum=AUTHENTICATED)
+    handles = {octets: GcmKey(octets, AK) for octets in (EK, DEK)}
     for form in SERVICE_SPECIFIC:
+        handle = handles[key_octets(form, 0x30)]
         for inner in range(256):
-            c = context(minimum=AUTHENTICATED)
-            octets = sealed(form, bytes((inner,)) + bytes(20))
+            counter = 1000 * form.tag + inner
+            body = handle.seal(0x30, PEER + counter.to_bytes(4, "big"), bytes((inner,)) + bytes(20))
+            octets = ciphered.build(form, PEER, 0x30, counter, body)
             if inner == form.plain_tag:
                 assert unprotect(c, octets).apdu[0] == inner
             else:
