@@ -87,6 +87,19 @@ def test_errors_name_the_element(value: Any, type_: data.Type, text: str) -> Non
     assert str(caught.value) == text
 
 
+@pytest.mark.parametrize("row", ["ab", b"ab", {1: 1, 2: 2}, range(2), 7])
+def test_rows_are_lists_or_tuples(row: Any) -> None:
+    with pytest.raises(Misuse, match=r"^\[0\]: .* is no structure$"):
+        data.encode([row] * 20, Array(Structure((Tag.UNSIGNED,) * 2)))
+
+
+def test_many_string_lengths_of_one_type() -> None:
+    type_ = Array(Structure((Tag.OCTET_STRING, Tag.VISIBLE_STRING)))
+    for length in [*range(40), *range(40)]:
+        rows = [(bytes(length), "x" * (40 - length))] * 6
+        assert data.decode(data.encode(rows, type_)) == rows
+
+
 def test_depth_is_bounded() -> None:
     value: Any = 1
     type_: data.Type = Tag.UNSIGNED

@@ -53,6 +53,11 @@ def test_null_cells_do_not_stop_it(pattern: str) -> None:
     assert taken(rows, described(rows)) >= len(rows) - MAX_TURN
 
 
+def test_one_full_row_and_then_only_sparse_ones() -> None:
+    rows = [FULL] * 3 + [SPARE] * 90
+    assert taken(rows, described(rows)) == len(rows)
+
+
 def test_a_turn_needs_no_sorting() -> None:
     rows = [FULL, SPARE, SPARE, SPARE] * 24
     with mock.patch.object(rows_decode, "Sorter", side_effect=AssertionError):
