@@ -18,7 +18,6 @@ _TOGETHER: Final = 128
 _BLOCK: Final = 4096
 """Rows rearranged at a time, which bounds the memory of the rearranging."""
 
-Values = tuple[Any, ...]
 Convert = Callable[[Any], Any]
 
 
