@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from meterseal.credentials import Credentials
 from tests.cli.conftest import Running
 from tests.cli.shell import Ran, run, spawn
 
@@ -181,18 +182,19 @@ def test_wire_log_opens_with_the_same_credentials(running: Running, tmp_path: Pa
     assert all(line["layers"][-1]["verified"] is True for line in lines)
 
 
-def test_state_folder(running: Running, tmp_path: Path) -> None:
-    state = tmp_path / "counters"
-    cut = tmp_path / "installer.toml"
-    assert (
-        run("credentials", "cut", str(running.credentials), "--role", "installer", "--out", str(cut)).code
-        == 0
-    )
-    # Whether the meter takes it depends on what the role has sent from another folder; the counters are here.
-    run("read", running.url, "--credentials", str(cut), "--state", str(state), POINT)
+def test_a_role_that_was_used_goes_on_counting_in_its_own_file(running: Running, tmp_path: Path) -> None:
+    """No counter twice, also when a role is handed on; its state goes into the folder that is named."""
+    assert talk(running, "read", POINT, role="installer").code == 0
+    cut, state = tmp_path / "installer.toml", tmp_path / "counters"
+    ran = run("credentials", "cut", str(running.credentials), "--role", "installer", "--out", str(cut))
+    assert ran.code == 0
+    used = Credentials.load(running.credentials).role("installer").counter_start
+    start = Credentials.load(cut).role().counter_start
+    assert start is not None and used is not None and start > used
+    ran = run("read", running.url, "--credentials", str(cut), "--state", str(state), POINT)
+    assert ran.code == 0, ran.err
+    assert stat.S_IMODE(state.stat().st_mode) == 0o700 and list(state.iterdir())
     assert not Path(f"{cut}.state").exists()
-    assert stat.S_IMODE(state.stat().st_mode) == 0o700
-    assert list(state.iterdir())
 
 
 def test_H16_umask_opens_nothing(running: Running, tmp_path: Path) -> None:

@@ -30,7 +30,8 @@ def dissection(one: Dissection) -> None:
     elif one.apdu == "p1-telegram":
         _telegram(one)
     elif one.apdu is not None:
-        emit(one.apdu)
+        when = one.value["date_time"] if isinstance(one.message, DataNotification) else None
+        emit(f"{one.apdu}  {when}" if when else one.apdu)
         if not (isinstance(one.message, DataNotification) and _push(one.message)):
             emit(json_text(_without_nothing(one.value), indent=2))
 
