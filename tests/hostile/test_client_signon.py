@@ -317,6 +317,15 @@ def test_A11_the_clients_own_proof_given_back(mechanism: str) -> None:
     assert isinstance(error, AuthenticationFailed)
 
 
+@pytest.mark.parametrize("mechanism", HLS)
+def test_A11_the_right_proof_of_a_meter_that_says_no(mechanism: str) -> None:
+    def no(exchange: Exchange) -> list[bytes]:
+        return [exchange.reply[:3] + b"\x03" + exchange.reply[4:]]
+
+    error = refused_sign_on(Role(mechanism=mechanism, policy=0), {2: no}, requests=2)
+    assert isinstance(error, Refused) and error.code == 3
+
+
 @pytest.mark.parametrize(
     "change",
     [
