@@ -8,6 +8,7 @@ import pytest
 
 from meterseal.apdu import ciphered
 from meterseal.apdu.services import DataNotification
+from meterseal.crypto import GcmKey
 from meterseal.errors import Forged, Unsupported
 from meterseal.probe import Dissection, Keyring, dissect, readings
 from tests.framing.captures import p1_telegram
@@ -223,3 +224,11 @@ def test_readings_of_an_austrian_push() -> None:
     assert table["0.0.1.0.0.255"].value == "2021-07-19T15:46:35+02:00"
     assert table["0.0.42.0.0.255"].value == "KFM1100100000035"
     assert table["1.0.1.8.0.255"].name == "active energy import (+A)"
+
+
+def test_suite_2_has_longer_keys() -> None:
+    ek, ak, plain = bytes(range(32)), bytes(range(32, 64)), bytes.fromhex("C001C100080000010000FF0200")
+    body = GcmKey(ek, ak).seal(0x32, samples.TITLE + bytes(4), plain)
+    apdu = b"\xdb\x08" + samples.TITLE + bytes((5 + len(body), 0x32)) + bytes(4) + body
+    found = only(dissect(apdu, Keyring.of(guek=ek, gak=ak)))
+    assert found.plain == plain and found.layers[0]["suite"] == 2 and found.layers[0]["verified"] is True
