@@ -29,7 +29,7 @@ from meterseal.codec.data import Data, Tag
 from meterseal.crypto import GcmKey, suite
 from meterseal.errors import MetersealError
 from meterseal.keys.counters import LIMIT, ReceiveCounter, SendCounter
-from meterseal.security import KeyInUse, SecuritySetup
+from meterseal.security import KeyInUse, SecuritySetup, Style, protect
 
 CLIENT_TITLE, METER_TITLE = b"MSLHES01", b"MSL00001"
 EK, AK, GBEK, DEK = (
@@ -359,3 +359,8 @@ def single(effects: Sequence[Effect], kind: type[Any]) -> Any:
 def replies(effects: Sequence[Effect]) -> list[bytes]:
     """The octets among effects."""
     return [e.octets for e in effects if isinstance(e, Reply)]
+
+
+def sealed(pair: Pair, octets: bytes, applied: int = 3, style: Style = Style.GLO) -> bytes:
+    """Octets as this meter would protect them."""
+    return protect(pair.server.context, octets, applied, style)
