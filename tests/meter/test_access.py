@@ -16,6 +16,7 @@ from meterseal.cosem.obis import Obis
 from meterseal.cosem.object_list import ObjectEntry, ObjectList
 from meterseal.errors import ConfigurationError
 from meterseal.meter import access_rows, access_table
+from meterseal.meter.objects import CosemObject
 from meterseal.meter.view import Grant, Pattern, User, View, entry_of
 from tests.meter.forms import MANY, ONE, codes
 from tests.meter.world import World, world
@@ -165,7 +166,9 @@ def test_A21_policy_and_right_are_joined_for_every_form(tmp_path: Path) -> None:
 
 # --- views as such ------------------------------------------------------------------------------
 
-_OBJECTS = {held.key: held for held in world().meter.devices[1].objects.values()}
+_OBJECTS: dict[tuple[int, bytes], CosemObject] = {
+    held.key: held for held in world().meter.devices[1].objects.values()
+}
 _RIGHTS = st.integers(0, 255)
 
 

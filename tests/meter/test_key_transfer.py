@@ -1,4 +1,4 @@
-"""key_transfer: all or nothing, old keys for the answer, new ones from then on, and a power cut at any point."""
+"""key_transfer: all or nothing, old keys for the answer, new ones afterwards, power cuts at any point."""
 
 from __future__ import annotations
 

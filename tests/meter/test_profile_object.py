@@ -114,11 +114,10 @@ def test_selectors_that_are_none() -> None:
 def test_the_rows_looked_at_are_enough(start: int, length: int, deviation: int | None) -> None:
     """The narrowing by time finds what a search through all rows finds."""
     profile = _PROFILE
-    bounds = []
-    for seconds in (start, start + length):
-        face = DateTime.from_datetime(datetime.fromtimestamp(seconds - (deviation or 0) * 60, UTC))
-        bounds.append(_with_deviation(face, deviation))
-    selection = ByRange(*bounds)
+    low, high = (
+        _with_deviation(at(seconds - (deviation or 0) * 60), deviation) for seconds in (start, start + length)
+    )
+    selection = ByRange(low, high)
     near = select(profile._near(selection), profile.columns, selection)
     assert near == select(_ALL, profile.columns, selection)
 

@@ -104,12 +104,28 @@ def _merged(
         if isinstance(under, Mapping) and isinstance(value, Mapping):
             result[name] = _merged(under, value, place, name)
         elif name in _ADDED and isinstance(under, list) and isinstance(value, list):
-            result[name] = [*under, *value]
+            result[name] = [*under, *map(_numbered, value, range(1, len(value) + 1))]
         elif isinstance(under, Mapping | list) and not isinstance(value, Mapping | list) and name in _TABLES:
             raise place.error("no table", name)
         else:
             result[name] = value
     return result
+
+
+_NUMBER: Final = "\0"
+"""Where a table of a list keeps its number in its own file, for error texts."""
+
+
+def _numbered(table: Any, number: int) -> Any:
+    return {**table, _NUMBER: number} if isinstance(table, Mapping) else table
+
+
+def _number_of(table: Any, otherwise: int) -> tuple[Any, int]:
+    """A table without its number, and the number."""
+    if not isinstance(table, Mapping):
+        return table, otherwise
+    plain = {key: value for key, value in table.items() if key != _NUMBER}
+    return plain, table.get(_NUMBER, otherwise)
 
 
 def plan_from(mapping: Mapping[str, Any], name: str, place: Place) -> MeterPlan:
@@ -131,7 +147,7 @@ def plan_from(mapping: Mapping[str, Any], name: str, place: Place) -> MeterPlan:
     plan = MeterPlan(
         name=name,
         logical_devices=devices,
-        objects=tuple(_object(table, place.inside(f"objects {at}")) for at, table in enumerate(objects, 1)),
+        objects=tuple(_object(table, at, place) for at, table in enumerate(objects, 1)),
         roles=tuple(roles),
         **meter,
     )
@@ -167,7 +183,9 @@ _BY_CLASS: Final[dict[int, tuple[str, ...]]] = {
 }
 
 
-def _object(table: Any, place: Place) -> ObjectPlan:
+def _object(table: Any, at: int, place: Place) -> ObjectPlan:
+    table, at = _number_of(table, at)
+    place = place.inside(f"objects {at}")
     values = read_table(table, OBJECT, place, "class", "obis")
     class_id = values.pop("class")
     place = place.inside(f"{place.table}: {class_id}/{values['obis']}")
@@ -230,7 +248,8 @@ def _grants(value: Any, place: Place) -> tuple[Grant, ...]:
     if not isinstance(value, list):
         raise place.error("a list of tables is wanted", "rights")
     grants = []
-    for at, table in enumerate(value, 1):
+    for count, numbered in enumerate(value, 1):
+        table, at = _number_of(numbered, count)
         given = read_table(table, GRANT, place.inside(f"{place.table}.rights {at}"), "objects")
         grants.append(Grant(class_id=given.pop("class", None), **given))
     return tuple(grants)

@@ -103,6 +103,10 @@ class Held(CosemObject):
     scaler: int | None = None
     unit: int | None = None
 
+    def at(self, index: int, moment: Any) -> Value | None:
+        """Attribute 2 for a profile, where nobody writes it: then it was the same at any moment."""
+        return self._value if index == 2 and 2 not in self.writers else None
+
     def taken(self, index: int, given: Data) -> Any:
         """A value of the type that the object has."""
         if index == 2 and given.type != self._value[1]:
