@@ -19,11 +19,11 @@ from meterseal.apdu.common import (
     ResultCode,
     ResultData,
 )
+from meterseal.apdu.initiate import CONFORMANCE_BITS
 from meterseal.apdu.lists import OutcomeList, ResultList, ValueList
 from meterseal.association.blocks import BLOCK_HEADER, Incoming, Outgoing
 from meterseal.association.exchange import BLOCK_BIT, SERVICE_BIT
 from meterseal.association.operations import SUCCESS, Operation, Outcome, Service
-from meterseal.association.profile import conformance
 from meterseal.codec.data import Data
 from meterseal.codec.message import Message
 from meterseal.errors import Misuse, ProtocolViolation, Refused, TooLarge, Unsupported
@@ -44,30 +44,31 @@ class Asking:
         if not operations:
             raise Misuse("nothing is asked for")
         self.service = operations[0].service
-        if any(o.service is not self.service for o in operations):
-            raise Misuse("one request has one service")
         self.operations, self.invoke, self._room = operations, invoke, room
         self.listed = len(operations) > 1
+        if self.listed and any(o.service is not self.service for o in operations):
+            raise Misuse("one request has one service")
         self._incoming = Incoming(limit)
         self._outgoing: Outgoing | None = None
         self._negotiated = negotiated
         self._need(SERVICE_BIT[self.service])
         if self.listed:
             self._need("multiple-references")
-        if any(o.selection is not None for o in operations):
-            self._need("selective-access")
+        for operation in operations:
+            if operation.selection is not None:
+                self._need("selective-access")
 
     def _need(self, service: str) -> None:
-        if not self._negotiated & conformance(service):
+        if not self._negotiated & CONFORMANCE_BITS[service]:
             raise Unsupported(f"the association was not negotiated with {service}")
 
     # --- requests ---------------------------------------------------------------------------
 
-    def first(self) -> Message:
+    def first(self) -> bytes:
         """The APDU that starts the request."""
-        message: Message = _WHOLE[self.service, self.listed](self.invoke, self.operations)
-        if self._room is None or len(message.encode()) <= self._room:
-            return message
+        whole: bytes = _WHOLE[self.service, self.listed](self.invoke, self.operations).encode()
+        if self._room is None or len(whole) <= self._room:
+            return whole
         if self.service is Service.GET:
             raise TooLarge(f"the request is longer than the {self._room} octets that the meter takes")
         self._need(BLOCK_BIT[self.service])
@@ -75,7 +76,7 @@ class Asking:
         form = _FIRST[self.service, self.listed]
         head = len(form(self.invoke, self.operations, DataBlock(False, 0, b"")).encode())
         self._outgoing = Outgoing(raw, self._room - max(head, BLOCK_HEADER) - 5)
-        first: Message = form(self.invoke, self.operations, self._outgoing.next())
+        first: bytes = form(self.invoke, self.operations, self._outgoing.next()).encode()
         return first
 
     # --- answers ----------------------------------------------------------------------------

@@ -102,7 +102,7 @@ class ClientAssociation(Association):
             raise Misuse("a request is under way in this association")
         limit = self.profile.reassembly_limit
         asking = Asking(tuple(operations), self._next_invoke(), self.negotiated, self._room(), limit)
-        octets = asking.first().encode()
+        octets = asking.first()
         effects = self._with_counters(1, lambda: [Reply(self._seal(octets))])
         self._asking = asking
         return effects
@@ -213,7 +213,7 @@ class ClientAssociation(Association):
         # The token is made first, so its counter is below that of the frame that carries it.
         operation = _REPLY_TO_HLS._replace(data=Data.of(opening.prove(), Tag.OCTET_STRING))
         self._asking = Asking((operation,), self._next_invoke(), _ACTION_ONLY, self._room(), _PROOF_LIMIT)
-        return [Reply(self._seal(self._asking.first().encode()))]
+        return [Reply(self._seal(self._asking.first()))]
 
     def _check(self, step: Step, message: Any, opened: Opened) -> list[Effect]:
         """Pass 4: the meter proves itself, or the association is given up."""

@@ -21,6 +21,8 @@ class Role(Enum):
     CLIENT = "client"
     SERVER = "server"
 
+    __hash__ = object.__hash__  # Enum's own is a call of Python for each look-up
+
 
 class State(Enum):
     """Where an association stands.
@@ -36,6 +38,8 @@ class State(Enum):
     CLOSING = "closing"
     STANDING = "pre-established"
 
+    __hash__ = object.__hash__  # Enum's own is a call of Python for each look-up
+
 
 class Kind(Enum):
     """What a message is, as far as the states care."""
@@ -48,6 +52,8 @@ class Kind(Enum):
     RESPONSE = "service response"
     ERROR = "error response"
     NOTIFICATION = "notification"
+
+    __hash__ = object.__hash__
 
 
 class Step(NamedTuple):
