@@ -71,6 +71,11 @@ class Held:
     sending: Sending
     receiving: Receiving | None = None
 
+    @property
+    def note_due(self) -> bool:
+        """True when a second has passed since the floor was noted."""
+        return self.receiving is not None and time.monotonic() - self.receiving.at >= _NOTE_EVERY
+
 
 class Keyring:
     """All counters in use on a line."""
@@ -158,16 +163,13 @@ class Keyring:
 
     # --- receiving ------------------------------------------------------------------------------
 
-    def note(self, held: Held | None, now: bool = False) -> Steps[None]:
-        """Note the floor: at once with `now`, else when a second has passed since the last time."""
+    def note(self, held: Held | None) -> Steps[None]:
+        """Note the floor, durably."""
         receiving = None if held is None else held.receiving
         if receiving is None or receiving.counter.lowest == receiving.noted:
             return
-        moment = time.monotonic()
-        if not now and moment - receiving.at < _NOTE_EVERY:
-            return
         lowest = receiving.counter.lowest
-        receiving.noted, receiving.at = lowest, moment
+        receiving.noted, receiving.at = lowest, time.monotonic()
         store = self._state.counters
         store.note_received(receiving.name, lowest)
         yield Work(store.sync, self._state.slow)

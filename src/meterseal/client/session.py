@@ -174,7 +174,7 @@ class Session:
             )  # fmt: skip
             state = self.shared.state
             yield Work(lambda: state.titles.learn(name, title), state.slow)
-        yield from self.shared.keyring.note(self._held, now=True)
+        yield from self.shared.keyring.note(self._held)
 
     def _ask_public(self, counter_object: str) -> Steps[int]:
         """The first counter value to send, as the meter tells the public client on the same line."""
@@ -208,10 +208,11 @@ class Session:
         Raises what went wrong with the request as a whole; a code of the meter is an outcome.
         """
         effect = yield from self._settle(self.association.request(operations))
-        if not isinstance(effect, Confirmed):
+        if type(effect) is not Confirmed:
             raise ProtocolViolation("the association ended during a request")
-        if self._held is not None:
-            yield from self.shared.keyring.note(self._held)
+        held = self._held
+        if held is not None and held.note_due:
+            yield from self.shared.keyring.note(held)
         return effect.outcomes
 
     def release(self) -> Steps[str]:
@@ -230,7 +231,7 @@ class Session:
         except MetersealError as error:
             warning = f"the release failed: {error}"
         try:
-            yield from self.shared.keyring.note(self._held, now=True)
+            yield from self.shared.keyring.note(self._held)
         finally:
             self._drop()
         if warning:
@@ -255,14 +256,17 @@ class Session:
         association, exchange = self.association, self._exchange
         while True:
             effect = effects[0] if effects else None
-            if isinstance(effect, Need):
+            if type(effect) is Reply:
+                exchange.octets = effect.octets
+            elif effect is None:
+                exchange.octets = None
+            elif type(effect) is Need:
                 effects = yield from self._need(association, effect)
                 continue
-            if isinstance(effect, Failed):
+            elif type(effect) is Failed:
                 raise effect.error
-            if effect is not None and not isinstance(effect, Reply):
+            else:
                 return effect
-            exchange.octets = None if effect is None else effect.octets
             answered = False
             try:
                 octets = yield exchange
