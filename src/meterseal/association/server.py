@@ -282,6 +282,8 @@ class ServerAssociation(Serving):
             return None
         if not octets or octets[0] not in FORMS:
             raise TooWeak("the RLRQ does not repeat the protected Initiate")
+        if message.reason not in signon.PROTECTED_REASONS:
+            raise TooWeak("the reason of a protected release travels bare: only the normal one is taken")
         opened = unprotect(self._fresh_context(self.context.peer_title), octets)
         if first.applied & ~opened.applied:
             raise TooWeak("the RLRQ protects the Initiate less than the AARQ did")

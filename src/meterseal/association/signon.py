@@ -31,6 +31,10 @@ NOT_FINISHED = 1
 """Reason of an RLRE that does not release."""
 RELEASE_REASONS = (None, 0, 1, 30)
 """Reasons of an RLRQ: left out, normal, urgent, user-defined."""
+
+PROTECTED_REASONS = (None, 0)
+"""Reasons where the Initiate inside is protected: the reason itself is not, and might be anybody's."""
+
 SMALLEST_PDU, SMALLEST_CIPHERED_PDU = 12, 64
 
 
