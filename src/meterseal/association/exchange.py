@@ -29,7 +29,7 @@ from meterseal.errors import Malformed, TooLarge
 from meterseal.security import Style
 
 LONG_GET_ABORTED, NO_LONG_GET, BLOCK_NUMBER_INVALID, NO_LONG_SET = 0x0F, 0x10, 0x13, 0x12
-LONG_SET_ABORTED, DATA_BLOCK_UNAVAILABLE = 0x11, 0x0E
+LONG_SET_ABORTED = 0x11
 
 
 @dataclass(slots=True, eq=False)

@@ -26,7 +26,7 @@ from meterseal.association.operations import (
     Service,
 )
 from meterseal.association.profile import ServerProfile, conformance
-from meterseal.errors import Malformed, MetersealError, Misuse, Replayed, UnknownKey, Unsupported
+from meterseal.errors import MetersealError, Misuse, Replayed, UnknownKey, Unsupported
 from meterseal.security import AUTHENTICATED, ENCRYPTED, Context, Opened, Style, protect
 from meterseal.security.protection import of_request, of_response
 
@@ -103,13 +103,14 @@ class Serving(Association):
             code = ex.NONE_IN_PROGRESS[service]
             return self._block_error(service, invoke, block.block_number, code, opened)
         x.applied &= opened.applied
+        expected = x.incoming.number + 1
         try:
             raw = x.incoming.take(block)
             if raw is not None:
                 ex.take_long_data(x, raw)
         except MetersealError as error:
             self._exchange = None
-            code = ex.WRONG_NUMBER[service] if isinstance(error, Malformed) else ex.ABORTED[service]
+            code = (ex.ABORTED if block.block_number == expected else ex.WRONG_NUMBER)[service]
             effects = self._block_error(service, invoke, block.block_number, code, opened)
             return [Refusal(error, "block transfer"), *effects]
         x.blocks_received = block.block_number
