@@ -147,6 +147,16 @@ def test_what_cannot_be_had_is_refused_before_anything_is_sent(
         pass
 
 
+def test_arguments_that_are_none_are_refused(memory_twin: Twin) -> None:
+    with pytest.raises(Misuse, match="no argument 'tiemout'"), memory_twin.connect(FakeMeter(), tiemout=5):
+        pass
+    with (
+        pytest.raises(ConfigurationError, match="user: a number"),
+        memory_twin.connect(FakeMeter(), user=300),
+    ):
+        pass
+
+
 def test_weak_ways_are_warned_about(memory_twin: Twin, caplog: pytest.LogCaptureFixture) -> None:
     fake = FakeMeter(Role(policy=2))
     with caplog.at_level(logging.WARNING), memory_twin.connect(fake, allow_weak=True):

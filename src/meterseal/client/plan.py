@@ -117,6 +117,9 @@ def make_plan(credentials: Credentials, role: str | None, wishes: Wishes) -> Pla
     """
     name = credentials.role_name(role)
     plan = Plan(credentials, name, credentials.role(name), wishes)
+    unknown = sorted(wishes.keys() - Wishes.__annotations__.keys())
+    if unknown:
+        raise Misuse(f"no argument {unknown[0]!r}; there are {', '.join(Wishes.__annotations__)}")
     read_table({key: value for key, value in wishes.items() if key in ROLE}, ROLE, Where(None, "arguments"))
     scheme = BY_NAME.get(plan.role.mechanism)
     if scheme is None:
