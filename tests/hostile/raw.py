@@ -152,7 +152,7 @@ class Running:
         return line
 
     def client(self, role: str, line: Line | None = None, **options: Any) -> Client:
-        return Client(self, role, line or self.line(), **options)  # type: ignore[arg-type]
+        return Client(self, role, line or self.line(), **options)
 
     def signed_on(self, role: str, line: Line | None = None, **options: Any) -> Client:
         return self.client(role, line, **options).sign_on()

@@ -379,11 +379,11 @@ def test_A19_no_answer_is_larger_than_the_client_takes(size: int, general: bool,
 
     def measured(octets: bytes, sap: int, server: int = 1) -> bytes:
         nonlocal longest
-        answer = ask(octets, sap, server)
+        answer: bytes = ask(octets, sap, server)
         longest = max(longest, len(answer))
         return answer
 
-    client.line.ask = measured  # type: ignore[method-assign]
+    client.line.ask = measured
     assert len(client.get(15, "0.0.40.0.0.255")) > 30
     assert client.one(write(1, POINT, 2, bytes(100), Tag.OCTET_STRING)).code == 0
     outcomes = client.ask(*[read(8, CLOCK, 2)] * 20)

@@ -15,11 +15,11 @@ from meterseal.codec.types import Tag
 from meterseal.cosem.obis import Obis
 from meterseal.cosem.object_list import ObjectEntry, ObjectList
 from meterseal.errors import ConfigurationError
-from meterseal.meter import access_rows, access_table
+from meterseal.meter import Meter, access_rows, access_table
 from meterseal.meter.objects import CosemObject
 from meterseal.meter.view import Grant, Pattern, User, View, entry_of
 from tests.meter.forms import MANY, ONE, codes
-from tests.meter.world import World, world
+from tests.meter.world import world
 
 ROLES = ("public", "operator", "installer", "manager")
 CURRENT = "0.0.40.0.0.255"
@@ -90,15 +90,15 @@ def test_the_three_uses_of_the_table_agree() -> None:
         assert shown == mine
 
 
-def operations(here: World, server: int) -> Iterator[Operation]:
+def operations(meter: Meter, server: int) -> Iterator[Operation]:
     """Every member of every object, two that the class has not, and an object that the device has not.
 
     Data is of a type that no member takes, so that what is allowed changes nothing.
     """
-    device = here.meter.devices[server]
+    device = meter.devices[server]
     wrong = Data.of(True, Tag.BOOLEAN)
     keys = [(held.class_id, held.obis, held.table) for held in device.objects.values()]
-    association = here.meter.association(1, server)
+    association = meter.association(1, server)
     assert association is not None
     keys.append((15, Obis(CURRENT), association.table))
     for class_id, obis, table in keys:
@@ -112,7 +112,7 @@ def operations(here: World, server: int) -> Iterator[Operation]:
         yield Operation(service, 8, Obis("1.0.1.8.0.255"), 2, None, wrong)
 
 
-def _expected(table: dict[tuple[int, str, str], list[str]], operation: Operation) -> set[int]:
+def expected(table: dict[tuple[int, str, str], list[str]], operation: Operation) -> set[int]:
     """What the table says: hidden 4, no right 3, else done (or, for a wrong type, unmatched)."""
     name = operation.class_id, str(Obis(operation.instance))
     if not any(key[:2] == name for key in table):
@@ -131,10 +131,10 @@ def test_A21_every_member_of_every_object_in_every_service_form(role: str, serve
     client = here.signed_on(role, server=server)
     rows = [r for r in access_rows(here.meter, role) if r.logical_device == server]
     table = {(r.class_id, r.obis, r.member): r.right.split() for r in rows}
-    everything = list(operations(here, server))
+    everything = list(operations(here.meter, server))
     assert len(everything) > 200
     for operation in everything:
-        wanted = _expected(table, operation)
+        wanted = expected(table, operation)
         for form in ONE[operation.service]:
             if operation.member == 2 and operation.class_id == 7 and wanted == {0}:
                 continue  # whole profiles are long: once, below
@@ -143,7 +143,7 @@ def test_A21_every_member_of_every_object_in_every_service_form(role: str, serve
         mixed = [o for o in everything if o.service is service and o.class_id != 7][:255]
         for form in MANY[service]:
             found = client.codes(form, mixed)
-            assert [{code} for code in found] == [_expected(table, o) for o in mixed]
+            assert [{code} for code in found] == [expected(table, o) for o in mixed]
 
 
 def test_A21_policy_and_right_are_joined_for_every_form(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ class Process:
 
     def signed_on(self, role: str) -> Client:
         line = Line(self.port)
-        return Client(self, role, line).sign_on()  # type: ignore[arg-type]
+        return Client(self, role, line).sign_on()
 
 
 @contextmanager

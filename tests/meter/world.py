@@ -244,17 +244,23 @@ def world(config: str = "", folder: Path | None = None, tmp: Path | None = None,
 
 
 class Client:
-    """One association of a role, by the library's own client machine."""
+    """One association of a role, by the library's own client machine.
 
-    def __init__(self, world: World, role: str, line: Line, server: int = 1, **options: Any) -> None:
-        self.world, self.line, self.server, self.role = world, line, server, role
+    `line` is a `Line` in memory or on a socket (`tests.hostile.raw`), `world` what has `credentials`
+    and `key`.
+    """
+
+    def __init__(self, world: Any, role: str, line: Any, server: int = 1, **options: Any) -> None:
+        self.world, self.server, self.role = world, server, role
+        self.line: Any = line
         self.sap = world.credentials.roles[role].client
         self.machine = ClientAssociation(
             profile_of(world.credentials, role, world.key(role), server, **options)
         )
 
     def run(self, effects: Sequence[Effect]) -> list[Effect]:
-        return self.line.run(talk(self.machine, effects), self.sap, self.server)
+        found: list[Effect] = self.line.run(talk(self.machine, effects), self.sap, self.server)
+        return found
 
     def try_sign_on(self) -> list[Effect]:
         return self.run(self.machine.associate(random_octets(16)))
