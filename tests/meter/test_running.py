@@ -20,7 +20,7 @@ from meterseal.errors import ConfigurationError, StateLocked
 from meterseal.meter import Meter, load_plan, run_meter
 from meterseal.security import KeyInUse
 from tests.hostile.raw import Line
-from tests.meter.world import Client, World
+from tests.meter.world import Client, World, read
 
 START = "import sys, json; from meterseal.meter import run_meter; run_meter(**json.loads(sys.argv[1]))"
 
@@ -121,6 +121,17 @@ def test_kill_9_and_back_with_its_keys_and_counters(tmp_path: Path) -> None:
         answer = client.line.ask(client.sealed(bytes.fromhex("C001C100030100010800FF0200")), 2)
         assert int.from_bytes(answer[3:7], "big") > max(seen), "no counter is sent twice"
         client.line.close()
+
+
+def test_refusals_are_told_on_stderr_and_nowhere_else(tmp_path: Path) -> None:
+    with started(tmp_path) as here:
+        client = here.signed_on("installer")
+        assert client.one(read(3, "1.0.1.8.0.255")).code == 4
+        client.line.close()
+        here.process.terminate()
+        out, err = here.process.communicate(timeout=30)
+    assert out == ""
+    assert "client 3 at 127.0.0.1:" in err and "get 3/1.0.1.8.0.255:2: object-undefined" in err
 
 
 def test_one_process_has_the_state(tmp_path: Path) -> None:

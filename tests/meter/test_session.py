@@ -310,6 +310,7 @@ def test_the_journal_says_why_and_holds_no_secret(caplog: pytest.LogCaptureFixtu
     text = caplog.text
     assert "client system title is not the one of this Security setup" in text
     assert "forged: the authentication tag does not verify" in text
+    assert "get 3/1.0.200.8.0.255:2: object-undefined" in text
     for role in here.credentials.roles.values():
         for name in ("guek", "gak", "gbek", "kek"):
             octets = role.octets(name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from meterseal.apdu.common import CONFIRMED
+from meterseal.apdu.common import CONFIRMED, DATA_ACCESS_RESULT
 from meterseal.apdu.initiate import CounterErrorResponse, ExceptionResponse
 from meterseal.association import exchange as ex
 from meterseal.association.base import Association
@@ -26,7 +26,8 @@ from meterseal.association.operations import (
     Service,
 )
 from meterseal.association.profile import ServerProfile, conformance
-from meterseal.errors import MetersealError, Misuse, Replayed, UnknownKey, Unsupported
+from meterseal.cosem.obis import Obis
+from meterseal.errors import MetersealError, Misuse, Refused, Replayed, UnknownKey, Unsupported
 from meterseal.security import AUTHENTICATED, ENCRYPTED, Context, Opened, Style, protect
 from meterseal.security.protection import of_request, of_response
 
@@ -159,10 +160,12 @@ class Serving(Association):
         x.required = self._answer_protection(x, rights)
         allowed = tuple(o for o, refused in zip(x.operations, x.outcomes, strict=True) if refused is None)
         self._exchange = x
+        noted = _noted(x)
         if not allowed:
-            return self._finish(x)
+            return [*noted, *self._finish(x)]
         self._indicated = True
-        return [Indication(self._next_token(), allowed, x.applied, self.user, x.confirmed, x.broadcast)]
+        indication = Indication(self._next_token(), allowed, x.applied, self.user, x.confirmed, x.broadcast)
+        return [*noted, indication]
 
     def _check(self, operation: Operation, right: int | None, applied: int) -> Outcome | None:
         if right is None:
@@ -230,6 +233,19 @@ class Serving(Association):
 
     def _refuse(self, error: MetersealError, during: str) -> list[Effect]:
         return [Refusal(error, during), Reply(error_response(error, self.profile.report_counter))]
+
+
+def _noted(x: Exchange) -> list[Effect]:
+    """For the journal, one line per request: what of it was refused, the first by name."""
+    refused = [(o, out) for o, out in zip(x.operations, x.outcomes, strict=True) if out is not None]
+    if not refused:
+        return []
+    operation, outcome = refused[0]
+    reason = DATA_ACCESS_RESULT[outcome.code]
+    member = f"{operation.class_id}/{Obis(operation.instance)}:{operation.member}"
+    more = f", and {len(refused) - 1} more of the list" if len(refused) > 1 else ""
+    text = f"{ex.SERVICE_BIT[x.service]} {member}: {reason}{more}"
+    return [Refusal(Refused(text, reason=reason, code=outcome.code, source="access"), "access")]
 
 
 _SERVICE_BIT = {service: conformance(name) for service, name in ex.SERVICE_BIT.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ from tempfile import TemporaryDirectory
 from meterseal.credentials import Credentials, MeterCredentials, RoleCredentials
 from meterseal.errors import ConfigurationError
 from meterseal.meter.config import load_plan
+from meterseal.meter.events import log
 from meterseal.meter.keyring import GAK, GBEK, GUEK, KEK
 from meterseal.meter.model import Meter
 from meterseal.meter.plan import MeterPlan, RolePlan
@@ -125,9 +127,11 @@ async def serve_meter(
     """
     with ExitStack() as stack:
         meter = open_meter(load_plan(preset, config), state, stack)
-        log = None if wire_log is None else stack.enter_context(WireLog(wire_log))
+        wires = None if wire_log is None else stack.enter_context(WireLog(wire_log))
         async with AsyncExitStack() as running:
-            server = await running.enter_async_context(MeterServer(meter, host=host, port=port, wire_log=log))
+            server = await running.enter_async_context(
+                MeterServer(meter, host=host, port=port, wire_log=wires)
+            )
             if credentials_out is not None:
                 write_credentials(meter, credentials_out, server.url)
             (announce or _say)(f"listening on {server.url}")
@@ -145,7 +149,12 @@ def run_meter(
     wire_log: PathLike | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> None:
-    """Run a meter until SIGTERM or SIGINT; the arguments are those of `serve_meter`."""
+    """Run a meter until SIGTERM or SIGINT; the arguments are those of `serve_meter`.
+
+    What it refuses, and why, is a line each on stderr (the logger `meterseal.meter`, unless somebody has
+    set its level).
+    """
+    _journal_to_stderr()
 
     async def run() -> None:
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
@@ -157,6 +166,13 @@ def run_meter(
         )  # fmt: skip
 
     asyncio.run(run())
+
+
+def _journal_to_stderr() -> None:
+    if log.level == logging.NOTSET:
+        log.setLevel(logging.INFO)
+    if not log.hasHandlers():
+        log.addHandler(logging.StreamHandler())
 
 
 def _say(line: str) -> None:
