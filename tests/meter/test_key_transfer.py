@@ -60,7 +60,7 @@ def test_every_association_of_the_setup_goes_on_under_the_new_key() -> None:
     for client in (one, two, second_device):
         client.machine.profile.setup.unicast = shared
         assert client.get(8, "0.0.1.0.0.255")
-    assert shared.rx.lowest == 3, "the meter's counter of a new key starts at 0"
+    assert shared.rx.lowest == 4, "the counters of a new key start anew"
     assert here.meter.rings[2].setup.unicast.rx.lowest == 3  # type: ignore[union-attr]
     assert installer.get(8, "0.0.1.0.0.255") and manager.get(3, REGISTER)
 

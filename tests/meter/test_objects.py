@@ -180,7 +180,11 @@ def test_selectors_of_the_object_list() -> None:
 
 @pytest.mark.parametrize("version", [0, 1, 2, 3])
 def test_association_versions(version: int, tmp_path: Path) -> None:
-    config = f"[roles.operator]\nassociation_version = {version}\n"
+    config = (
+        f"[roles.operator]\nassociation_version = {version}\n"
+        '[[roles.operator.rights]]\nobjects = ["1.0.1.8.0.255"]\n'
+        'attributes = { 2 = "read auth-response enc-response" }\n'
+    )
     client = world(config, tmp=tmp_path).signed_on("operator")
     listed = ObjectList.from_value(client.get(15, CURRENT), version)
     own = listed.find(Obis(CURRENT))

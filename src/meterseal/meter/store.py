@@ -24,6 +24,9 @@ FORMAT: Final = 1
 EVENTS: Final = 256
 """Entries of the event log that are kept."""
 
+FIRST_SENT: Final = 1
+"""Where the sending counter of a new key starts: clients in the field take 0 for "nothing received yet"."""
+
 _SPARE: Final = 2_000
 """Records above what is needed before the journal is compacted."""
 
@@ -107,7 +110,7 @@ class MeterStore:
 
         Raises CounterExhausted, StateUnavailable; the key then has what it had.
         """
-        first, end = self.counters.reserve(key.key_id, max(count, BLOCK), 0)
+        first, end = self.counters.reserve(key.key_id, max(count, BLOCK), FIRST_SENT)
         key.tx.extend(first, end)
 
     def sync(self) -> None:
