@@ -250,6 +250,19 @@ def test_change_of_an_HLS_secret(tmp_path: Path) -> None:
     assert here.signed_on("sha").get(15, CURRENT, 8) == 2
 
 
+def test_a_secret_in_the_clear_is_not_taken(tmp_path: Path) -> None:
+    config = (
+        '[roles.lls]\nclient = 5\nmechanism = "lls"\nsecret = "text:12345678"\nallow_weak = true\n'
+        '[[roles.lls.rights]]\nobjects = ["0.0.40.0.0.255"]\n'
+        'attributes = { all = "read", 7 = "write" }\nmethods = "access"\n'
+    )
+    here = world(config, tmp=tmp_path)
+    client = here.signed_on("lls")
+    assert client.set(15, CURRENT, 7, b"another one", Tag.OCTET_STRING) == 0x0D
+    assert client.call(15, CURRENT, 2, b"another one", Tag.OCTET_STRING) == 0x0D
+    assert here.signed_on("lls").get(15, CURRENT, 8) == 2, "the old one still opens"
+
+
 def element(entry: ObjectEntry) -> tuple[Any, Any]:
     return encode_element(entry, 3)
 

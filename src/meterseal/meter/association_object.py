@@ -29,6 +29,7 @@ from meterseal.meter import view as views
 from meterseal.meter.objects import (
     OBJECT_UNDEFINED,
     OTHER_REASON,
+    SCOPE_VIOLATED,
     TYPE_UNMATCHED,
     Asker,
     CosemObject,
@@ -37,6 +38,7 @@ from meterseal.meter.objects import (
 )
 from meterseal.meter.store import MeterStore
 from meterseal.meter.view import User, View
+from meterseal.security import ENCRYPTED
 
 NO_SETUP: Final = Obis("0.0.0.0.0.0")
 _USER: Final = Structure((Tag.UNSIGNED, Tag.VISIBLE_STRING))
@@ -98,8 +100,8 @@ class Association(CosemObject):
         if scheme.passes == 4:
             self.callers[1] = self._already
         if scheme.needs_secret:
-            self.writers[7] = lambda asker, octets: self._set_secret(octets)
-            self.callers[2] = lambda asker, octets: self._set_secret(octets)
+            self.writers[7] = self._set_secret
+            self.callers[2] = self._set_secret
 
     # --- attributes -------------------------------------------------------------------------
 
@@ -142,7 +144,10 @@ class Association(CosemObject):
     def _already(self, asker: Asker, proof: bytes) -> Value:
         raise Denied(OTHER_REASON, "the sign-on is complete: there is no challenge to reply to")
 
-    def _set_secret(self, octets: bytes) -> None:
+    def _set_secret(self, asker: Asker, octets: bytes) -> None:
+        # Whatever the rights say: a secret that travels in the clear is none.
+        if not asker.applied & ENCRYPTED:
+            raise Denied(SCOPE_VIOLATED, "a new secret comes encrypted")
         if not SHORTEST_SECRET <= len(octets) <= LONGEST_SECRET:
             raise Denied(OTHER_REASON, f"a secret has {SHORTEST_SECRET} to {LONGEST_SECRET} octets")
         self._store.keep({f"{self.place}/secret": octets.hex().upper()})
