@@ -51,7 +51,7 @@ def operations(draw: st.DrawFn) -> Operation:
     return Operation(service, held.class_id, held.obis, member, selection, data)
 
 
-@settings(max_examples=400)
+@settings(max_examples=100)
 @given(st.lists(operations(), min_size=1, max_size=4))
 def test_any_operation_has_an_outcome(asked: list[Operation]) -> None:
     assert MANAGER is not None
@@ -67,8 +67,8 @@ def test_any_operation_has_an_outcome(asked: list[Operation]) -> None:
             codec.decode(outcome.data)
 
 
-@settings(max_examples=60)
-@given(st.lists(operations(), max_size=20))
+@settings(max_examples=25)
+@given(st.lists(operations(), max_size=8))
 def test_and_everything_can_still_be_read(asked: list[Operation]) -> None:
     assert MANAGER is not None
     HERE.meter.perform(Asker(MANAGER, None, 3), asked)
