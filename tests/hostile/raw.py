@@ -1,4 +1,4 @@
-"""A meter on a real socket, and a client that sends what it likes: frames of its own, or the library's, changed.
+"""A meter on a real socket, and a client that sends what it likes, its own frames or changed ones.
 
 The meter runs on its own loop in a thread; `Meter.do` looks into it from there.  `Line` has the face of the
 line in memory (`tests.meter.world`), so a `Client` works over either.

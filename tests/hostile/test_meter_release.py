@@ -10,8 +10,8 @@ from meterseal.association import Released
 from meterseal.crypto import GcmKey, random_octets
 from meterseal.keys.counters import ReceiveCounter, SendCounter
 from meterseal.security import KeyInUse, Style, protect
+from tests.hostile.aarq import first
 from tests.hostile.raw import DECIPHERING, NOT_POSSIBLE, Running, running
-from tests.hostile.test_meter_signon import first
 from tests.meter import forms
 from tests.meter.world import Client, call
 
