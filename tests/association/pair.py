@@ -125,10 +125,12 @@ def key(title_first: int = 1, *, end: int = 0, lowest: int = 0, ek: bytes = EK, 
     return KeyInUse(GcmKey(ek, ak), block, ReceiveCounter(lowest), "key")
 
 
-def setups(policy: int, broadcast: bool = False) -> tuple[SecuritySetup, SecuritySetup]:
+def setups(policy: int, broadcast: bool = False, suite_id: int = 0) -> tuple[SecuritySetup, SecuritySetup]:
     """Security setups of client and meter that fit each other."""
-    client = SecuritySetup(suite(0), CLIENT_TITLE, METER_TITLE, policy, key(1))
-    meter = SecuritySetup(suite(0), METER_TITLE, CLIENT_TITLE, policy, key(0x1000))
+    longer = 2 if suite_id == 2 else 1
+    ours, theirs = (key(first, ek=EK * longer, ak=AK * longer) for first in (1, 0x1000))
+    client = SecuritySetup(suite(suite_id), CLIENT_TITLE, METER_TITLE, policy, ours)
+    meter = SecuritySetup(suite(suite_id), METER_TITLE, CLIENT_TITLE, policy, theirs)
     if broadcast:
         meter.broadcast = key(1, ek=GBEK)
     return client, meter
@@ -164,8 +166,9 @@ class Pair:
         client: dict[str, Any] | None = None,
         server: dict[str, Any] | None = None,
         draw: Callable[[int], bytes] | None = None,
+        suite_id: int = 0,
     ) -> None:
-        ours, theirs = setups(policy if ciphered else 0, broadcast)
+        ours, theirs = setups(policy if ciphered else 0, broadcast, suite_id)
         self.view, self.plant = View(), Plant()
         secret = PASSWORD if mechanism == 1 else SECRET
         common: dict[str, Any] = {

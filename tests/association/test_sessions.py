@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meterseal.apdu.ciphered import FORMS
-from meterseal.association import Associated, Outcome, Released, State
+from meterseal.association import Associated, Outcome, Refusal, Released, State
 from meterseal.errors import TooLarge
 from tests.association.pair import (
     CLIENT_TITLE,
@@ -26,6 +26,7 @@ from tests.association.pair import (
     octet_string,
     protected_headers,
     put,
+    single,
 )
 
 LONG = octet_string(bytes(range(256)) * 12)
@@ -132,35 +133,65 @@ def test_two_signings_on_and_off_continue_the_counters() -> None:
         assert values == sorted(set(values))
 
 
-@settings(max_examples=60)
+sizes = st.one_of(st.integers(64, 140), st.integers(64, 4096))
+
+
+@settings(max_examples=150)
 @given(
-    client=st.integers(80, 4096),
-    server=st.integers(80, 4096),
+    client=sizes,
+    server=sizes,
     length=st.integers(0, 6000),
     general=st.booleans(),
     dedicated=st.booleans(),
-    mechanism=st.sampled_from([0, 5, 6]),
+    mechanism=st.sampled_from([0, 1, 3, 5, 6]),
 )
-def test_F_negotiated_sizes_are_never_exceeded(
+def test_negotiated_sizes_are_never_exceeded(
     client: int, server: int, length: int, general: bool, dedicated: bool, mechanism: int
 ) -> None:
-    pair = associated(
+    pair = Pair(
         mechanism=mechanism,
         client={"max_pdu": client, "general": general, "dedicated_key": DEK if dedicated else None},
         server={"max_pdu": server},
     )
     value = octet_string(bytes(length))
+    if pair.sign_on() != [Associated(None)]:
+        # The longest proof does not fit the smallest sizes, and is not sent.
+        assert mechanism == 6
+        assert min(client, server) < 80
+        assert pair.server.state is not State.ASSOCIATED
+        return
     try:
         assert pair.outcomes(put(value)) == (Outcome(0),)
         assert pair.outcomes(get(put(value).instance)) == (Outcome(0, value.raw),)
+        assert pair.outcomes(call(value)) == (Outcome(0, value.raw),)
         assert pair.outcomes(call(value), call(value)) == (Outcome(0, value.raw),) * 2
         assert len(pair.outcomes(get(), get())) == 2
     except TooLarge as error:
-        # A list of names does not fit: the client knows before it sends anything.
+        # A list of names that does not fit: the client knows before it sends anything.
         assert server < 100, error
     for sender, octets in pair.wire:
         if octets[0] not in range(0x60, 0x64):
             assert len(octets) <= (server if sender == TO_METER else client)
+
+
+def test_an_answer_that_cannot_be_cut_is_not_sent() -> None:
+    """SET has no block form for its answer: too many results for a small client are an error."""
+    pair = associated(client={"max_pdu": 64})
+    error = pair.failure(*[put(SMALL)] * 60)
+    assert error.kind == "refused"
+    assert isinstance(single(pair.refusals, Refusal).error, TooLarge)
+    assert len(pair.sent(TO_CLIENT)[-1]) <= 64
+
+
+@pytest.mark.parametrize("suite_id", [0, 1, 2])
+@pytest.mark.parametrize("mechanism", [0, 5, 6])
+def test_every_suite(suite_id: int, mechanism: int) -> None:
+    """What is common to the suites: the ciphers of 1 and 2 are those of 0 with other numbers."""
+    dedicated = DEK * (2 if suite_id == 2 else 1)
+    pair = associated(suite_id=suite_id, mechanism=mechanism, client={"dedicated_key": dedicated})
+    everything(pair)
+    assert pair.release() == [Released()]
+    assert {sc for _, _, sc, _ in protected_headers(pair.wire)} == {0x30 | suite_id}
 
 
 def test_titles_are_learned_only_where_they_are_not_configured() -> None:

@@ -10,6 +10,7 @@ from meterseal import apdu
 from meterseal.apdu import acse, services
 from meterseal.apdu.acse import Aare, Aarq, Rlrq
 from meterseal.apdu.common import AttributeDescriptor
+from meterseal.apdu.initiate import ExceptionResponse
 from meterseal.association import Associated, Failed, Refusal, Reply, State
 from meterseal.codec.data import Data
 from meterseal.crypto import GcmKey
@@ -18,9 +19,11 @@ from meterseal.security import KeyInUse, Style, protect, unprotect
 from tests.association.pair import (
     AK,
     CLIENT_CHALLENGE,
+    CLIENT_TITLE,
     CLOCK,
     DEK,
     GBEK,
+    METER_TITLE,
     SECRET,
     SMALL,
     TO_METER,
@@ -193,3 +196,32 @@ def test_core_B03_plain_requests_in_a_ciphered_association() -> None:
         assert opened.applied == 3
     assert len(pair.plant.done) == before
     assert Data.decode(SMALL.raw) == SMALL
+
+
+# --- I02: one answer ----------------------------------------------------------------------------------------
+
+
+def test_core_I02_what_depends_on_keys_has_one_answer_inside_an_association() -> None:
+    """Bad tag, other key, other suite, other title, wrong inner APDU, weak form: the same octets out."""
+    pair = associated()
+    request = services.GetRequestNormal(0xC1, AttributeDescriptor(8, CLOCK, 2), None).encode()
+    context = pair.client.context
+    good = protect(context, request, 3, Style.GLO)
+    general = protect(context, request, 3, Style.GENERAL_GLO)
+    other_key = Pair()
+    other_key.client.profile.setup.unicast = KeyInUse(GcmKey(GBEK, AK), key(900).tx, key(1).rx)
+    frames = [
+        good[:-1] + bytes((good[-1] ^ 1,)),
+        good[:2] + b"\x31" + good[3:],
+        good[:2] + b"\x20" + good[3:],
+        good[:2] + b"\x70" + good[3:],
+        b"\xc9" + good[1:],
+        b"\xd0" + good[1:],
+        general.replace(CLIENT_TITLE, b"MSLHES02"),
+        general.replace(CLIENT_TITLE, METER_TITLE),
+        protect(other_key.client.context, request, 3, Style.GLO),
+    ]
+    before = pair.server_state()
+    answers = {octets for frame in frames for octets in replies(pair.to_meter(frame))}
+    assert answers == {ExceptionResponse(1, 5).encode()}
+    assert pair.server_state() == before

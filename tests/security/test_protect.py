@@ -267,3 +267,4 @@ def test_styles_follow_their_forms() -> None:
         assert style.general is form.general
         assert style.key_set == form.key_set
     assert not Style.PLAIN.general
+    assert repr(Style.GENERAL_DED) == "Style.GENERAL_DED"
