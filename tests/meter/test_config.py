@@ -269,6 +269,12 @@ def test_a_journal_of_another_format_or_kind_is_refused(tmp_path: Path) -> None:
             pass  # the lock was given back
 
 
+def test_the_format_of_the_journal_is_in_it(tmp_path: Path) -> None:
+    world(folder=tmp_path / "state").meter.close()
+    with Journal(tmp_path / "state") as journal:
+        assert journal.records()[0]["set"]["format"] == 1
+
+
 def test_the_journal_is_compacted_and_says_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("meterseal.meter.store._SPARE", 20)
     here = world(folder=tmp_path / "state")

@@ -69,7 +69,9 @@ def test_the_answer_comes_under_the_old_key_and_the_next_message_under_the_new()
     here = world()
     manager = here.signed_on("manager")
     new = random_octets(16)
+    old = here.meter.rings[1].setup.unicast
     assert transfer(manager, {GUEK: new}, MANAGER) == 0  # opened with the old key
+    assert old is not None and "destroyed" in repr(old.handle)
     use(manager, new, octets(here, "manager", "gak"))
     assert manager.get(3, REGISTER)
 

@@ -232,9 +232,13 @@ def test_change_of_an_HLS_secret(tmp_path: Path) -> None:
     config = (
         '[roles.sha]\nclient = 5\nmechanism = "sha256"\npolicy = "authenticated+encrypted"\n'
         'client_system_title = "4D534C4845530005"\nsecret = "text:the first secret of it"\n'
-        '[[roles.sha.rights]]\nobjects = ["0.0.40.0.0.255"]\nattributes = "read"\n'
+        '[[roles.sha.rights]]\nobjects = ["0.0.40.0.0.255"]\nattributes = "read write"\n'
     )
     here = world(config, folder=tmp_path / "state", tmp=tmp_path)
+    curious = here.signed_on("sha")
+    assert curious.one(read(15, CURRENT, 7)).code == 3, "whatever the configuration says"
+    own = ObjectList.from_value(curious.get(15, CURRENT), 3).find(Obis(CURRENT))
+    assert own is not None and own.attributes[7] == 0x02
     old, manager = here.signed_on("sha"), here.signed_on("manager")
     for secret, code in ((b"short", 0xFA), (bytes(65), 0xFA), (b"another secret of it", 0)):
         assert manager.call(15, "0.0.40.0.5.255", 2, secret, Tag.OCTET_STRING) == code
@@ -361,6 +365,10 @@ def test_security_policy_is_only_strengthened(tmp_path: Path) -> None:
     assert manager.call(64, setup, 1, 0x6C, Tag.ENUM) == 0
     assert manager.get(64, setup) == 0x6C
     assert operator.one(read(3, "1.0.32.7.0.255")).code == 0x0D, "an open association is held to it as well"
+    get = bytes.fromhex("C001C100080000010000FF0200")
+    assert operator.line.ask(operator.sealed(get, 2), 2) == bytes.fromhex("D80105"), (
+        "and to a tag on everything"
+    )
     here.restart()
     assert here.meter.rings[2].setup.policy == 0x6C
     assert here.signed_on("operator").get(3, "1.0.32.7.0.255")

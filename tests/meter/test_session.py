@@ -337,6 +337,18 @@ def test_a_flood_of_refusals_is_cut_off(caplog: pytest.LogCaptureFixture) -> Non
     assert "980 more lines were left out" in caplog.text
 
 
+def test_a_flood_does_not_fill_the_event_log() -> None:
+    here = world()
+    for number in range(100):
+        line = here.line(f"198.51.100.{number}")
+        line.put(wrong(here, line), 2)
+    assert [code for _, code in here.meter.store.events] == [46] * 10
+    here.pass_time(60)
+    line = here.line()
+    line.put(wrong(here, line), 2)
+    assert len(here.meter.store.events) == 11
+
+
 def test_sign_on_by_the_wrong_role_is_refused_for_every_pair_of_roles() -> None:
     here = world()
     for role in ("operator", "installer", "manager"):
