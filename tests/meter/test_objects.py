@@ -374,6 +374,16 @@ def test_security_policy_is_only_strengthened(tmp_path: Path) -> None:
     assert here.signed_on("operator").get(3, "1.0.32.7.0.255")
 
 
+def test_an_open_association_needs_a_tag_as_soon_as_the_policy_says_so(tmp_path: Path) -> None:
+    here = world('[roles.operator]\npolicy = "none"\nciphered = true\n', tmp=tmp_path)
+    operator, manager = here.signed_on("operator"), here.signed_on("manager")
+    get = bytes.fromhex("C001C100080000010000FF0200")
+    assert operator.line.ask(operator.sealed(get, 2), 2)[0] == 0xCC
+    assert manager.call(64, "0.0.43.0.2.255", 1, 0x24, Tag.ENUM) == 0
+    assert operator.line.ask(operator.sealed(get, 2), 2) == bytes.fromhex("D80105")
+    assert operator.line.ask(operator.sealed(get, 1), 2)[0] == 0xCC
+
+
 def test_security_setup_shows_titles_and_no_key() -> None:
     here = world()
     manager = here.signed_on("manager")
