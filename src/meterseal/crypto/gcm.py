@@ -155,7 +155,7 @@ class GcmKey(Guarded):
         if self._cipher is None:
             del ak
             raise UnknownKey(_GONE)
-        return GcmKey(self._cipher.key, ak)
+        return GcmKey(bytes(self._cipher.key), ak)
 
     def holds(self, ek: bytes) -> bool:
         """True when `ek` is this very EK (constant time); for refusing the same key again."""
