@@ -134,6 +134,20 @@ def test_core_A16_a_sign_on_that_breaks_off_leaves_nothing() -> None:
     assert "destroyed" in repr(dedicated.handle)
 
 
+def test_core_A16_the_line_ends_while_a_sign_on_waits_for_counters() -> None:
+    pair = Pair(client={"dedicated_key": DEK})
+    tx = pair.server.profile.setup.key("global").tx
+    while tx.left:
+        tx.take()
+    (aarq,) = replies(pair.client.associate(CLIENT_CHALLENGE))
+    (need,) = pair.server.receive(aarq)
+    dedicated = pair.server.context.dedicated
+    assert dedicated is not None
+    pair.server.end()
+    assert "destroyed" in repr(dedicated.handle)
+    assert pair.server.resume(need.token) == []  # type: ignore[union-attr]
+
+
 def test_core_A16_what_waits_behind_a_second_aarq_is_answered_too() -> None:
     pair = associated()
     pair.hold = True

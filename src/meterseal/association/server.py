@@ -118,7 +118,7 @@ class ServerAssociation(Serving):
         except Rejected as rejected:
             return self._reject(step, proposal, rejected)
         self._forget()
-        self.state = State.IDLE
+        self.state, self.context = State.IDLE, proposal.request.context
         accepted = proposal
         return self._with_counters(1, lambda: self._accept(step, accepted))
 
@@ -130,7 +130,7 @@ class ServerAssociation(Serving):
 
     def _accept(self, step: Step, proposal: Proposal) -> list[Effect]:
         profile, initiate, request = self.profile, proposal.initiate, proposal.request
-        self.context, self.user, self._initiate = request.context, request.user, proposal.opened
+        self.user, self._initiate = request.user, proposal.opened
         self.negotiated = initiate.proposed_conformance & profile.conformance
         self.client_max_pdu = initiate.client_max_receive_pdu_size
         self.context.general = bool(self.negotiated & _GENERAL_PROTECTION)
