@@ -134,3 +134,15 @@ def test_apdus_inside_wrapper_frames(row: Row) -> None:
         assert ciphered.build(parts.form, parts.title or b"", parts.sc, parts.counter, parts.body) == raw
     else:
         assert apdu.decode(raw).encode() == raw
+
+
+LATER = [row for kind in ("general_ciphering", "general_signing", "access") for row in load(kind)]
+
+
+@pytest.mark.parametrize("row", LATER, ids=ids)
+def test_what_is_known_by_name_only(row: Row) -> None:
+    """Among them the two whose printed tag does not reproduce: tests of the key handle hold them to that."""
+    name = {0xDD: "general-ciphering", 0xDF: "general-signing", 0xD9: "access-request"}[octets(row)[0]]
+    assert apdu.name(octets(row)) == name
+    with pytest.raises(Unsupported, match=name):
+        apdu.decode(octets(row))
