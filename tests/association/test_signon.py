@@ -27,6 +27,7 @@ from tests.association.pair import (
     get,
     key,
     replies,
+    single,
 )
 
 BOTH = AUTHENTICATED | ENCRYPTED
@@ -391,3 +392,30 @@ def test_a_ciphered_initiate_has_no_place_in_a_plain_context() -> None:
     pair = Pair(mechanism=0, ciphered=False)
     aarq = good(pair).replace(user_information=Sealer()(INITIATE.encode()))
     assert told(refused(pair, aarq)) == SECRET
+
+
+@pytest.mark.parametrize(
+    ("title", "cause"),
+    [(METER_TITLE, "the meter's own system title"), (b"MSLHES02", "not the one of this Security setup")],
+)
+@pytest.mark.parametrize("mechanism", [0, 3, 5])
+def test_a_wrong_title_is_wrong_even_where_nothing_is_sealed(
+    mechanism: int, title: bytes, cause: str
+) -> None:
+    pair = Pair(mechanism=mechanism, policy=0)
+    effects = pair.to_meter(good(pair).replace(calling_ap_title=title).encode())
+    assert cause in str(single(effects, Refusal).error)
+
+
+def test_a_meter_may_learn_the_title_of_its_client() -> None:
+    pair = Pair()
+    pair.server.profile.setup.peer_title = None
+    pair.server.end()
+    assert pair.sign_on() == [Associated(None)]
+    assert pair.server.context.peer_title == CLIENT_TITLE
+
+
+def test_the_lowest_mechanism_may_be_named_and_asks_for_no_unit() -> None:
+    pair = Pair(mechanism=0)
+    (reply,) = replies(pair.to_meter(good(pair).replace(mechanism_name=acse.mechanism_name(0)).encode()))
+    assert Aare.decode(reply).result == 0
