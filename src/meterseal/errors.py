@@ -238,7 +238,7 @@ class StateLocked(LocalError):
 
 
 class StateUnavailable(LocalError):
-    """State could not be written or read (disk full, read-only, no permission); what was stored before still holds."""
+    """State could not be written or read (disk full, read-only); what was stored before still holds."""
 
     kind = "state-unavailable"
     blame = Blame.MACHINE
