@@ -86,7 +86,7 @@ def test_access_of_a_role() -> None:
         "obis": "1.0.1.8.0.255",
         "attribute": 2,
         "name": "value",
-        "right": "read auth-response enc-response",
+        "right": "read",
         "request": "authenticated+encrypted",
         "response": "authenticated+encrypted",
     }
