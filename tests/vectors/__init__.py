@@ -35,7 +35,7 @@ def vector(id: str) -> dict[str, Any]:
 
 
 def wycheproof(name: str) -> list[dict[str, Any]]:
-    """The cases of one Wycheproof file (`aes_gcm`, `aes_gmac`, `aes_wrap`), each with its group's fields."""
+    """The cases of one Wycheproof file (`aes_gcm`, `ecdh_secp256r1_ecpoint`, ...), each with its group's fields."""
     with (HERE / "wycheproof" / f"{name}_test.json").open(encoding="utf-8") as file:
         groups = json.load(file)["testGroups"]
     return [
