@@ -1,4 +1,4 @@
-"""Published test vectors as data: `load`, `vector`, `wycheproof`; README.md has their origins."""
+"""Published test vectors as data: `load`, `vector`, `v44`, `wycheproof`; README.md has their origins."""
 
 from __future__ import annotations
 
@@ -34,8 +34,14 @@ def vector(id: str) -> dict[str, Any]:
     return _by_id()[id]
 
 
+def v44(part: str) -> list[dict[str, Any]]:
+    """The V.44 packets: part `valid` or `invalid`."""
+    with (HERE / "v44-vectors.json").open(encoding="utf-8") as file:
+        return list(json.load(file)[part])
+
+
 def wycheproof(name: str) -> list[dict[str, Any]]:
-    """The cases of one Wycheproof file (`aes_gcm`, `ecdh_secp256r1_ecpoint`, ...), each with its group's fields."""
+    """The cases of one Wycheproof file (`aes_gcm`, ...), each with its group's fields."""
     with (HERE / "wycheproof" / f"{name}_test.json").open(encoding="utf-8") as file:
         groups = json.load(file)["testGroups"]
     return [
