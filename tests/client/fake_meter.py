@@ -302,6 +302,9 @@ class _Line:
         for octets in [reply] if answers is None else answers:
             self.link.send(pair[1], pair[0], octets)
 
+    def parted(self, source: int, destination: int, cause: Exception | None) -> None:
+        self.associations.pop((source, destination)).end()
+
     def closed(self, cause: Exception | None) -> None:
         for association in self.associations.values():
             association.end()

@@ -210,6 +210,9 @@ class _RelayLine:
             answer = ActionResponseNormal(0xC1, ActionResult(0, acse_data(proof)))
             relay.first.send(destination, source, answer.encode())
 
+    def parted(self, source: int, destination: int, cause: Exception | None) -> None:
+        """Nothing to do."""
+
     def closed(self, cause: Exception | None) -> None:
         """Nothing to do."""
 

@@ -221,6 +221,31 @@ def test_without_single_both_stay() -> None:
     assert one.get(3, REGISTER) == two.get(3, REGISTER)
 
 
+def test_a_pair_whose_link_ends_loses_its_association_and_others_go_on() -> None:
+    here = world()
+    line = here.line()
+    operator, installer = here.signed_on("operator", line), here.signed_on("installer", line)
+    line.handler.parted(2, 1, None)
+    assert operator.plain(GET) == NOT_POSSIBLE
+    assert installer.get(8, CLOCK)
+    line.handler.parted(2, 1, None)
+    line.handler.parted(99, 1, None)
+    assert here.signed_on("operator", line).get(3, REGISTER), "the next link starts anew"
+
+
+def test_an_answer_that_waits_is_not_sent_on_the_next_link() -> None:
+    here = world()
+    line = here.line()
+    line.put(wrong(here, line), 2)
+    line.put(GET, 2)
+    line.handler.parted(2, 1, None)
+    here.timer.advance(LONGEST)
+    assert not line.answers() and here.timer.pending == 0
+    assert here.party.delays.waiting == 0
+    line.put(GET, 2)
+    assert line.answers() == [NOT_POSSIBLE]
+
+
 # --- the disk -----------------------------------------------------------------------------------
 
 

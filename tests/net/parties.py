@@ -25,12 +25,16 @@ class Party:
         self.link = link
         self.answer = answer
         self.frames: list[tuple[int, int, bytes]] = []
+        self.partings: list[tuple[int, int, Exception | None]] = []
         self.ended = asyncio.Event()
         self.cause: Exception | None = None
 
     def received(self, source: int, destination: int, payload: bytes) -> None:
         self.frames.append((source, destination, payload))
         self.answer(self.link, source, destination, payload)
+
+    def parted(self, source: int, destination: int, cause: Exception | None) -> None:
+        self.partings.append((source, destination, cause))
 
     def closed(self, cause: Exception | None) -> None:
         self.cause = cause

@@ -80,13 +80,14 @@ class Live:
     """One association on one connection: the machine, and what waits for it.
 
     `held` is not None while the answer to a failed sign-on waits: later frames of this association wait
-    behind it, so that answers keep their order.
+    behind it, so that answers keep their order.  `gone` once its link has ended: that answer is not sent.
     """
 
     def __init__(self, association: Association | None, machine: ServerAssociation) -> None:
         self.association, self.machine = association, machine
         self.held: deque[tuple[int, int, bytes]] | None = None
         self.after: list[Callable[[], None]] = []
+        self.gone = False
         self.deadline: Handle | None = None
 
     def waits(self, frames: deque[tuple[int, int, bytes]]) -> bool:
@@ -135,6 +136,17 @@ class Session:
         else:
             # A frame is answered or the line closed, and what is kept has an end.
             self._link.abort(ConnectionLost(f"more than {HELD} frames behind an answer that waits"))
+
+    def parted(self, source: int, destination: int, cause: Exception | None) -> None:
+        """The link of one pair is gone, and its association with it; a new link starts with none."""
+        live = self._live.pop((source, destination), None)
+        if live is None:
+            return
+        live.gone = True
+        self._finish(live)
+        self.end(live)
+        if live.association is not None and live.association.profile.pre_established:
+            self._live[source, destination] = self._new(live.association)
 
     def closed(self, cause: Exception | None) -> None:
         """The connection is gone, and all its associations with it."""
@@ -287,8 +299,9 @@ class Session:
         def answer() -> None:
             self._waiting.discard(handle)
             self._party.delays.answered(self._link.source)
-            self._send(source, destination, reply.octets)
-            self._let_go(live)
+            if not live.gone:
+                self._send(source, destination, reply.octets)
+                self._let_go(live)
 
         handle = self._timer.call_later(delay, answer)
         self._waiting.add(handle)

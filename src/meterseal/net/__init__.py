@@ -10,7 +10,7 @@ from __future__ import annotations
 from . import blocking
 from .admission import Admission
 from .client import Channel, Line, connect
-from .handler import Factory, Handler, Limits, Link
+from .handler import CallingLink, Factory, Handler, Limits, Link
 from .loopback import Tamper, blocking_loopback, loopback
 from .server import Server, serve
 from .url import SCHEMES, Scheme, Url, parse
@@ -19,6 +19,7 @@ from .wirelog import WireLog
 __all__ = [
     "SCHEMES",
     "Admission",
+    "CallingLink",
     "Channel",
     "Factory",
     "Handler",

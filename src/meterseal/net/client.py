@@ -13,7 +13,7 @@ from meterseal.framing.wrapper import Frame
 
 from . import url as urls
 from .connection import Connection
-from .handler import Handler, Limits, Link
+from .handler import CallingLink, Handler, Limits, Link
 from .timing import seconds
 from .wirelog import WireLog
 
@@ -129,6 +129,7 @@ class Channel:
 
     def receive(self, timeout: float | None = None) -> Coroutine[None, None, bytes]:
         """The next APDU from server to client, to be awaited; errors as `Line.receive`."""
+        self._line.link.poll(self.client, self.server, timeout)
         return self._inbox.get(timeout)
 
     def put(self, payload: bytes) -> None:
@@ -145,9 +146,9 @@ class Channel:
 
 
 class Line:
-    """A connection as its caller sees it, over any `Link`: it is the link's handler."""
+    """A connection as its caller sees it, over any `CallingLink`: it is the link's handler."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: CallingLink) -> None:
         self.link = link
         self._inbox: _Inbox[Frame] = _Inbox()
         self._channels: dict[tuple[int, int], Channel] = {}
@@ -197,6 +198,7 @@ class Line:
         """Free the pair of a channel."""
         if self._channels.get((channel.server, channel.client)) is channel:
             del self._channels[channel.server, channel.client]
+            self.link.free(channel.client, channel.server)
 
     async def close(self) -> None:
         """Close, and wait until the connection is gone."""
@@ -220,6 +222,12 @@ class Line:
             channel.put(payload)
         else:
             self._inbox.put((source, destination, payload), len(payload))
+
+    def parted(self, source: int, destination: int, cause: Exception | None) -> None:
+        """A pair's link has ended: its channel has nothing more to say."""
+        channel = self._channels.get((source, destination))
+        if channel is not None:
+            channel.fail(cause or ConnectionLost("the peer ended the link"))
 
     def closed(self, cause: Exception | None) -> None:
         """The connection has ended."""
@@ -246,13 +254,13 @@ async def connect(
     wait = seconds("timeout", timeout)
     lines: list[Line] = []
 
-    def handler(link: Link) -> Handler:
-        line = Line(link)
-        lines.append(line)
-        return line
-
     def protocol() -> Connection:
-        return Connection(handler, limits or Limits(), wire_log, outgoing=True)
+        def handler(_: Link) -> Handler:
+            lines.append(Line(connection))
+            return lines[-1]
+
+        connection = Connection(handler, limits or Limits(), wire_log, outgoing=True)
+        return connection
 
     try:
         async with asyncio.timeout(wait):

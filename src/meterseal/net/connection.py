@@ -146,6 +146,12 @@ class Connection(asyncio.BufferedProtocol):
         if self._keeper is not None:
             self._keeper.established(self)
 
+    def poll(self, client: int, server: int, timeout: float | None) -> None:
+        """The peer speaks when it likes."""
+
+    def free(self, client: int, server: int) -> None:
+        """Pairs have no state of their own here."""
+
     async def drain(self) -> None:
         """Wait until nothing is unsent."""
         if not self._paused or self._transport is None:

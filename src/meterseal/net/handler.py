@@ -13,10 +13,16 @@ from .timing import seconds
 
 
 class Handler(Protocol):
-    """The party's end. Both methods are called from the loop and must not block."""
+    """The party's end. The methods are called from the loop and must not block."""
 
     def received(self, source: int, destination: int, payload: bytes) -> None:
         """One whole APDU. A MetersealError that comes out closes the connection with it as the cause."""
+
+    def parted(self, source: int, destination: int, cause: Exception | None) -> None:
+        """One pair's link is gone, the connection goes on (HDLC): all of its associations have ended.
+
+        `source` is the peer's SAP, as in `received`. What comes for the pair later is a new link's.
+        """
 
     def closed(self, cause: Exception | None) -> None:
         """The connection is gone, nothing more comes; None when this end closed it."""
@@ -59,6 +65,19 @@ class Link(Protocol):
 
     def established(self) -> None:
         """The peer has proved who it is: limits for strangers no longer apply."""
+
+
+class CallingLink(Link, Protocol):
+    """The line's end for who calls: it also says what it waits for, and what it is done with.
+
+    On lines where both ends speak when they like the two do nothing. On HDLC a peer speaks when it is asked.
+    """
+
+    def poll(self, client: int, server: int, timeout: float | None) -> None:
+        """An APDU from `server` to `client` is waited for, at most `timeout` seconds (None: for ever)."""
+
+    def free(self, client: int, server: int) -> None:
+        """The pair is no longer spoken for."""
 
 
 Factory: TypeAlias = Callable[[Link], Handler]

@@ -75,6 +75,12 @@ class _End:
     def established(self) -> None:
         """No caps apply here."""
 
+    def poll(self, client: int, server: int, timeout: float | None) -> None:
+        """The peer speaks when it likes."""
+
+    def free(self, client: int, server: int) -> None:
+        """Pairs have no state of their own here."""
+
     def end(self, cause: Exception | None) -> None:
         """This end is closed."""
         if not self.is_closing:
