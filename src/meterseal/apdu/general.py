@@ -1,0 +1,95 @@
+"""general-ciphering and general-signing: layers with parties of their own around any APDU (security 4, 6).
+
+Both begin with the same five fields, whose octets, lengths included, are covered by the tag of the
+one and the signature of the other.  What is inside, and with which key, is for `security` to say.
+"""
+
+from __future__ import annotations
+
+from meterseal.codec.message import Message
+from meterseal.codec.parts import U8, OctetString, write_octets
+
+GUEK, GBEK = 0, 1
+"""key_id of an identified key: global unicast, global broadcast encryption key."""
+
+MASTER_KEY = 0
+"""kek_id of a wrapped key: the master key, which is the only one."""
+
+ONE_PASS, STATIC_UNIFIED = b"\x01", b"\x02"
+"""key_parameters of an agreed key: C(1e,1s) and C(0e,2s)."""
+
+
+class IdentifiedKey(Message, tag=b"\x00"):
+    """Key-Info: one of the keys that both ends hold."""
+
+    key_id: U8
+
+
+class WrappedKey(Message, tag=b"\x01"):
+    """Key-Info: the key itself, wrapped."""
+
+    kek_id: U8
+    key_ciphered_data: OctetString
+
+
+class AgreedKey(Message, tag=b"\x02"):
+    """Key-Info: what it takes to agree on the key.
+
+    `key_ciphered_data` is the signed ephemeral public key with C(1e,1s), empty with C(0e,2s).
+    """
+
+    key_parameters: OctetString
+    key_ciphered_data: OctetString
+
+
+KeyInfo = IdentifiedKey | WrappedKey | AgreedKey
+
+
+class GeneralCiphering(Message, tag=b"\xdd"):
+    """A ciphered layer.  The content is SC, invocation counter and body, as in every ciphered form."""
+
+    transaction_id: OctetString
+    originator_system_title: OctetString
+    recipient_system_title: OctetString
+    date_time: OctetString
+    other_information: OctetString
+    key_info: IdentifiedKey | WrappedKey | AgreedKey | None
+    ciphered_content: OctetString
+
+    def header(self) -> bytes:
+        """The five fields with their length octets, as they enter the additional data."""
+        return _fields(self)
+
+
+class GeneralSigning(Message, tag=b"\xdf"):
+    """A signed layer.  The signature is R || S."""
+
+    transaction_id: OctetString
+    originator_system_title: OctetString
+    recipient_system_title: OctetString
+    date_time: OctetString
+    other_information: OctetString
+    content: OctetString
+    signature: OctetString
+
+    def signed(self, *, content_length: bool = True) -> bytes:
+        """The octets under the signature: all from behind the tag to the end of the content.
+
+        Without `content_length` the length octets of the content are left out (a peer option).
+        """
+        return _fields(self) + (write_octets(self.content) if content_length else self.content)
+
+
+def _fields(layer: GeneralCiphering | GeneralSigning) -> bytes:
+    return b"".join(
+        map(
+            write_octets,
+            (
+                layer.transaction_id,
+                layer.originator_system_title,
+                layer.recipient_system_title,
+                layer.date_time,
+                layer.other_information,
+            ),
+        )
+    )
