@@ -133,6 +133,7 @@ def apdus() -> str:
     """List the APDUs by tag with their ciphered forms, and whether they are decoded or known by name only."""
     from meterseal import apdu
     from meterseal.apdu.ciphered import FORMS
+    from meterseal.framing import gbt
 
     names: dict[int, list[str]] = {}
     for message in apdu.MESSAGES:
@@ -142,13 +143,14 @@ def apdus() -> str:
     }
     general = {form.tag: [form.name] for form in FORMS.values() if not form.plain_tag}
     by_name = {tag: [name] for tag, name in apdu.UNDECODED.items()}
+    in_framing = {gbt.TAG}  # blocks of APDUs, which the framing takes apart
     rows = [
         (
             f"{tag:02X}",
             ", ".join(f"`{name}`" for name in dict.fromkeys(known)),
             ciphered.get((tag, "global"), "-"),
             ciphered.get((tag, "dedicated"), "-"),
-            "known by name" if tag in by_name else "in",
+            "known by name" if tag in by_name.keys() - in_framing else "in",
         )
         for tag, known in sorted((names | general | by_name).items())
     ]

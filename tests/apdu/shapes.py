@@ -7,13 +7,23 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from meterseal.apdu import acse, common, general, initiate, lists, services
+from meterseal.apdu import (
+    access,
+    acse,
+    common,
+    general,
+    initiate,
+    lists,
+    services,
+    short_names,
+    specifications,
+)
 from meterseal.codec.data import Data
 from meterseal.codec.message import Message
 from meterseal.codec.octets import length_octets
 from meterseal.codec.parts import Ber, Call, Choice, Nested, Optional, Part, SequenceOf
 
-MODULES = (acse, common, general, initiate, lists, services)
+MODULES = (acse, common, general, initiate, lists, services, access, short_names, specifications)
 
 DECLARED: tuple[type[Message], ...] = tuple(
     declared

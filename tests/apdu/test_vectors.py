@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from meterseal import apdu
-from meterseal.apdu import acse, ciphered, initiate, services
+from meterseal.apdu import access, acse, ciphered, initiate, services
 from meterseal.apdu.acse import Aare, Aarq, Rlre, Rlrq
 from meterseal.codec.message import Message
 from meterseal.errors import Unsupported
@@ -136,13 +136,23 @@ def test_apdus_inside_wrapper_frames(row: Row) -> None:
         assert apdu.decode(raw).encode() == raw
 
 
-LATER = [row for kind in ("general_ciphering", "general_signing", "access") for row in load(kind)]
+@pytest.mark.parametrize("row", load("access"), ids=ids)
+def test_access(row: Row) -> None:
+    message = apdu.decode(octets(row))
+    assert isinstance(message, access.AccessRequest)
+    assert [one.tag[0] for one in message.specifications] == row["expected"]["kinds"]
+    assert len(message.data) == len(message.specifications)
+    assert message.long_invoke_id_and_priority & access.CONFIRMED
+    assert message.encode() == octets(row)
+
+
+LATER = [row for kind in ("general_ciphering", "general_signing") for row in load(kind)]
 
 
 @pytest.mark.parametrize("row", LATER, ids=ids)
 def test_what_is_known_by_name_only(row: Row) -> None:
     """Among them the two whose printed tag does not reproduce: tests of the key handle hold them to that."""
-    name = {0xDD: "general-ciphering", 0xDF: "general-signing", 0xD9: "access-request"}[octets(row)[0]]
+    name = {0xDD: "general-ciphering", 0xDF: "general-signing"}[octets(row)[0]]
     assert apdu.name(octets(row)) == name
     with pytest.raises(Unsupported, match=name):
         apdu.decode(octets(row))

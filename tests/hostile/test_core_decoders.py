@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from meterseal import apdu
-from meterseal.apdu import acse, ciphered, initiate, lists, services
+from meterseal.apdu import access, acse, ciphered, initiate, lists, services, short_names
 from meterseal.codec import data_decode
 from meterseal.codec.ber import tlv
 from meterseal.codec.budget import Budget
@@ -61,11 +61,29 @@ SEEDS: dict[str, tuple[Decode, list[bytes]]] = {
     "set": (apdu.decode, samples(*of("Set"))),
     "action": (apdu.decode, samples(*of("Action"))),
     "data-notification": (apdu.decode, samples(services.DataNotification)),
+    "event-notification": (
+        apdu.decode,
+        samples(services.EventNotificationRequest, services.DataNotificationConfirm),
+    ),
+    "access": (apdu.decode, samples(access.AccessRequest, access.AccessResponse)),
+    "short-names": (
+        apdu.decode,
+        samples(*(m for m in apdu.MESSAGES if m.__module__ == short_names.__name__)),
+    ),
     "result-list": (lists.ResultList.decode, [m.encode() for m in SAMPLES if type(m) is lists.ResultList]),
     "ciphered": (ciphered.parse, CIPHERED),
 }
 
-WITH_DATA = {"get", "set", "action", "data-notification", "result-list"}
+WITH_DATA = {
+    "get",
+    "set",
+    "action",
+    "data-notification",
+    "event-notification",
+    "access",
+    "short-names",
+    "result-list",
+}
 """Decoders of messages that carry Data, whose work is counted."""
 
 # --- F01, F02 --------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 from meterseal import apdu
 from meterseal.apdu import services
 from meterseal.apdu.acse import Aare, Aarq
-from meterseal.apdu.ciphered import FORMS, build, parse
+from meterseal.apdu.ciphered import FORMS, GLO_TAG, build, parse
 from meterseal.apdu.common import AttributeDescriptor, MethodDescriptor
 from meterseal.apdu.initiate import ExceptionResponse
 from meterseal.association import Associated, Failed, Refusal, Released, Reply, State
@@ -155,7 +155,7 @@ def test_core_A08_before_the_proof_every_other_service_is_refused(ciphered: bool
         if octets[0] == 0xD8 or (octets[0] == 0x62 and not ciphered):
             continue  # errors are for clients; a plain association may be released plainly
         if ciphered and octets[0] not in (0x60, 0x61, 0x62, 0x63):
-            style = Style.GENERAL_GLO if octets[0] == 0x0F else Style.GLO
+            style = Style.GLO if octets[0] in GLO_TAG else Style.GENERAL_GLO
             octets = protect(pair.client.context, octets, 3, style)
         effects = pair.to_meter(octets)
         assert isinstance(effects[0], Refusal), message.name

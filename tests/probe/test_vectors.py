@@ -157,12 +157,60 @@ def test_later_forms_are_named(row: Row) -> None:
     assert found.plain is None
 
 
-def test_access_request_is_known_by_name() -> None:
+def test_access_request_by_value() -> None:
     row = vector("gb133-access-request")
     found = only(dissect(octets(row, "apdu") or b""))
-    assert (found.apdu, found.value) == ("access-request", None)
+    assert found.apdu == "access-request" and found.warnings == ()
     assert found.plain == octets(row, "apdu")
-    assert "known by name only" in found.warnings[0]
+    asked = found.value["specifications"]
+    assert [one["service"] for one in asked] == ["get", "get", "set", "set"]
+    assert asked[1]["attribute"] == {"class_id": 8, "instance_id": "0.0.1.0.0.255", "attribute_id": 2}
+    clock, week_profiles = found.value["data"][1], found.value["data"][3]
+    assert clock is None
+    assert week_profiles[2] == ["02", *[255] * 7]
+
+
+def test_access_response_and_event_by_value() -> None:
+    """Data beside a clock's time is a time, as the class of the attribute says."""
+    time = "090C07E6021501111E1E000000 00".replace(" ", "")
+    spec = "01 0008 0000010000FF 02"
+    (found,) = dissect(bytes.fromhex(f"DA 60000007 00 01 01 {spec} 01 {time} 01 01 00"))
+    assert found.value["data"] == ["2022-02-21T17:30:30+00:00"]
+    assert found.value["results"] == [{"service": "get", "result": "success"}]
+    assert found.value["specifications"][0]["attribute"]["instance_id"] == "0.0.1.0.0.255"
+    (bare,) = dissect(bytes.fromhex(f"DA 60000007 00 00 01 {time} 02 03 0D 02 0D"))
+    assert bare.value["data"] == [time[4:]]
+    assert bare.value["results"] == [
+        {"service": "action", "result": "scope-of-access-violated"},
+        {"service": "set", "result": "scope-of-access-violated"},
+    ]
+    (event,) = dissect(bytes.fromhex(f"C2 01 0C {time[4:]} 0008 0000010000FF 02 {time}"))
+    assert (event.apdu, event.value["time"]) == ("event-notification-request", "2022-02-21T17:30:30+00:00")
+    assert event.value["value"] == event.value["time"]
+    (confirm,) = dissect(bytes.fromhex("10 00000009 00"))
+    assert confirm.apdu == "data-notification-confirm"
+    assert confirm.value == {"long_invoke_id_and_priority": 9, "date_time": None}
+
+
+def test_short_names_by_value() -> None:
+    (read,) = dissect(bytes.fromhex("05 02 02 FA00 04 0100 02 0203 120001 120002 120003"))
+    assert read.apdu == "read-request"
+    assert read.value["variables"] == [
+        {"variable_name": "FA00"},
+        {"variable_name": "0100", "selector": 2, "parameter": [1, 2, 3]},
+    ]
+    (answer,) = dissect(bytes.fromhex("0C 04 00 06 00000007 01 03 02 01 0001 02 AABB 03 0005"))
+    assert answer.value["results"] == [
+        {"data": 7},
+        {"data_access_result": "read-write-denied"},
+        {"last_block": True, "block_number": 1, "raw_data": "AABB"},
+        {"block_number": 5},
+    ]
+    (written,) = dissect(bytes.fromhex("0D 02 00 01 0C"))
+    assert written.value["results"] == ["success", {"data_access_result": "type-unmatched"}]
+    (report,) = dissect(bytes.fromhex("18 01 0F") + b"20220221173030Z" + bytes.fromhex("01 02 FA08 01 11 05"))
+    assert report.value["current_time"] == "20220221173030Z"
+    assert (report.value["variables"], report.value["values"]) == ([{"variable_name": "FA08"}], [5])
 
 
 def test_a_public_sample_that_does_not_reproduce_stays_so() -> None:

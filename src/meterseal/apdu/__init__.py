@@ -6,13 +6,13 @@ standard's name of the service without looking further than the tags.
 
 from __future__ import annotations
 
-from meterseal.apdu import acse, ciphered, initiate, services
+from meterseal.apdu import access, acse, ciphered, initiate, services, short_names
 from meterseal.codec.message import Message, decode_body
 from meterseal.errors import Malformed, Truncated, Unsupported
 
 MESSAGES: tuple[type[Message], ...] = tuple(
     declared
-    for module in (acse, initiate, services)
+    for module in (acse, initiate, services, access, short_names)
     for declared in vars(module).values()
     if isinstance(declared, type)
     and issubclass(declared, Message)
@@ -27,21 +27,11 @@ _FAMILIES = {m.tag[0] for m in MESSAGES if len(m.tag) == 2}
 _COUNTER_ERROR = 6
 
 UNDECODED = {
-    0x05: "read-request",
-    0x06: "write-request",
-    0x0C: "read-response",
-    0x0D: "write-response",
-    0x10: "data-notification-confirm",
-    0x16: "unconfirmed-write-request",
-    0x18: "information-report-request",
-    0xC2: "event-notification-request",
-    0xD9: "access-request",
-    0xDA: "access-response",
     0xDD: "general-ciphering",
     0xDF: "general-signing",
     0xE0: "general-block-transfer",
 }
-"""APDUs that are known by name only."""
+"""APDUs around others: they are not messages of their own (`framing.gbt` takes blocks apart)."""
 
 
 def message_type(octets: bytes) -> type[Message]:

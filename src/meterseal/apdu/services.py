@@ -1,4 +1,4 @@
-"""GET, SET, ACTION in normal, next, with-list and block forms; DataNotification (acse-xdlms 5)."""
+"""GET, SET, ACTION in normal, next, with-list and block forms; notifications (acse-xdlms 5)."""
 
 from __future__ import annotations
 
@@ -238,3 +238,18 @@ class DataNotification(Message, tag=b"\x0f"):
     long_invoke_id_and_priority: U32
     date_time: OctetString
     notification_body: Data
+
+
+class DataNotificationConfirm(Message, tag=b"\x10"):
+    """The push with this long invoke-id has arrived; `date_time` is empty or 12 octets (more 9)."""
+
+    long_invoke_id_and_priority: U32
+    date_time: OctetString
+
+
+class EventNotificationRequest(Message, tag=b"\xc2"):
+    """An attribute's value that the server tells unasked; `time` 12 octets where it is present."""
+
+    time: OctetString | None
+    attribute: AttributeDescriptor
+    value: Data

@@ -20,7 +20,7 @@ from meterseal.association.effects import Associated, Confirmed, Effect, Failed,
 from meterseal.association.opening import SUITE_BITS, Opening
 from meterseal.association.operations import SUCCESS, Operation, Service
 from meterseal.association.profile import ClientProfile, conformance
-from meterseal.association.states import KIND_OF, TABLE, Role, State, Step
+from meterseal.association.states import TABLE, Role, State, Step, kind_of
 from meterseal.codec.data import Data, Tag
 from meterseal.codec.message import Message
 from meterseal.errors import (
@@ -171,8 +171,7 @@ class ClientAssociation(Association):
         self._check_size(octets, self.profile.max_pdu)
         opened = self._open(octets)
         message = apdu.decode(opened.apdu)
-        kind = KIND_OF.get(type(message))
-        step = TABLE.get((Role.CLIENT, self.state, kind)) if kind else None
+        step = TABLE.get((Role.CLIENT, self.state, kind_of(message)))
         if step is None:
             raise ProtocolViolation(f"{message.name} in state {self.state.value}")
         return _ACTIONS[step.action](self, step, message, opened)

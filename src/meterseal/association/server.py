@@ -22,7 +22,7 @@ from meterseal.association.operations import OTHER_REASON, SCOPE_VIOLATED, SUCCE
 from meterseal.association.profile import ServerProfile, conformance
 from meterseal.association.serving import SUITE_BITS, Serving, error_response
 from meterseal.association.signon import Proposal, Rejected, Request
-from meterseal.association.states import KIND_OF, TABLE, Kind, Role, State, Step
+from meterseal.association.states import TABLE, Kind, Role, State, Step, kind_of
 from meterseal.codec.data import Data, Tag
 from meterseal.errors import (
     AuthenticationFailed,
@@ -83,11 +83,11 @@ class ServerAssociation(Serving):
             return self._take_aarq(self._step(Kind.AARQ, "aarq"), octets)
         opened = self._open(octets)
         message = apdu.decode(opened.apdu)
-        step = self._step(KIND_OF.get(type(message)), message.name)
+        step = self._step(kind_of(message), message.name)
         return _ACTIONS[step.action](self, step, message, opened)
 
-    def _step(self, kind: Kind | None, name: str) -> Step:
-        step = TABLE.get((Role.SERVER, self.state, kind)) if kind else None
+    def _step(self, kind: Kind, name: str) -> Step:
+        step = TABLE.get((Role.SERVER, self.state, kind))
         if step is None:
             raise ProtocolViolation(f"{name} in state {self.state.value}")
         return step

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from meterseal.apdu import acse, initiate, services
 from meterseal.codec.message import Message
+from meterseal.errors import Unsupported
 
 
 class Role(Enum):
@@ -52,6 +53,7 @@ class Kind(Enum):
     RESPONSE = "service response"
     ERROR = "error response"
     NOTIFICATION = "notification"
+    CONFIRMATION = "notification confirmed"
 
     __hash__ = object.__hash__
 
@@ -111,15 +113,28 @@ def _kinds() -> dict[type[Message], Kind]:
         initiate.CounterErrorResponse: Kind.ERROR,
         initiate.ConfirmedServiceError: Kind.ERROR,
         services.DataNotification: Kind.NOTIFICATION,
+        services.EventNotificationRequest: Kind.NOTIFICATION,
+        services.DataNotificationConfirm: Kind.CONFIRMATION,
     }
     for declared in vars(services).values():
         if isinstance(declared, type) and issubclass(declared, Message) and "tag" in vars(declared):
             if "Request" in declared.__name__:
-                kinds[declared] = Kind.REQUEST
+                kinds.setdefault(declared, Kind.REQUEST)
             elif "Response" in declared.__name__:
                 kinds[declared] = Kind.RESPONSE
     return kinds
 
 
 KIND_OF: dict[type[Message], Kind] = _kinds()
-"""The kind of every message that the states know; others are refused."""
+"""The kind of every message that the states know."""
+
+
+def kind_of(message: Message) -> Kind:
+    """The kind of a message.
+
+    Raises Unsupported for one that no state takes: ACCESS, services with short names, a bare Initiate.
+    """
+    kind = KIND_OF.get(type(message))
+    if kind is None:
+        raise Unsupported(f"{message.name} is not taken in an association")
+    return kind

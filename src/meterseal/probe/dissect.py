@@ -147,10 +147,6 @@ class Dissector:
             raise Unsupported(f"{name} is not opened by this version")
         if plain[:1] == opener.P1_MARK:
             return whole.done(P1_APDU, plain, show.telegram(p1.decode(plain)))
-        name = apdu.name(plain)
-        if plain[0] in apdu.UNDECODED:
-            whole.warnings += (f"{name} is known by name only; `plain` holds its octets",)
-            return whole.done(name, plain, None)
         return self._message(whole, apdu.decode(plain), plain)
 
     def _message(self, whole: _Whole, message: Message, plain: bytes) -> Dissection:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from meterseal.apdu import acse, common, initiate, services
+from meterseal.apdu import access, acse, common, initiate, services, specifications
 from meterseal.codec.data import Data
 from meterseal.codec.message import Message
 from meterseal.cosem.classes import attribute_shape, interface_class
@@ -89,6 +89,9 @@ _CODES: Final[dict[tuple[type[Message], str], Mapping[int, str]]] = {
     (services.SetResponseLastDatablockWithList, "results"): common.DATA_ACCESS_RESULT,
     (services.SetResponseWithList, "results"): common.DATA_ACCESS_RESULT,
     (services.ActionResult, "result"): common.ACTION_RESULT,
+    (specifications.AccessGetResult, "result"): common.DATA_ACCESS_RESULT,
+    (specifications.AccessSetResult, "result"): common.DATA_ACCESS_RESULT,
+    (specifications.AccessActionResult, "result"): common.ACTION_RESULT,
     (acse.Aare, "result"): acse.ASSOCIATION_RESULT,
     (acse.Aare, "user_diagnostic"): acse.USER_DIAGNOSTIC,
     (acse.Aare, "provider_diagnostic"): acse.PROVIDER_DIAGNOSTIC,
@@ -124,11 +127,25 @@ def _mechanism(name: bytes) -> Shown:
     return _OTHER_MECHANISMS.get(number or 0, name.hex().upper()) if row is None else row.name
 
 
+def _current_time(octets: bytes) -> Shown:
+    """Text (a GeneralizedTime) where it is printable, else as a date-time."""
+    text = octets.decode("ascii", "replace")
+    return text if octets and text.isascii() and text.isprintable() else _date_time(octets)
+
+
 _OTHER_MECHANISMS: Final = {7: "ecdsa"}
+
+
+def _date_time(octets: bytes) -> Shown:
+    return octets_text(octets, Kind.DATE_TIME) if octets else None
+
 
 _SPECIAL: Final[dict[str, Callable[[Any], Shown]]] = {
     "instance_id": lambda octets: str(Obis(octets)),
-    "date_time": lambda octets: octets_text(octets, Kind.DATE_TIME) if octets else None,
+    "date_time": _date_time,
+    "time": _date_time,
+    "current_time": _current_time,
+    "variable_name": lambda name: f"{name & 0xFFFF:04X}",
     "proposed_conformance": _conformance,
     "negotiated_conformance": _conformance,
     "application_context_name": _context,
@@ -160,12 +177,43 @@ def _set_request(message: Any) -> Shown:
 
 
 def _action_request(message: Any) -> Shown:
-    asked = message.method
+    given = message.parameters
+    return _fields(message) | {
+        "parameters": None if given is None else data(given, _method_shape(message.method))
+    }
+
+
+def _method_shape(asked: common.MethodDescriptor) -> Shape:
     known = interface_class(asked.class_id)
     method = None if known is None else known.method(asked.method_id)
-    shape = ANY if method is None else method.shape
-    shown = None if message.parameters is None else data(message.parameters, shape)
-    return _fields(message) | {"parameters": shown}
+    return ANY if method is None else method.shape
+
+
+def _event(message: Any) -> Shown:
+    asked = message.attribute
+    shown = data(message.value, attribute_shape(asked.class_id, asked.attribute_id))
+    return _fields(message) | {"value": shown}
+
+
+def _access_request(message: Any) -> Shown:
+    shapes = iter([_access_shape(asked) for asked in message.specifications])
+    return _fields(message) | {"data": [data(value, next(shapes, ANY)) for value in message.data]}
+
+
+def _access_response(message: Any) -> Shown:
+    shapes = iter([_access_shape(asked, answered=True) for asked in message.specifications or ()])
+    return _fields(message) | {"data": [data(value, next(shapes, ANY)) for value in message.data]}
+
+
+def _access_shape(asked: Any, answered: bool = False) -> Shape:
+    """The shape of the Data beside a specification; that of what a method returns is not in the tables."""
+    if isinstance(asked, specifications.AccessAction):
+        return ANY if answered else _method_shape(asked.method)
+    return attribute_shape(asked.attribute.class_id, asked.attribute.attribute_id)
+
+
+def _named(service: str) -> Callable[[Any], Shown]:
+    return lambda message: {"service": service} | _fields(message)
 
 
 def _service_error(message: Any) -> Shown:
@@ -183,5 +231,17 @@ _MESSAGES: Final[dict[type[Message], Callable[[Any], Shown]]] = {
     common.RawBlock: _raw_block,
     services.SetRequestNormal: _set_request,
     services.ActionRequestNormal: _action_request,
+    services.EventNotificationRequest: _event,
+    access.AccessRequest: _access_request,
+    access.AccessResponse: _access_response,
+    specifications.AccessGet: _named("get"),
+    specifications.AccessGetWithSelection: _named("get"),
+    specifications.AccessGetResult: _named("get"),
+    specifications.AccessSet: _named("set"),
+    specifications.AccessSetWithSelection: _named("set"),
+    specifications.AccessSetResult: _named("set"),
+    specifications.AccessAction: _named("action"),
+    specifications.AccessActionResult: _named("action"),
+    specifications.WriteSuccess: lambda message: common.DATA_ACCESS_RESULT[0],
     initiate.ConfirmedServiceError: _service_error,
 }
