@@ -119,7 +119,7 @@ def test_tokens_of_hls_gmac_agree(counter: int, challenge: bytes) -> None:
 
 # --- sign-on APDUs ----------------------------------------------------------------------------------
 
-challenges = st.binary(min_size=8, max_size=40)
+challenges = st.binary(min_size=8, max_size=32)
 sizes = st.integers(min_value=64, max_value=0xFFFF)
 
 
