@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import MISSING, fields
 from pathlib import Path
+from typing import Any
 
 DOCS = Path(__file__).resolve().parent
 BLOCK = re.compile(r"(<!-- gen: (\S+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)
@@ -168,6 +170,136 @@ def classes() -> str:
     return table(("class", "name", "versions known"), rows)
 
 
+# --- reference ------------------------------------------------------------------------------------
+
+
+def cell(text: object) -> str:
+    """Write a text so that it stays in its cell of a table."""
+    return " ".join(str(text).split()).replace("|", "\\|")
+
+
+def commands() -> str:
+    """Describe every command of the command line, from the program's own help."""
+    import typer
+
+    from meterseal.cli.app import app
+
+    return "\n".join(_commands(typer.main.get_command(app), "meterseal", None))
+
+
+def _commands(command: Any, name: str, parent: Any) -> Iterator[str]:
+    context = command.context_class(command, info_name=name, parent=parent)
+    known = getattr(command, "commands", None)
+    if known is not None:
+        for below, one in known.items():
+            yield from _commands(one, below, context)
+        return
+    usage = " ".join(command.get_usage(context).removeprefix("Usage: ").split())
+    yield f"## {context.command_path}\n\n```text\n{usage}\n```\n\n{command.help}\n"
+    records = [parameter.get_help_record(context) for parameter in command.params]
+    yield table(
+        ("argument or option", "what it is"),
+        [(f"`{cell(names)}`", cell(text)) for names, text in filter(None, records)],
+    )
+
+
+def words(*path: str) -> dict[str, Any]:
+    """Read what reference/words.toml says of the keys of one table."""
+    found = tomllib.loads((DOCS / "reference" / "words.toml").read_text())
+    for name in path:
+        found = found[name]
+    return found
+
+
+def keys(rows: Iterable[str], record: Any, *path: str) -> str:
+    """List the keys of a table of the code with their words; defaults are those of the record's fields."""
+    said, known = words(*path), list(rows)
+    if wrong := set(known) ^ set(said):
+        raise SystemExit(f"docs/reference/words.toml [{'.'.join(path)}]: {', '.join(sorted(wrong))}")
+    defaults = {} if record is None else {field.name: field for field in fields(record)}
+    lines = []
+    for key in known:
+        meaning, otherwise = said[key] if isinstance(said[key], list) else (said[key], None)
+        lines.append((f"`{key}`", cell(meaning), cell(otherwise or _default(defaults.get(key)))))
+    return table(("key", "what it is", "left out"), lines)
+
+
+def _default(field: Any) -> str:
+    if field is None:
+        return ""
+    if field.default is MISSING:
+        return "needed" if field.default_factory is MISSING else ""
+    value = field.default
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"{value:g}" if isinstance(value, int | float) else str(value or "")
+
+
+def credentials_meter() -> str:
+    """List the keys of `[meter]` in a credentials file."""
+    from meterseal.credentials import MeterCredentials
+    from meterseal.credentials.fields import METER
+
+    return keys(METER, MeterCredentials, "credentials", "meter")
+
+
+def credentials_role() -> str:
+    """List the keys of `[roles.NAME]` in a credentials file."""
+    from meterseal.credentials import RoleCredentials
+    from meterseal.credentials.fields import ROLE
+
+    return keys(ROLE, RoleCredentials, "credentials", "role")
+
+
+def meter_table(name: str) -> Callable[[], str]:
+    """Return the generator for one table of a meter's configuration."""
+
+    def listed() -> str:
+        from meterseal.meter import MeterPlan, ObjectPlan, RolePlan
+        from meterseal.meter import fields as rows
+
+        records = {"METER": MeterPlan, "OBJECT": ObjectPlan, "ROLE": RolePlan}
+        return keys(getattr(rows, name), records.get(name), "meter", name.lower())
+
+    return listed
+
+
+def listing(names: Iterable[str]) -> str:
+    """Write names in a line."""
+    return ", ".join(f"`{name}`" for name in names) + "\n"
+
+
+def value_types() -> str:
+    """List the words for types of values."""
+    from meterseal.cosem.shapes import LEAVES
+
+    return listing(word for word, leaf in LEAVES.items() if leaf.tag is not None)
+
+
+def sources() -> str:
+    """List where a simulated value may come from."""
+    from meterseal.meter.plant import SOURCES
+
+    return listing(SOURCES)
+
+
+def services() -> str:
+    """List the services that are on when none are named, by their conformance names."""
+    from meterseal.apdu.initiate import CONFORMANCE_BITS
+    from meterseal.association.profile import DEFAULT_CONFORMANCE
+
+    return listing(name for name, bit in CONFORMANCE_BITS.items() if bit & DEFAULT_CONFORMANCE)
+
+
+def peer_options() -> str:
+    """List the peer options."""
+    from meterseal.security.options import PEER_OPTIONS
+
+    return table(
+        ("option", "when it is on"), [(f"`{name}`", cell(text)) for name, text in PEER_OPTIONS.items()]
+    )
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "packages": packages,
     "states": states,
@@ -176,6 +308,17 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "errors": errors,
     "apdus": apdus,
     "classes": classes,
+    "commands": commands,
+    "credentials-meter": credentials_meter,
+    "credentials-role": credentials_role,
+    **{
+        f"meter-{name.lower()}": meter_table(name)
+        for name in ("METER", "DEVICE", "OBJECT", "ROLE", "GRANT", "USER")
+    },
+    "value-types": value_types,
+    "sources": sources,
+    "services": services,
+    "peer-options": peer_options,
 }
 """Name in a page's marker -> generator of what stands there."""
 

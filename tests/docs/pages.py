@@ -4,15 +4,19 @@ In a ```console block a line `$ COMMAND` runs under bash; the lines up to the ne
 `...` stands for any text within a line and, alone on a line, for any lines. No output lines: not compared.
 `# exits N` at the end of a command line states an exit code other than 0. A command that ends in `&` keeps
 running; the page goes on once its output lines have appeared. Exported variables last to the end of the page.
-A ```python block is a whole program; fragments that cannot run alone are fenced as ```py.
+A ```python block is a whole program; what cannot run alone is fenced as ```py. A ```python or ```toml block
+with `title="NAME"` is written to that file instead. A port that a page names in `--port N` is exchanged for a
+free one.
 """
 
 from __future__ import annotations
 
 import os
+import random
 import re
 import selectors
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,28 +25,51 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-FENCE = re.compile(r"^( *)```(console|python)\b[^\n]*\n(.*?)^\1```\s*$", re.DOTALL | re.MULTILINE)
+FENCE = re.compile(r"^( *)```(console|python|toml)\b([^\n]*)\n(.*?)^\1```\s*$", re.DOTALL | re.MULTILINE)
+TITLE = re.compile(r'title="([\w.-]+)"')
+PORT = re.compile(r"--port ([1-9]\d*)\b")
 EXITS = re.compile(r"\s+# exits (\d+)$")
 LIMIT = 60.0
 """Seconds that one step may take before the page counts as hanging."""
 
 
+def _free_port() -> int:
+    """Return a port that nobody listens on, from below those that systems give to whoever asks for any."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
+
 @dataclass(frozen=True)
 class Step:
-    """One command line or program of a page, with what it should print ("" = anything) and its exit code."""
+    """One command line or program of a page, with what it should print ("" = anything) and its exit code.
+
+    With `file` it is a file of that name to be written, `run` its content.
+    """
 
     run: str
     output: str = ""
     code: int = 0
     python: bool = False
+    file: str = ""
+
+
+def with_free_ports(text: str) -> str:
+    """Exchange the ports that a page names for free ones, so that pages run side by side."""
+    free = {port: str(_free_port()) for port in dict.fromkeys(PORT.findall(text))}
+    return re.sub(r"\b\d+\b", lambda found: free.get(found[0], found[0]), text)
 
 
 def steps(text: str) -> Iterator[Step]:
     """Find the steps of a page in order."""
-    for indent, language, body in FENCE.findall(text):
+    for indent, language, rest, body in FENCE.findall(text):
         block = re.sub(rf"^{indent}", "", body, flags=re.MULTILINE)
-        if language == "python":
+        if title := TITLE.search(rest):
+            yield Step(block, file=title[1])
+        elif language == "python":
             yield Step(block, python=True)
+        if title or language != "console":
             continue
         for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             command, _, output = part.replace("\\\n", "").partition("\n")
@@ -102,6 +129,9 @@ class Shell:
 
     def run(self, step: Step) -> None:
         """Carry out one step; AssertionError when it does not do what the page says."""
+        if step.file:
+            (self.folder / step.file).write_text(step.run)
+            return
         if step.run.endswith("&"):
             self.stay(step)
             return

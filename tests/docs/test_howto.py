@@ -1,4 +1,4 @@
-"""The README and the how-to pages: every command and program in them runs and does what is printed."""
+"""The README and the pages of the docs: every command and program in them runs and does what is printed."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import Shell, Step, matches, steps
+from tests.docs.pages import Shell, Step, matches, steps, with_free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 HOW_TO = sorted((ROOT / "docs" / "how-to").glob("*.md"))
-PAGES = [ROOT / "README.md", *HOW_TO]
+PAGES = [ROOT / "README.md", *HOW_TO, ROOT / "docs" / "reference" / "json.md"]
 
 
-@pytest.mark.xdist_group("pages")  # pages name fixed ports: one after the other
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
     with Shell(tmp_path) as shell:
-        for step in steps(page.read_text()):
+        for step in steps(with_free_ports(page.read_text())):
             shell.run(step)
 
 
@@ -37,10 +36,17 @@ $ ls nothing-here \\
 ```py
 await fragment
 ```
+```toml
+[fragment]
+```
 - a list
 
   ```python
   print("program")
+  ```
+  ```toml title="a-file.toml"
+  [whole]
+  key = 1
   ```
 """
 
@@ -51,6 +57,7 @@ def test_steps_of_a_page() -> None:
         Step("echo hello $NAME; false", "hello ...", 1),
         Step("ls nothing-here     2>/dev/null; true"),
         Step('print("program")\n', python=True),
+        Step("[whole]\nkey = 1\n", file="a-file.toml"),
     ]
 
 
@@ -59,6 +66,15 @@ def test_steps_run_with_lasting_environment(tmp_path: Path) -> None:
         for step in steps(PAGE):
             shell.run(step)
         assert shell.environment["NAME"] == "world"
+    assert (tmp_path / "a-file.toml").read_text() == "[whole]\nkey = 1\n"
+
+
+def test_ports_are_exchanged_for_free_ones() -> None:
+    page = with_free_ports("--port 14059, --port 14060, tcp://h:14059/, 140590, --port 0")
+    one, two, again, longer, zero = page.split(", ")
+    assert len({"--port 14059", "--port 14060", one, two}) == 4
+    assert again == f"tcp://h:{one.removeprefix('--port ')}/"
+    assert (longer, zero) == ("140590", "--port 0")
 
 
 @pytest.mark.parametrize(
