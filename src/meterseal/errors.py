@@ -112,6 +112,12 @@ class TooWeak(ProtectionError):
     kind = "too-weak"
 
 
+class CertificateRefused(ProtectionError):
+    """A certificate outside the profile, out of date, or without a way to a trust anchor."""
+
+    kind = "certificate"
+
+
 class Replayed(ProtectionError):
     """An invocation counter below the lowest acceptable value.
 

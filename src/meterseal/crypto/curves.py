@@ -14,7 +14,7 @@ from typing import Final, Self
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
-from cryptography.hazmat.primitives.hashes import SHA256, SHA384, HashAlgorithm
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384
 from cryptography.hazmat.primitives.kdf.concatkdf import ConcatKDFHash
 
 from meterseal.crypto.secret import Guarded
@@ -28,7 +28,7 @@ class Curve:
     name: str
     width: int
     backend: ec.EllipticCurve
-    hash: HashAlgorithm
+    hash: SHA256 | SHA384
     ecdsa: ec.ECDSA
 
     @property
@@ -37,7 +37,7 @@ class Curve:
         return self.backend.group_order
 
 
-def _curve(name: str, width: int, backend: ec.EllipticCurve, digest: HashAlgorithm) -> Curve:
+def _curve(name: str, width: int, backend: ec.EllipticCurve, digest: SHA256 | SHA384) -> Curve:
     return Curve(name, width, backend, digest, ec.ECDSA(digest))
 
 
@@ -94,6 +94,10 @@ class PublicKey:
                 x, y = (n.to_bytes(row.width, "big") for n in (numbers.x, numbers.y))
                 return cls(row, x + y)
         raise Unsupported(f"a public key on {key.curve.name}: the suites have {', '.join(CURVES)}")
+
+    def backend(self) -> ec.EllipticCurvePublicKey:
+        """The backend's own object, for certificates of this package."""
+        return self._key
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, PublicKey):
@@ -213,6 +217,17 @@ class SigningKey(_Private):
     @property
     def public(self) -> VerifyingKey:
         """What verifies."""
+        return VerifyingKey.of(self.backend().public_key())
+
+
+class TlsKey(_Private):
+    """A key for TLS: it is handed to the TLS library as a file, and nothing here uses it."""
+
+    __slots__ = ()
+
+    @property
+    def public(self) -> VerifyingKey:
+        """What its certificate holds."""
         return VerifyingKey.of(self.backend().public_key())
 
 

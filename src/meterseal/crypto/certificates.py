@@ -1,0 +1,397 @@
+"""X.509 certificates by the DLMS profile: read strictly, and held to an anchor (classes 12, keys 6).
+
+A certificate is for one purpose, which its key usage tells; an end entity's names a system title of
+8 octets.  Three forms of the title are understood:
+
+| where                                            | octets as                             |
+|--------------------------------------------------|---------------------------------------|
+| subject, common name                             | 16 upper-case hexadecimal digits      |
+| subjectAltName, HardwareModuleName.hwSerialNum   | 8 octets                              |
+| subject, uniqueIdentifier                        | bit string of 64 bits                 |
+
+Importing this module loads the backend's X.509 part, which takes time: the package imports it only
+where a certificate is touched.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Final, NoReturn
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import ExtensionOID, NameOID, ObjectIdentifier, SignatureAlgorithmOID
+
+from meterseal.crypto.curves import AgreementPoint, PublicKey, VerifyingKey
+from meterseal.errors import CertificateRefused, MetersealError
+
+LARGEST: Final = 8192
+"""Octets of a certificate at most; those of the profile have a few hundred."""
+
+LONGEST_CHAIN: Final = 4
+"""Certificates from an end entity to its anchor, both counted."""
+
+MOST_OTHERS: Final = 8
+"""Certificates that may come beside the one to be verified: a way is looked for among so many."""
+
+NO_EXPIRY: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+"""notAfter of a certificate without a planned end (RFC 5280, 4.1.2.5)."""
+
+HARDWARE_MODULE_NAME: Final = ObjectIdentifier("1.3.6.1.5.5.7.8.4")
+
+_SIGNATURES: Final = {
+    "P-256": SignatureAlgorithmOID.ECDSA_WITH_SHA256,
+    "P-384": SignatureAlgorithmOID.ECDSA_WITH_SHA384,
+}
+"""The one signature algorithm of a CA key on each curve."""
+
+_KNOWN_CRITICAL: Final = {
+    ExtensionOID.KEY_USAGE,
+    ExtensionOID.BASIC_CONSTRAINTS,
+    ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
+    ExtensionOID.CERTIFICATE_POLICIES,
+    ExtensionOID.EXTENDED_KEY_USAGE,
+}
+
+
+class Purpose(Enum):
+    """What a certificate's key is for, with the key usage bits that say so."""
+
+    SIGNATURE = frozenset({"digital_signature"})
+    AGREEMENT = frozenset({"key_agreement"})
+    TLS = frozenset({"digital_signature", "key_agreement"})
+    AUTHORITY = frozenset({"key_cert_sign", "crl_sign"})
+
+
+_USAGES: Final = (
+    "digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
+    "key_cert_sign", "crl_sign",
+)  # fmt: skip
+
+
+def _refuse(why: str) -> NoReturn:
+    raise CertificateRefused(why)
+
+
+class Certificate:
+    """One certificate, read by the profile.  `title` is None for a certification authority.
+
+    `key` is a VerifyingKey, or an AgreementPoint where the purpose is key agreement.
+    """
+
+    __slots__ = ("_x509", "authority_key", "der", "key", "path_length", "purpose", "subject_key", "title")
+
+    def __init__(self, der: bytes) -> None:
+        """Raises CertificateRefused for whatever is outside the profile; dates and chain come later."""
+        if len(der) > LARGEST:
+            _refuse(f"a certificate of {len(der)} octets, above {LARGEST}")
+        self.der = bytes(der)
+        self._x509 = _load(self.der)
+        extensions = _extensions(self._x509)
+        self.purpose = _purpose(extensions)
+        self.path_length = _basic_constraints(extensions, self.purpose)
+        self.key = _public_key(self._x509, self.purpose)
+        self.title = None if self.purpose is Purpose.AUTHORITY else _title(self._x509.subject, extensions)
+        self.subject_key = _key_identifier(extensions, x509.SubjectKeyIdentifier, "digest")
+        self.authority_key = _key_identifier(extensions, x509.AuthorityKeyIdentifier, "key_identifier")
+
+    @classmethod
+    def from_pem(cls, text: bytes) -> list[Certificate]:
+        """All certificates of a PEM file, in its order.  Raises CertificateRefused for none."""
+        with reading("a PEM file of certificates"):
+            loaded = x509.load_pem_x509_certificates(text)
+        return [cls(one.public_bytes(Encoding.DER)) for one in loaded]
+
+    def to_pem(self) -> bytes:
+        """The PEM form."""
+        return self._x509.public_bytes(Encoding.PEM)
+
+    @property
+    def serial(self) -> bytes:
+        """The serial number as in the certificate: 1 to 20 octets, unsigned."""
+        number = self._x509.serial_number
+        return number.to_bytes((number.bit_length() + 7) // 8, "big")
+
+    @property
+    def issuer(self) -> bytes:
+        """The issuer's name, DER."""
+        return self._x509.issuer.public_bytes()
+
+    @property
+    def subject(self) -> bytes:
+        """The subject's name, DER."""
+        return self._x509.subject.public_bytes()
+
+    @property
+    def issuer_text(self) -> str:
+        """The issuer's name as text (RFC 4514)."""
+        return self._x509.issuer.rfc4514_string()
+
+    @property
+    def subject_text(self) -> str:
+        """The subject's name as text (RFC 4514)."""
+        return self._x509.subject.rfc4514_string()
+
+    @property
+    def not_before(self) -> datetime:
+        """First moment of validity, UTC."""
+        return self._x509.not_valid_before_utc
+
+    @property
+    def not_after(self) -> datetime:
+        """Last moment of validity, UTC; NO_EXPIRY: no planned end."""
+        return self._x509.not_valid_after_utc
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Certificate) and self.der == other.der
+
+    def __hash__(self) -> int:
+        return hash(self.der)
+
+    def __repr__(self) -> str:
+        who = self.title.hex().upper() if self.title else self.subject_text
+        return f"<Certificate {self.purpose.name.lower()} {who} {self.key.curve.name}>"
+
+    def check_dates(self, now: datetime) -> None:
+        """Raises CertificateRefused when `now` (with a time zone) is outside the validity."""
+        if now < self.not_before:
+            _refuse(f"not valid before {self.not_before:%Y-%m-%d %H:%M:%S}Z: early, or this clock is wrong")
+        if now > self.not_after and self.not_after != NO_EXPIRY:
+            _refuse(f"expired at {self.not_after:%Y-%m-%d %H:%M:%S}Z, or this clock is wrong")
+
+    def check_issued_by(self, issuer: Certificate) -> None:
+        """Raises CertificateRefused unless `issuer` is an authority that signed this certificate."""
+        if issuer.purpose is not Purpose.AUTHORITY:
+            _refuse("the issuer is no certification authority")
+        if self.issuer != issuer.subject:
+            _refuse("issued under another name")
+        if self.authority_key and issuer.subject_key and self.authority_key != issuer.subject_key:
+            _refuse("the authority key identifier names another key of the issuer")
+        if self.key.curve.name == "P-384" and issuer.key.curve.name == "P-256":
+            _refuse("a P-384 key certified by a P-256 authority")
+        if self._x509.signature_algorithm_oid != _SIGNATURES[issuer.key.curve.name]:
+            _refuse(f"signed by another algorithm than that of {issuer.key.curve.name}")
+        try:
+            self._x509.verify_directly_issued_by(issuer._x509)
+        except (InvalidSignature, ValueError, TypeError):
+            _refuse("the issuer's signature does not verify")
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """The backend's errors while it takes something apart, each as a CertificateRefused.
+
+    It reads some faults (a serial number of 0 or below) and only warns: whoever asks refuses them.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        except _UNREADABLE:
+            raise CertificateRefused(f"{what} cannot be read") from None
+
+
+_UNREADABLE: Final = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+
+
+def _load(der: bytes) -> x509.Certificate:
+    with reading("a certificate in DER form"):
+        loaded = x509.load_der_x509_certificate(der)
+        # Parts are taken apart when they are asked for first: here, so that no later call fails.
+        serial, version = loaded.serial_number, loaded.version
+        _ = loaded.subject, loaded.issuer, loaded.not_valid_before_utc, loaded.not_valid_after_utc
+        _ = loaded.signature_algorithm_oid, loaded.signature
+        again = loaded.public_bytes(Encoding.DER)
+    if version is not x509.Version.v3:
+        _refuse("not a certificate of version 3")
+    if serial <= 0 or serial.bit_length() > 160:
+        _refuse("a serial number that is not positive, or longer than 20 octets")
+    if again != der:
+        _refuse("not the octets that this certificate has in DER form")
+    return loaded
+
+
+def _extensions(loaded: x509.Certificate) -> x509.Extensions:
+    with reading("the extensions, or one that comes twice,"):
+        extensions = loaded.extensions
+    for extension in extensions:
+        if extension.critical and extension.oid not in _KNOWN_CRITICAL:
+            _refuse(f"an unknown critical extension, {extension.oid.dotted_string}")
+    return extensions
+
+
+def _purpose(extensions: x509.Extensions) -> Purpose:
+    try:
+        usage = extensions.get_extension_for_class(x509.KeyUsage)
+    except x509.ExtensionNotFound:
+        _refuse("no key usage")
+    if not usage.critical:
+        _refuse("a key usage that is not critical")
+    bits = frozenset(name for name in _USAGES if getattr(usage.value, name))
+    try:
+        purpose = Purpose(bits)
+    except ValueError:
+        _refuse(f"a key usage of {', '.join(sorted(bits)) or 'nothing'}: it serves no one purpose")
+    extended = any(e.oid == ExtensionOID.EXTENDED_KEY_USAGE for e in extensions)
+    if extended != (purpose is Purpose.TLS):
+        _refuse("an extended key usage belongs to TLS certificates, and to no others")
+    return purpose
+
+
+def _basic_constraints(extensions: x509.Extensions, purpose: Purpose) -> int | None:
+    """The path length of an authority, None for no limit and for everybody else."""
+    try:
+        found = extensions.get_extension_for_class(x509.BasicConstraints)
+    except x509.ExtensionNotFound:
+        if purpose is Purpose.AUTHORITY:
+            _refuse("a certification authority without basic constraints")
+        return None
+    if found.value.ca is not (purpose is Purpose.AUTHORITY):
+        _refuse("basic constraints and key usage contradict each other")
+    if found.value.ca and not found.critical:
+        _refuse("basic constraints of an authority that are not critical")
+    return found.value.path_length
+
+
+def _public_key(loaded: x509.Certificate, purpose: Purpose) -> PublicKey:
+    kind = AgreementPoint if purpose is Purpose.AGREEMENT else VerifyingKey
+    with reading("the public key"):
+        backend = loaded.public_key()
+        spki = backend.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        try:
+            key = kind.of(backend)
+        except MetersealError as error:
+            raise CertificateRefused(f"{error}") from None
+    if spki not in loaded.tbs_certificate_bytes:
+        _refuse("a public key in another form than the named curve and the uncompressed point")
+    return key
+
+
+def _key_identifier(extensions: x509.Extensions, kind: type[x509.ExtensionType], field: str) -> bytes | None:
+    try:
+        value = getattr(extensions.get_extension_for_class(kind).value, field)
+    except x509.ExtensionNotFound:
+        return None
+    return value if isinstance(value, bytes) else None
+
+
+# --- the system title ---------------------------------------------------------------------------
+
+
+def _title(subject: x509.Name, extensions: x509.Extensions) -> bytes:
+    found = {*_from_common_name(subject), *_from_hardware_module(extensions), *_from_identifier(subject)}
+    if not found:
+        _refuse("no system title: neither in the common name nor in one of the other places")
+    if len(found) > 1:
+        _refuse("two system titles that differ")
+    return found.pop()
+
+
+def _from_common_name(subject: x509.Name) -> Iterable[bytes]:
+    names = subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    for name in names:
+        text = name.value
+        if isinstance(text, str) and len(text) == 16 and not set(text) - set("0123456789ABCDEF"):
+            yield bytes.fromhex(text)
+
+
+def _from_identifier(subject: x509.Name) -> Iterable[bytes]:
+    for name in subject.get_attributes_for_oid(NameOID.X500_UNIQUE_IDENTIFIER):
+        octets = name.value
+        if not isinstance(octets, bytes) or len(octets) != 9 or octets[0]:
+            _refuse("a uniqueIdentifier that is no system title of 64 bits")
+        yield octets[1:]
+
+
+def _from_hardware_module(extensions: x509.Extensions) -> Iterable[bytes]:
+    try:
+        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return
+    for name in names.get_values_for_type(x509.OtherName):
+        if name.type_id == HARDWARE_MODULE_NAME:
+            yield _hardware_serial(name.value)
+
+
+def _hardware_serial(der: bytes) -> bytes:
+    """hwSerialNum of HardwareModuleName: SEQUENCE { hwType OBJECT IDENTIFIER, hwSerialNum OCTET STRING }."""
+    # Both lengths are below 80 hex where the serial number is a title.
+    if len(der) > 4 and der[0] == 0x30 and der[1] == len(der) - 2 and der[2] == 0x06:
+        at = 4 + der[3]
+        if der[at : at + 2] == b"\x04\x08" and len(der) == at + 10:
+            return der[at + 2 :]
+    _refuse("a HardwareModuleName whose serial number is no system title of 8 octets")
+
+
+# --- chains -------------------------------------------------------------------------------------
+
+
+def verify_chain(
+    leaf: Certificate,
+    others: Sequence[Certificate],
+    anchors: Sequence[Certificate],
+    now: datetime | None,
+) -> list[Certificate]:
+    """The way from `leaf` to one of the `anchors`, both in it.  `now` None: dates are not looked at.
+
+    `others` are certificates that came with it; order and surplus do not matter.  Every certificate of
+    the way is in date, of sufficient path length, and signed by the next; the anchor is trusted as it is,
+    but for its dates.  Raises CertificateRefused with the reason of the way that got furthest.
+    """
+    if len(others) > MOST_OTHERS:
+        _refuse(f"more than {MOST_OTHERS} certificates beside the one to be verified")
+    reasons: list[str] = []
+    found = _climb([leaf], others, anchors, now, reasons)
+    if found is None:
+        _refuse(reasons[-1] if reasons else "no way to a trust anchor")
+    return found
+
+
+def _climb(
+    way: list[Certificate],
+    others: Sequence[Certificate],
+    anchors: Sequence[Certificate],
+    now: datetime | None,
+    reasons: list[str],
+) -> list[Certificate] | None:
+    """The rest of the way; depth is bounded by LONGEST_CHAIN and no certificate comes twice."""
+    last = way[-1]
+    try:
+        if now is not None:
+            last.check_dates(now)
+    except CertificateRefused as error:
+        reasons.append(str(error))
+        return None
+    if last in anchors:
+        return way
+    for issuer in (*anchors, *others):
+        if issuer in way or issuer.subject != last.issuer:
+            continue
+        try:
+            last.check_issued_by(issuer)
+            if issuer.path_length is not None and len(way) - 1 > issuer.path_length:
+                _refuse("more authorities below one than its path length allows")
+            if len(way) >= LONGEST_CHAIN:
+                _refuse(f"a chain of more than {LONGEST_CHAIN} certificates")
+        except CertificateRefused as error:
+            reasons.append(str(error))
+            continue
+        found = _climb([*way, issuer], others, anchors, now, reasons)
+        if found is not None:
+            return found
+    return None
