@@ -53,7 +53,7 @@ def test_what_one_end_protects_the_other_opens(
     octets = protect(sender, apdu, applied, style)
     opened = unprotect(receiver, octets)
     assert (opened.apdu, opened.applied, opened.style) == (apdu, applied, style)
-    assert octets[0] == (style.form.tag if style.form else style.tags[apdu[0]])  # type: ignore[index]
+    assert octets[0] == (style.form.tag if style.form else style.tags[apdu[0]])
     assert parse(octets).title == (OWN if style.general else None)
     key = receiver.receiving_key(style.key_set, False)
     assert opened.key is key

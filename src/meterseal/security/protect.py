@@ -11,7 +11,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from meterseal.apdu import ciphered
-from meterseal.apdu.ciphered import SC_BROADCAST, SC_COMPRESSED, Ciphered
+from meterseal.apdu.ciphered import GLOBAL, SC_BROADCAST, SC_COMPRESSED, Ciphered
 from meterseal.codec.octets import length_octets
 from meterseal.errors import Forged, Malformed, TooWeak, UnknownKey, Unsupported
 from meterseal.security.context import Context, KeyInUse
@@ -53,13 +53,14 @@ def protect(context: Context, apdu: bytes, applied: int, style: Style) -> bytes:
     Raises UnknownKey without the key, CounterExhausted at the counter's end, Unsupported for an
     APDU that has no ciphered form in this style.
     """
-    tags = style.tags
-    tag = tags.get(apdu[0], 0) if tags else 0
     form = style.form
-    if not tag and form is None:
+    tag = style.tags.get(apdu[0], 0) if form is None else form.tag
+    if not tag:
         raise Unsupported(f"APDU {apdu[0]:02X} has no ciphered form of its own ({style.name})")
     setup = context.setup
-    key = context.sending_key(style.key_set)
+    # The key that is there, without a call; `sending_key` says which one is not.
+    key = setup.unicast if style.key_set is GLOBAL else context.dedicated
+    key = key or context.sending_key(style.key_set)
     sc = applied << 4 | setup.suite.id
     counter = key.tx.take()
     body = key.handle.seal(sc, _nonce(setup.own_title, counter), apdu)

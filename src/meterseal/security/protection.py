@@ -63,7 +63,7 @@ def from_text(words: str) -> int:
 class Style:
     """How protection travels: with the global or the dedicated key, service-specific or general.
 
-    `tags` maps the plain tag to the ciphered one; the general styles have one `form` for all.
+    `tags` maps the plain tag to the ciphered one; the general styles have none, and one `form` for all.
     The five styles are class attributes; there are no others.  (A plain class: reading a member
     of an enumeration costs as much as a field of the message.)
     """
@@ -76,7 +76,7 @@ class Style:
     GENERAL_GLO: ClassVar[Style]
     GENERAL_DED: ClassVar[Style]
 
-    def __init__(self, name: str, key_set: str, tags: dict[int, int] | None, form: Form | None) -> None:
+    def __init__(self, name: str, key_set: str, tags: dict[int, int], form: Form | None) -> None:
         self.name = name
         self.key_set = key_set
         self.tags = tags
@@ -87,11 +87,11 @@ class Style:
         return f"Style.{self.name}"
 
 
-Style.PLAIN = Style("PLAIN", "none", None, None)
+Style.PLAIN = Style("PLAIN", "none", {}, None)
 Style.GLO = Style("GLO", GLOBAL, GLO_TAG, None)
 Style.DED = Style("DED", DEDICATED, DED_TAG, None)
-Style.GENERAL_GLO = Style("GENERAL_GLO", GLOBAL, None, GENERAL_GLO)
-Style.GENERAL_DED = Style("GENERAL_DED", DEDICATED, None, GENERAL_DED)
+Style.GENERAL_GLO = Style("GENERAL_GLO", GLOBAL, {}, GENERAL_GLO)
+Style.GENERAL_DED = Style("GENERAL_DED", DEDICATED, {}, GENERAL_DED)
 
 
 _STYLES = {
