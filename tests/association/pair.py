@@ -167,6 +167,7 @@ class Pair:
         server: dict[str, Any] | None = None,
         draw: Callable[[int], bytes] | None = None,
         suite_id: int = 0,
+        datagrams: bool = False,
     ) -> None:
         ours, theirs = setups(policy if ciphered else 0, broadcast, suite_id)
         self.view, self.plant = View(), Plant()
@@ -177,14 +178,14 @@ class Pair:
             "mechanism": mechanism,
             "ciphered": ciphered,
         }
-        self.client = ClientAssociation(
-            ClientProfile(**{**common, "setup": ours, "secret": secret, **(client or {})})
-        )
+        ours_only = {"setup": ours, "secret": secret, "datagrams": datagrams}
+        self.client = ClientAssociation(ClientProfile(**{**common, **ours_only, **(client or {})}))
         self.server = ServerAssociation(
             ServerProfile(
                 **{**common, "setup": theirs, "view": self.view, "secret": lambda: secret, **(server or {})}
             ),
             draw or drawing(),
+            datagrams=datagrams,
         )
         self.wire: list[tuple[Direction, bytes]] = []
         self.tap: Tap = lambda direction, octets: [octets]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meterseal.errors import CounterExhausted, CountersNeeded, Misuse, Replayed
-from meterseal.keys.counters import LIMIT, REKEY_FROM, ReceiveCounter, SendCounter, key_id
+from meterseal.keys.counters import LIMIT, REKEY_FROM, WINDOW, ReceiveCounter, SendCounter, key_id
 
 
 def test_a_block_is_given_out_once_and_then_needs_another() -> None:
@@ -151,3 +151,52 @@ def test_C06_every_key_title_and_direction_has_its_own_name() -> None:
 def test_reprs_say_where_they_stand() -> None:
     assert repr(SendCounter(1, 2)) == "<SendCounter next 1 end 2>"
     assert repr(ReceiveCounter(3)) == "<ReceiveCounter lowest 3>"
+
+
+# --- datagrams ------------------------------------------------------------------------------------
+
+_START = 1000
+
+
+@given(
+    st.lists(st.integers(_START - 100, _START + 200), max_size=300),
+    st.sampled_from([0, 1, 7, WINDOW]),
+)
+def test_C11_each_counter_at_most_once_in_any_order(arriving: list[int], window: int) -> None:
+    """Held against a set of all that came: acceptable is what is new and not too far below."""
+    counter, came = ReceiveCounter(_START), set[int]()
+    for ic in arriving:
+        highest = max([_START - 1, *came])
+        fresh = ic >= _START and ic not in came and ic > highest - window if window else ic > highest
+        try:
+            counter.check(ic, window)
+        except Replayed as error:
+            assert not fresh and error.lowest_acceptable == highest + 1
+        else:
+            assert fresh
+            counter.commit(ic)
+            came.add(ic)
+
+
+def test_C11_nothing_below_a_floor_from_the_state_is_acceptable() -> None:
+    counter = ReceiveCounter(500)
+    for ic in (499, 437, 0):
+        with pytest.raises(Replayed):
+            counter.check(ic, WINDOW)
+    counter.commit(510)
+    counter.check(505, WINDOW)
+    counter.skip_to(508)  # not higher than it stands
+    counter.check(505, WINDOW)
+    counter.skip_to(600)
+    for ic in (599, 505):
+        with pytest.raises(Replayed):
+            counter.check(ic, WINDOW)
+
+
+def test_C11_a_jump_to_the_end_costs_nothing() -> None:
+    counter = ReceiveCounter()
+    counter.commit(LIMIT - 1)
+    assert counter.lowest == LIMIT and counter._seen.bit_length() <= WINDOW
+    counter.check(LIMIT - 2, WINDOW)
+    with pytest.raises(Replayed):
+        counter.check(LIMIT - 1, WINDOW)

@@ -248,7 +248,7 @@ async def test_nobody_listens() -> None:
 async def test_which_urls_can_be_opened() -> None:
     for connect in CONNECTS:
         for url in (
-            "udp://127.0.0.1",
+            "udp://127.0.0.1?gateway=0/1",
             "hdlc+tcp://127.0.0.1",
             "serial:///dev/ttyUSB0",
             "tcp://127.0.0.1?gateway=0/1",

@@ -50,7 +50,7 @@ def test_I08_a_secret_in_a_url_is_refused_and_not_repeated() -> None:
 def test_schemes_are_a_table() -> None:
     assert {name: scheme.supported for name, scheme in SCHEMES.items()} == {
         "tcp": True,
-        "udp": False,
+        "udp": True,
         "hdlc+tcp": False,
         "serial": False,
     }

@@ -24,8 +24,10 @@ from meterseal.association.states import TABLE, Role, State, Step, kind_of
 from meterseal.codec.data import Data, Tag
 from meterseal.codec.message import Message
 from meterseal.errors import (
+    DecodeError,
     MetersealError,
     Misuse,
+    ProtectionError,
     ProtocolViolation,
     Refused,
     TimedOut,
@@ -68,6 +70,7 @@ class ClientAssociation(Association):
         self._invoke = 0
         # Requests that ended without their answer: it may still come, and is nobody else's.
         self._given_up: set[int] = set()
+        self.passed_over: MetersealError | None = None
 
     # --- calls ------------------------------------------------------------------------------
 
@@ -162,10 +165,27 @@ class ClientAssociation(Association):
 
         In a ciphered association an unprotected error answer ends the request as a hint: keys,
         counters and state stay as they are.  Nothing is taken while counters are being reserved.
+
+        Of datagrams, what cannot be the answer is passed over (`passed_over` has the latest cause) and
+        the wait goes on: it may be a late or repeated one, or a stranger's (H08).
         """
         if self._parked is not None:
             return []
-        return self._guarded(lambda: self._take(octets), "receiving")
+        try:
+            return self._take(octets)
+        except MetersealError as error:
+            if self.profile.datagrams and self._is_no_answer(error):
+                self.passed_over = error
+                return []
+            return self._refuse(error, "receiving")
+
+    def _is_no_answer(self, error: MetersealError) -> bool:
+        """True for what says nothing for certain about the request that waits."""
+        if self.state is State.OPENING:
+            return isinstance(error, ProtocolViolation)  # what is wrong with an AARE is worth telling
+        if isinstance(error, Refused):
+            return not error.authenticated
+        return isinstance(error, DecodeError | ProtectionError | ProtocolViolation | Unsupported)
 
     def _take(self, octets: bytes) -> list[Effect]:
         self._check_size(octets, self.profile.max_pdu)
@@ -238,8 +258,9 @@ class ClientAssociation(Association):
         asking = self._asked(message)
         self._check_protection(opened)
         outcome = asking.take(message)
-        # A meter answers in order: what was given up before will not be answered any more.
-        self._given_up.clear()
+        if self._running().response_minimum or not self.profile.datagrams:
+            # In order, or a late one is known by its counter: what was given up is over.
+            self._given_up.clear()
         if isinstance(outcome, Message):
             return self._with_counters(1, lambda: [Reply(self._seal(outcome.encode()))])
         self._asking = None

@@ -91,7 +91,8 @@ class ClientProfile(Profile):
     `setup.policy` is the least that requests carry and responses must carry.  `general` sends
     general-glo instead of the service-specific forms; `dedicated_key` is sent in the
     InitiateRequest and used from then on, for one association only; `user` goes into
-    calling-AE-invocation-id.
+    calling-AE-invocation-id.  `datagrams`: the line may lose, repeat and reorder, and strangers can
+    write on it.
     """
 
     secret: bytes = field(default=b"", repr=False)
@@ -99,3 +100,4 @@ class ClientProfile(Profile):
     general: bool = False
     dedicated_key: bytes | None = field(default=None, repr=False)
     user: int | None = None
+    datagrams: bool = False

@@ -26,10 +26,12 @@ from meterseal.association.states import TABLE, Kind, Role, State, Step, kind_of
 from meterseal.codec.data import Data, Tag
 from meterseal.errors import (
     AuthenticationFailed,
+    DecodeError,
     Malformed,
     MetersealError,
     Misuse,
     ProtocolViolation,
+    Replayed,
     TooWeak,
     UnknownKey,
     Unsupported,
@@ -51,10 +53,16 @@ _GENERAL_PROTECTION = conformance("general-protection")
 
 
 class ServerAssociation(Serving):
-    """One association of a meter, in any state; `draw(n)` gives n random octets for challenges."""
+    """One association of a meter, in any state; `draw(n)` gives n random octets for challenges.
 
-    def __init__(self, profile: ServerProfile, draw: Callable[[int], bytes]) -> None:
-        super().__init__(profile)
+    `datagrams`: the line may lose, repeat and reorder.  Counters may then come out of order, each once,
+    and what came before, or makes no sense, is not answered.
+    """
+
+    def __init__(
+        self, profile: ServerProfile, draw: Callable[[int], bytes], *, datagrams: bool = False
+    ) -> None:
+        super().__init__(profile, datagrams)
         self._draw = draw
         self._initiate: Opened | None = None
         self._handshake: Handshake | None = None
@@ -126,6 +134,8 @@ class ServerAssociation(Serving):
         try:
             return Request(self.profile, Aarq.decode(octets), self._fresh_context())
         except MetersealError as error:
+            if self._silent(error):
+                raise
             raise Rejected(error) from error
 
     def _accept(self, step: Step, proposal: Proposal) -> list[Effect]:
@@ -166,6 +176,7 @@ class ServerAssociation(Serving):
             secret=self.profile.secret(),
             manufacturer=self.profile.manufacturer,
             shares_counter="hls_token_shares_counter" in self.profile.options,
+            window=self.context.window,
         )
         return ours
 
@@ -193,6 +204,8 @@ class ServerAssociation(Serving):
         self.state = step.outcomes["refused"]
         if proposal is not None:
             proposal.request.context.drop_dedicated()
+        if self.datagrams and isinstance(rejected.cause, Replayed):
+            return [Refusal(rejected.cause, "signing on")]
         information = None
         if rejected.initiate and proposal is not None and self._counters_left(1):
             error = signon.initiate_error(rejected.initiate)
@@ -300,7 +313,13 @@ class ServerAssociation(Serving):
     def _refuse(self, error: MetersealError, during: str) -> list[Effect]:
         if self.state is State.IDLE and self._parked is None:
             self._forget()  # a sign-on that broke off half way
-        return super()._refuse(error, during)
+        effects = super()._refuse(error, during)
+        return effects[:1] if self._silent(error) else effects
+
+    def _silent(self, error: MetersealError) -> bool:
+        """True where nobody waits for an answer: a datagram that came before, or is none of a client's."""
+        idle = self.state is State.IDLE
+        return self.datagrams and isinstance(error, (Replayed, DecodeError) if idle else Replayed)
 
     def end(self) -> None:
         """The line is gone, or another association takes this one's place: forget everything."""

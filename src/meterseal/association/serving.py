@@ -28,6 +28,7 @@ from meterseal.association.operations import (
 from meterseal.association.profile import ServerProfile, conformance
 from meterseal.cosem.obis import Obis
 from meterseal.errors import MetersealError, Misuse, Refused, Replayed, UnknownKey, Unsupported
+from meterseal.keys.counters import WINDOW
 from meterseal.security import AUTHENTICATED, ENCRYPTED, Context, Opened, Style, protect
 from meterseal.security.protection import of_request, of_response
 
@@ -38,9 +39,9 @@ _SELECTIVE_ACCESS, _MULTIPLE_REFERENCES = conformance("selective-access"), confo
 class Serving(Association):
     """The part of a meter's association that stands: requests in, answers out."""
 
-    def __init__(self, profile: ServerProfile) -> None:
+    def __init__(self, profile: ServerProfile, datagrams: bool = False) -> None:
         super().__init__(profile.setup)
-        self.profile = profile
+        self.profile, self.datagrams = profile, datagrams
         self.context = self._fresh_context()
         self.user: int | None = None
         self.negotiated = 0
@@ -53,6 +54,8 @@ class Serving(Association):
         context = Context(profile.setup, peer_title or profile.setup.peer_title, general=True, serving=True)
         if profile.ciphered:
             context.minimum = of_request(profile.setup.policy) & SUITE_BITS
+        if self.datagrams:
+            context.window = WINDOW
         return context
 
     # --- requests ---------------------------------------------------------------------------

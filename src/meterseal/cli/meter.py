@@ -27,6 +27,14 @@ def run(
             "--port", help="TCP port on 127.0.0.1; 0 takes a free one.", min=0, max=65535, metavar="N"
         ),
     ] = 0,
+    url: Annotated[
+        str | None,
+        typer.Option(
+            "--url",
+            help="Where to listen, in place of --port: tcp://HOST:PORT, udp://HOST:PORT.",
+            metavar="URL",
+        ),
+    ] = None,
     config: options.ConfigFile = None,
     state: Annotated[
         Path | None,
@@ -46,15 +54,18 @@ def run(
 ) -> None:
     """Run a meter with its roles until SIGINT or SIGTERM.
 
-    One line on stdout, `listening on tcp://127.0.0.1:PORT`, once the port is open and the credentials file
-    complete. The same state folder brings the same meter back.
+    One line on stdout, `listening on tcp://127.0.0.1:PORT` (or the like of the URL), once the port is open
+    and the credentials file complete. The same state folder brings the same meter back.
     """
+    if url is not None and port:
+        raise typer.BadParameter("--url says the port", param_hint="--port")
     from meterseal.meter import run_meter  # asyncio and the simulation: the other commands do without
 
     with answering():
         run_meter(
             preset=preset,
             port=port,
+            url=url,
             config=config,
             state=state,
             credentials_out=credentials_out,

@@ -13,7 +13,10 @@ from meterseal.errors import ConfigurationError
 
 Url = Annotated[
     str,
-    typer.Argument(metavar="URL", help="Where the meter listens: tcp://HOST:PORT; port 4059 by default."),
+    typer.Argument(
+        metavar="URL",
+        help="Where the meter listens: tcp://HOST:PORT or udp://HOST:PORT; port 4059 by default.",
+    ),
 ]
 CredentialsFile = Annotated[
     Path, typer.Option("--credentials", help="Credentials file (TOML, mode 0600).", metavar="FILE")

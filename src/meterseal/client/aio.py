@@ -225,7 +225,7 @@ class Link(LinkBase):
                 self.url, timeout=self._timeout, limits=self._limits, wire_log=self._wire_log
             )
         self._driver = Driver(self._line)
-        self._shared.free = self._driver.free
+        self._shared.free, self._shared.datagrams = self._driver.free, self._line.datagrams
         return self
 
     async def __aexit__(

@@ -119,7 +119,7 @@ class Keyring:
         fresh, known = held.key.rx.lowest, receiving.counter
         if known.lowest and fresh <= known.lowest:
             raise Replayed(f"the sign-on came with counters below {known.lowest}", known.lowest)
-        known.lowest = max(known.lowest, fresh)
+        known.skip_to(fresh)
         held.key.rx, held.receiving = known, receiving
 
     # --- sending --------------------------------------------------------------------------------

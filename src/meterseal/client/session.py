@@ -58,6 +58,8 @@ class Shared:
         self.keyring = Keyring(state)
         self.free: Callable[[Pair], None] = _nothing
         """Told when a pair is free again; whoever drives the line may let go of what it keeps for it."""
+        self.datagrams = False
+        """True for a line that may lose, repeat and reorder what is sent."""
         self._taken: set[Pair] = set()
         self._spoilt: set[Pair] = set()
 
@@ -75,6 +77,11 @@ class Shared:
         if spoilt:
             self._spoilt.add(pair)
         self.free(pair)
+
+
+def _with_hint(error: TimedOut, passed_over: MetersealError | None) -> TimedOut:
+    """The time-out, with the cause why the latest datagram was not taken for the answer."""
+    return error if passed_over is None else TimedOut(f"{error}; what came was passed over: {passed_over}")
 
 
 def _nothing(pair: Pair) -> None:
@@ -128,6 +135,7 @@ class Session:
         if held is not None:
             yield from shared.keyring.ensure(held, _SIGN_ON_COUNTERS, plan, self._ask_public)
         profile = plan.profile(None if held is None else held.key, expected)
+        profile.datagrams = shared.datagrams
         association = self._association = ClientAssociation(profile)
         names = pending.names(profile, shared.url)
         yield from self._turn(names)
@@ -271,6 +279,8 @@ class Session:
             try:
                 octets = yield exchange
                 answered = True
+            except TimedOut as error:
+                raise _with_hint(error, association.passed_over) from None
             finally:
                 if not answered:
                     self._give_up(association)

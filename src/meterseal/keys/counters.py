@@ -19,6 +19,11 @@ LIMIT: Final = 0xFFFF_FFFF
 BLOCK: Final = 1_000
 """Values reserved at a time: one durable write for so many messages, so many values lost by a crash."""
 
+WINDOW: Final = 64
+"""Values below the lowest acceptable one that are remembered, each as come or not come (C11)."""
+
+_ALL_SEEN: Final = (1 << WINDOW) - 1
+
 REKEY_FROM: Final = 2_000_000_000
 """Where a new key is due, with half of the space still left to bring it in (keys 3)."""
 
@@ -104,27 +109,43 @@ class SendCounter:
 
 
 class ReceiveCounter:
-    """The lowest acceptable value of what a peer sends under one key.
+    """The lowest acceptable value of what a peer sends under one key, and which ones below it never came.
 
     `check` before the tag is verified, `commit` after.  What carries no tag (encryption only) is
-    checked and never committed: anybody could have sent it.
+    checked and never committed: anybody could have sent it.  On a stream only `lowest` or above is
+    acceptable.  Datagrams overtake each other, so there a `window` of values below is acceptable too,
+    each of them once.  Values below the floor that it was made with are all taken as seen.
     """
 
-    __slots__ = ("lowest",)
+    __slots__ = ("_seen", "lowest")
 
     def __init__(self, lowest: int = 0) -> None:
         if not 0 <= lowest <= LIMIT:
             raise Misuse(f"{lowest} is not a lowest acceptable counter")
         self.lowest = lowest
+        self._seen = _ALL_SEEN  # bit n: the value lowest - 1 - n
 
     def __repr__(self) -> str:
         return f"<ReceiveCounter lowest {self.lowest}>"
 
-    def check(self, ic: int) -> None:
-        """Raises Replayed when `ic` is below the lowest acceptable value, or the one never used."""
-        if ic < self.lowest:
+    def check(self, ic: int, window: int = 0) -> None:
+        """Raises Replayed when `ic` is below what is acceptable, has come before, or is never used.
+
+        `window` is how many values below the lowest one are acceptable as long as they have not come.
+        """
+        if ic < self.lowest and not (window and self.missed(ic, window)):
             raise Replayed(f"invocation counter {ic}: {self.lowest} or above is acceptable", self.lowest)
         self.check_maximum(ic)
+
+    def missed(self, ic: int, window: int) -> bool:
+        """True for a value among the `window` (at most 64) below the lowest one that has never come."""
+        back = self.lowest - 1 - ic
+        return 0 <= back < min(window, WINDOW) and not self._seen >> back & 1
+
+    def skip_to(self, lowest: int) -> None:
+        """Only `lowest` and above from now on, if that is higher than before."""
+        if lowest > self.lowest:
+            self.lowest, self._seen = lowest, _ALL_SEEN
 
     def check_maximum(self, ic: int) -> None:
         """Raises Replayed for the last value of the space, which nobody may send."""
@@ -132,14 +153,19 @@ class ReceiveCounter:
             raise Replayed(f"invocation counter {ic:08X} is never used", self.lowest)
 
     def commit(self, ic: int) -> None:
-        """A message with this counter was verified: only higher ones from now on.
+        """A message with this counter was verified: it is never acceptable again.
 
-        Never moves down, so the two counters of a frame and of the token inside it may be
-        committed in any order.
+        The lowest value never moves down, so the two counters of a frame and of the token inside it
+        may be committed in any order.
         """
-        if ic >= self.lowest:
+        ahead = ic - self.lowest
+        if ahead >= 0:
             self.check_maximum(ic)
             self.lowest = ic + 1
+            # A jump leaves nothing of the old window; shifting that far would build a huge number.
+            self._seen = (self._seen << ahead + 1 | 1) & _ALL_SEEN if ahead < WINDOW else 1
+        elif ahead >= -WINDOW:
+            self._seen |= 1 << -1 - ahead
 
 
 _LIVE: WeakSet[SendCounter] = WeakSet()

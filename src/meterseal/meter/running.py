@@ -113,6 +113,7 @@ async def serve_meter(
     preset: str = "suite0",
     host: str = "127.0.0.1",
     port: int = 0,
+    url: str | None = None,
     config: PathLike | None = None,
     state: PathLike | None = None,
     credentials_out: PathLike | None = None,
@@ -122,7 +123,8 @@ async def serve_meter(
 ) -> None:
     """Run a meter until `stop` is set.
 
-    `announce` gets the line `listening on tcp://HOST:PORT` when the port is open and the credentials file
+    `url` is where it listens, in place of `host` and `port`.  `announce` gets the line
+    `listening on tcp://HOST:PORT` when the port is open and the credentials file
     complete.  Raises what `load_plan`, `Meter` and `MeterServer.start` raise.
     """
     with ExitStack() as stack:
@@ -130,7 +132,7 @@ async def serve_meter(
         wires = None if wire_log is None else stack.enter_context(WireLog(wire_log))
         async with AsyncExitStack() as running:
             server = await running.enter_async_context(
-                MeterServer(meter, host=host, port=port, wire_log=wires)
+                MeterServer(meter, host=host, port=port, url=url, wire_log=wires)
             )
             if credentials_out is not None:
                 write_credentials(meter, credentials_out, server.url)
@@ -143,6 +145,7 @@ def run_meter(
     preset: str = "suite0",
     host: str = "127.0.0.1",
     port: int = 0,
+    url: str | None = None,
     config: PathLike | None = None,
     state: PathLike | None = None,
     credentials_out: PathLike | None = None,
@@ -161,7 +164,7 @@ def run_meter(
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, stop.set)
         await serve_meter(
-            preset=preset, host=host, port=port, config=config, state=state,
+            preset=preset, host=host, port=port, url=url, config=config, state=state,
             credentials_out=credentials_out, wire_log=wire_log, announce=announce, stop=stop,
         )  # fmt: skip
 

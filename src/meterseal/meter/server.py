@@ -1,18 +1,20 @@
-"""The meter on a line: a `Party` of sessions over any line, and `MeterServer`, which listens on TCP."""
+"""The meter on a line: a `Party` of sessions over any line, and `MeterServer`, which listens."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from functools import partial
 from types import TracebackType
 from typing import Final
 
-from meterseal.errors import Misuse, StateUnavailable
+from meterseal.errors import Misuse, StateUnavailable, Unsupported
 from meterseal.meter.delays import Delays
 from meterseal.meter.keyring import KeyRing
 from meterseal.meter.model import Meter
 from meterseal.meter.session import Handle, Live, Session, Timer
-from meterseal.net import Admission, Handler, Limits, Link, Server, WireLog, serve
+from meterseal.net import Admission, Handler, Limits, Link, Listening, Url, WireLog, serve, serve_datagrams
+from meterseal.net.url import to_open
 from meterseal.security import SecuritySetup
 from meterseal.security.protection import of_request
 
@@ -37,7 +39,13 @@ class Party:
 
     def session(self, link: Link) -> Handler:
         """The handler of a new connection."""
-        session = Session(self, link)
+        return self._enter(Session(self, link))
+
+    def datagram_session(self, link: Link) -> Handler:
+        """The handler of an address that datagrams come from; associations are bound to it (A15)."""
+        return self._enter(Session(self, link, datagrams=True))
+
+    def _enter(self, session: Session) -> Session:
         self._sessions[session] = None
         return session
 
@@ -94,8 +102,18 @@ class Party:
 _STATUS: Final = {"PENDING": 1, "ASSOCIATED": 2, "STANDING": 2}
 
 
+_LISTEN: Final[dict[str, tuple[Callable[..., Awaitable[Listening]], Callable[[Party, Link], Handler]]]] = {
+    "tcp": (serve, Party.session),
+    "udp": (serve_datagrams, Party.datagram_session),
+}
+"""Per scheme of URL: what listens, and the handler that a newcomer gets."""
+
+
 class MeterServer:
-    """A meter that listens on TCP.  Used with `async with`; the meter stays the caller's to close."""
+    """A meter that listens on TCP, or where `url` says (`udp://host:port`; port 0: any free one).
+
+    Used with `async with`; the meter stays the caller's to close.
+    """
 
     def __init__(
         self,
@@ -103,24 +121,30 @@ class MeterServer:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
+        url: str | None = None,
         wire_log: WireLog | None = None,
         admission: Admission | None = None,
     ) -> None:
         self.meter = meter
-        self._host, self._port, self._wire_log, self._admission = host, port, wire_log, admission
-        self._server: Server | None = None
+        self._where = Url("tcp", host, port) if url is None else to_open(url)
+        self._wire_log, self._admission = wire_log, admission
+        self._server: Listening | None = None
         self._tick: Handle | None = None
         self.party: Party | None = None
 
     async def start(self) -> None:
-        """Listen.  Raises ConfigurationError when the address cannot be had."""
+        """Listen.  Raises ConfigurationError when the address cannot be had, Unsupported for other lines."""
         loop = asyncio.get_running_loop()
+        where = self._where
+        if where.scheme not in _LISTEN:
+            raise Unsupported(f"a meter does not listen on {where.scheme}://")
+        listen, session = _LISTEN[where.scheme]
         self.party = Party(self.meter, loop)
         sizes = [held.profile.max_pdu for held in self.meter.associations()]
-        self._server = await serve(
-            self._host,
-            self._port,
-            self.party.session,
+        self._server = await listen(
+            where.host,
+            where.port,
+            partial(session, self.party),
             limits=Limits(apdu=max(sizes, default=_LARGEST) or _LARGEST),
             admission=self._admission,
             wire_log=self._wire_log,
@@ -157,11 +181,11 @@ class MeterServer:
 
     @property
     def url(self) -> str:
-        """`tcp://host:port`."""
+        """`tcp://host:port`, or the scheme that it listens by."""
         return self._listening.url
 
     @property
-    def _listening(self) -> Server:
+    def _listening(self) -> Listening:
         if self._server is None:
             raise Misuse("the meter has not been started")
         return self._server

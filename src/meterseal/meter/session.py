@@ -103,10 +103,14 @@ class Live:
 
 
 class Session:
-    """The handler of one connection."""
+    """The handler of one connection, or with `datagrams` of one peer's address.
 
-    def __init__(self, party: Party, link: Link) -> None:
-        self._party, self._link = party, link
+    Datagrams have no order to keep, and anybody can write somebody's address on them: what they do
+    wrong delays nothing else that comes from there, and ends nothing.
+    """
+
+    def __init__(self, party: Party, link: Link, *, datagrams: bool = False) -> None:
+        self._party, self._link, self._datagrams = party, link, datagrams
         self._meter, self._timer = party.meter, party.timer
         self._live: dict[tuple[int, int], Live] = {}
         self._nobody: Live | None = None
@@ -117,7 +121,10 @@ class Session:
                 self._live[held.profile.client_sap, held.profile.server_sap] = self._new(held)
 
     def _new(self, held: Association) -> Live:
-        return Live(held, ServerAssociation(held.profile, self._meter.draw))
+        return Live(held, self._machine(held.profile))
+
+    def _machine(self, profile: ServerProfile) -> ServerAssociation:
+        return ServerAssociation(profile, self._meter.draw, datagrams=self._datagrams)
 
     @property
     def live(self) -> list[Live]:
@@ -169,7 +176,7 @@ class Session:
             live = self._live[source, destination] = self._new(held)
             return live
         if self._nobody is None:
-            self._nobody = Live(None, ServerAssociation(_nobody(self._meter.system_title), self._meter.draw))
+            self._nobody = Live(None, self._machine(_nobody(self._meter.system_title)))
         return self._nobody
 
     # --- a frame ----------------------------------------------------------------------------
@@ -291,10 +298,13 @@ class Session:
             self._send(source, destination, reply.octets)
             return
         delay = self._party.delays.failed(self._link.source, source, self._timer.time())
+        if delay is None and self._datagrams:
+            return
         if delay is None:
             self._link.abort(ConnectionLost("too many failed sign-ons of this source wait for their answers"))
             return
-        live.held = deque() if live.held is None else live.held
+        if live.held is None and not self._datagrams:
+            live.held = deque()
 
         def answer() -> None:
             self._waiting.discard(handle)

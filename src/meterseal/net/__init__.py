@@ -1,8 +1,8 @@
-"""Lines: TCP connections that carry whole APDUs, both ends; the only package that imports sockets.
+"""Lines: TCP and UDP that carry whole APDUs, both ends; the only package that imports sockets.
 
-`serve` listens for a party, `connect` opens a line with asyncio, `blocking.connect` is its twin without a
-loop and without a thread, `loopback` and `blocking_loopback` stay in memory. A `WireLog` given to any of
-them writes each frame down.
+`serve` and `serve_datagrams` listen for a party, `connect` opens a line with asyncio, `blocking.connect` is
+its twin without a loop and without a thread, `loopback` and `blocking_loopback` stay in memory. A `WireLog`
+given to any of them writes each frame down.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 from . import blocking
 from .admission import Admission
 from .client import Channel, Line, connect
-from .handler import CallingLink, Factory, Handler, Limits, Link
+from .datagram import DatagramServer, serve_datagrams
+from .handler import CallingLink, Factory, Handler, Limits, Link, Listening
 from .loopback import Tamper, blocking_loopback, loopback
 from .server import Server, serve
 from .url import SCHEMES, Scheme, Url, parse
@@ -21,11 +22,13 @@ __all__ = [
     "Admission",
     "CallingLink",
     "Channel",
+    "DatagramServer",
     "Factory",
     "Handler",
     "Limits",
     "Line",
     "Link",
+    "Listening",
     "Scheme",
     "Server",
     "Tamper",
@@ -37,4 +40,5 @@ __all__ = [
     "loopback",
     "parse",
     "serve",
+    "serve_datagrams",
 ]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import socket
 import time
 from collections import deque
+from collections.abc import Callable
 from types import TracebackType
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from meterseal.errors import ConnectionLost, DecodeError, Misuse, TimedOut, TooLarge
 from meterseal.framing import wrapper
@@ -14,8 +15,10 @@ from meterseal.framing.wrapper import Frame
 
 from . import url as urls
 from .connection import address_text
+from .datagram import LARGEST, frame_of
 from .handler import Limits
 from .timing import seconds
+from .url import Url
 from .wirelog import WireLog
 
 UNREAD = 1 << 20
@@ -52,6 +55,9 @@ class Channel:
 
 class Line:
     """Frames over whatever `_write` and `_read` of the subclass reach. Not for use by several threads."""
+
+    datagrams = False
+    """May frames be lost, repeated and reordered?"""
 
     def __init__(self, name: str, limits: Limits, wire_log: WireLog | None) -> None:
         self.name = name
@@ -240,6 +246,28 @@ class _SocketLine(Line):
         self._socket.close()
 
 
+class _DatagramLine(_SocketLine):
+    """A line over a UDP socket that knows one address; a datagram is one frame, whole, or nothing."""
+
+    datagrams = True
+
+    def _write(self, octets: bytes) -> None:
+        if len(octets) > LARGEST + wrapper.HEADER_LENGTH:
+            raise TooLarge(f"an APDU of {len(octets)} octets does not fit a datagram ({LARGEST})")
+        super()._write(octets)
+
+    def _read(self, wait: float | None) -> None:
+        try:
+            self._set_wait(wait)
+            octets = self._socket.recv(wrapper.MAX_APDU)
+        except (TimeoutError, BlockingIOError):
+            raise TimedOut("no answer came in time") from None
+        except OSError as error:
+            raise self._finish(ConnectionLost(f"{self.name}: {error.strerror or error}")) from error
+        if frame_of(octets, self._limits) is not None:
+            self._reader.feed(octets)
+
+
 def connect(
     url: str,
     *,
@@ -247,18 +275,40 @@ def connect(
     limits: Limits | None = None,
     wire_log: WireLog | None = None,
 ) -> Line:
-    """Open a line to `tcp://host:port`; `timeout` is for the opening alone. Errors as `net.connect`."""
-    where = urls.tcp(url)
+    """Open a line as `net.connect` does, with the same errors."""
+    where = urls.to_open(url)
     wait = seconds("timeout", timeout)
     try:
-        connected = socket.create_connection((where.host, where.port), wait)
+        return _OPENERS[where.scheme](where, wait, limits or Limits(), wire_log)
     except (TimeoutError, BlockingIOError) as error:
         raise TimedOut(f"{where}: no connection after {wait} s") from error
     except (OSError, UnicodeError, OverflowError) as error:
         raise ConnectionLost(f"{where}: {error}") from error
+
+
+def _tcp(where: Url, wait: float | None, limits: Limits, wire_log: WireLog | None) -> Line:
+    connected = socket.create_connection((where.host, where.port), wait)
     try:
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return _SocketLine(connected, limits or Limits(), wire_log)
-    except OSError as error:
+        return _SocketLine(connected, limits, wire_log)
+    except OSError:
         connected.close()
-        raise ConnectionLost(f"{where}: {error}") from error
+        raise
+
+
+def _udp(where: Url, wait: float | None, limits: Limits, wire_log: WireLog | None) -> Line:
+    found = socket.getaddrinfo(where.host, where.port, type=socket.SOCK_DGRAM)
+    family, kind, protocol, _, address = found[0]
+    connected = socket.socket(family, kind, protocol)
+    try:
+        connected.connect(address)
+        return _DatagramLine(connected, limits, wire_log)
+    except OSError:
+        connected.close()
+        raise
+
+
+_OPENERS: Final[dict[str, Callable[[Url, float | None, Limits, WireLog | None], Line]]] = {
+    "tcp": _tcp,
+    "udp": _udp,
+}

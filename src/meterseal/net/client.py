@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
 from meterseal.errors import ConnectionLost, Misuse, TimedOut, TooLarge
 from meterseal.framing.wrapper import Frame
 
 from . import url as urls
 from .connection import Connection
-from .handler import CallingLink, Handler, Limits, Link
+from .datagram import Calling
+from .handler import CallingLink, Handler, Limits
 from .timing import seconds
+from .url import Url
 from .wirelog import WireLog
 
 UNREAD = 1 << 20
@@ -148,8 +150,10 @@ class Channel:
 class Line:
     """A connection as its caller sees it, over any `CallingLink`: it is the link's handler."""
 
-    def __init__(self, link: CallingLink) -> None:
+    def __init__(self, link: CallingLink, datagrams: bool = False) -> None:
         self.link = link
+        self.datagrams = datagrams
+        """May frames be lost, repeated and reordered?"""
         self._inbox: _Inbox[Frame] = _Inbox()
         self._channels: dict[tuple[int, int], Channel] = {}
         self._ended = asyncio.Event()
@@ -245,28 +249,49 @@ async def connect(
     limits: Limits | None = None,
     wire_log: WireLog | None = None,
 ) -> Line:
-    """Open a line to `tcp://host:port`; `timeout` is for the opening alone.
+    """Open a line to `tcp://host:port` or `udp://host:port`; `timeout` is for the opening alone.
+
+    A UDP line is there at once: whether anybody listens, only an answer tells.
 
     ConfigurationError for a wrong URL, Unsupported for one of the other schemes, ConnectionLost when nobody
     answers there, TimedOut.
     """
-    where = urls.tcp(url)
+    where = urls.to_open(url)
     wait = seconds("timeout", timeout)
     lines: list[Line] = []
 
-    def protocol() -> Connection:
-        def handler(_: Link) -> Handler:
-            lines.append(Line(connection))
-            return lines[-1]
-
-        connection = Connection(handler, limits or Limits(), wire_log, outgoing=True)
-        return connection
+    def line_over(link: CallingLink) -> Line:
+        lines.append(Line(link, where.scheme == "udp"))
+        return lines[-1]
 
     try:
         async with asyncio.timeout(wait):
-            await asyncio.get_running_loop().create_connection(protocol, where.host, where.port)
+            await _OPENERS[where.scheme](where, line_over, limits or Limits(), wire_log)
     except TimeoutError as error:
         raise TimedOut(f"{where}: no connection after {wait} s") from error
     except (OSError, UnicodeError, OverflowError) as error:
         raise ConnectionLost(f"{where}: {error}") from error
     return lines[0]
+
+
+Make: TypeAlias = Callable[[CallingLink], Handler]
+
+
+async def _tcp(where: Url, make: Make, limits: Limits, wire_log: WireLog | None) -> None:
+    def protocol() -> Connection:
+        connection = Connection(lambda _: make(connection), limits, wire_log, outgoing=True)
+        return connection
+
+    await asyncio.get_running_loop().create_connection(protocol, where.host, where.port)
+
+
+async def _udp(where: Url, make: Make, limits: Limits, wire_log: WireLog | None) -> None:
+    loop = asyncio.get_running_loop()
+    there = (where.host, where.port)
+    await loop.create_datagram_endpoint(lambda: Calling(make, limits, wire_log), remote_addr=there)
+
+
+_OPENERS: Final[dict[str, Callable[[Url, Make, Limits, WireLog | None], Awaitable[None]]]] = {
+    "tcp": _tcp,
+    "udp": _udp,
+}

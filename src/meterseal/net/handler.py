@@ -80,6 +80,25 @@ class CallingLink(Link, Protocol):
         """The pair is no longer spoken for."""
 
 
+class Listening(Protocol):
+    """A listening end of any kind, as its party holds it."""
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+
+    @property
+    def url(self) -> str:
+        """Where it can be reached."""
+
+    @property
+    def links(self) -> list[Link]:
+        """What is open."""
+
+    async def close(self) -> None:
+        """Stop listening, end what is open, and wait until it is gone."""
+
+
 Factory: TypeAlias = Callable[[Link], Handler]
 """Called once for each new connection."""
 

@@ -24,7 +24,7 @@ SCHEMES: dict[str, Scheme] = {
     scheme.name: scheme
     for scheme in (
         Scheme("tcp", True, frozenset({"gateway"}), True),
-        Scheme("udp", True, frozenset({"gateway"}), False),
+        Scheme("udp", True, frozenset({"gateway"}), True),
         Scheme("hdlc+tcp", True, frozenset({"gateway"}), False),
         Scheme("serial", False, frozenset({"baud", "gateway"}), False),
     )
@@ -90,7 +90,7 @@ def _options(parts: SplitResult, scheme: Scheme) -> dict[str, str]:
     return options
 
 
-def tcp(text: str) -> Url:
+def to_open(text: str) -> Url:
     """The parts of a URL whose lines this version opens. Unsupported for the other known ones."""
     url = parse(text)
     if not SCHEMES[url.scheme].supported:

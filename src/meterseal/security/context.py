@@ -59,7 +59,8 @@ class Context:
 
     `minimum` is the least protection of a received message whose tag is to be trusted at all;
     `general` says whether general protection was negotiated.  `serving` is True at the meter:
-    only a server takes broadcast keys, and only a client expects answers.
+    only a server takes broadcast keys, and only a client expects answers.  `window` is how far
+    counters may come out of order: 0 on a stream, `keys.counters.WINDOW` for datagrams.
     """
 
     setup: SecuritySetup
@@ -69,6 +70,7 @@ class Context:
     general: bool = False
     serving: bool = False
     exclusive_dedicated: bool = field(default=False)
+    window: int = 0
 
     def sending_key(self, key_set: str) -> KeyInUse:
         """The key that a message of this key set goes out under.  Raises UnknownKey."""

@@ -29,7 +29,7 @@ class Handshake:
     """One sign-on in progress, from one side: titles, challenges, secret and keys.
 
     `shares_counter` allows a token whose counter equals that of the frame that carries it (peer
-    option `hls_token_shares_counter`).
+    option `hls_token_shares_counter`); `window` is that of the context.
     """
 
     setup: SecuritySetup
@@ -40,6 +40,7 @@ class Handshake:
     secret: bytes = field(default=b"", repr=False)
     manufacturer: Manufacturer | None = None
     shares_counter: bool = False
+    window: int = 0
 
 
 def _prove_md5(h: Handshake) -> bytes:
@@ -91,7 +92,7 @@ def _verify_gmac(h: Handshake, proof: bytes, carrier: Opened) -> None:
     # A carrier under another key (the dedicated one) counts by itself.
     same_key = carrier.key is key
     floor = carrier.lowest_before if same_key else key.rx.lowest
-    if counter < floor:
+    if counter < floor and not key.rx.missed(counter, h.window):
         raise Replayed(f"token counter {counter} is below {floor}", key.rx.lowest)
     if same_key and counter == carrier.counter and not h.shares_counter:
         raise AuthenticationFailed(

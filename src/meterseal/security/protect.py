@@ -84,7 +84,7 @@ def unprotect(context: Context, octets: bytes) -> Opened:
     if title is None:
         raise UnknownKey("the peer's system title is not known")
     lowest = key.rx.lowest
-    key.rx.check(message.counter)
+    key.rx.check(message.counter, context.window)
     plain = key.handle.open(message.sc, _nonce(title, message.counter), message.body)
     _check_inner(message, plain)
     applied = of_control(message.sc)
