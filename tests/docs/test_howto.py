@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from meterseal import errors
 from tests.docs.pages import Shell, Step, matches, steps, with_free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,6 +24,23 @@ def test_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("page", HOW_TO, ids=lambda page: page.stem)
 def test_how_to_page_has_something_to_run(page: Path) -> None:
     assert list(steps(page.read_text()))
+
+
+def test_every_kind_of_error_is_explained() -> None:
+    tree = [found for found in vars(errors).values() if isinstance(found, type)]
+    kinds = {
+        found.kind
+        for found in tree
+        if issubclass(found, errors.MetersealError) and not found.__subclasses__()
+    }
+    text = (ROOT / "docs" / "how-to" / "when-it-does-not-work.md").read_text()
+    rows = {
+        cell
+        for line in text.splitlines()
+        if line.startswith("| `")
+        for cell in line.split("|")[1].split(", ")
+    }
+    assert not kinds - {cell.strip(" `") for cell in rows}
 
 
 PAGE = """
