@@ -35,11 +35,12 @@ def role(name: str, client: int, mechanism: str = "gmac", policy: str = BOTH, mo
 
 
 def roles() -> str:
-    """Roles beside the preset's: other mechanisms, in both contexts, other policies, a small meter."""
+    """Roles beside the preset's: other policies and mechanisms, small APDUs, one that gets new keys."""
     made = [
         role("authenticated", 32, policy="authenticated"),
         role("encrypted", 33, policy="encrypted", more="allow_weak = true"),
         role("small", 34, more="max_pdu = 256"),
+        role("keys", 35),
     ]
     for at, mechanism in enumerate(("lls", "md5", "sha1", "sha256")):
         made.append(role(f"{mechanism}-plain", 40 + at, mechanism, "none", SECRET))

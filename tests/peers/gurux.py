@@ -17,6 +17,7 @@ from meterseal.credentials import RoleCredentials
 from tests.peers.house import House, keys
 
 PATIENCE = 20.0
+OTHER_REASON = 250
 MECHANISMS = {
     "none": Authentication.NONE,
     "lls": Authentication.LOW,

@@ -26,7 +26,7 @@ from tests.peers.house import House
 
 ENERGY, CLOCK, PROFILE = "1.0.1.8.0.255", "0.0.1.0.0.255", "1.0.99.1.0.255"
 DEVICE, POINT, SWITCH = "0.0.42.0.0.255", "0.0.96.1.10.255", "0.0.96.3.10.255"
-OTHER_REASON, SILENT = 250, "No reason is given"
+SILENT = "No reason is given"
 SMALL, WRAPPER = 300, 8
 """Octets of an APDU that force object list, profile and lists into blocks."""
 
@@ -273,7 +273,7 @@ def refused(house: House, client: Any, answer: str = SILENT) -> bool:
         except GXDLMSException as error:
             assert answer in str(error)
         except RefusedByMeter as error:
-            assert error.code == OTHER_REASON, "the proof did not verify"
+            assert error.code == gurux.OTHER_REASON, "the proof did not verify"
         else:
             return False
         with pytest.raises(GXDLMSExceptionResponse, match="Operation not possible"):
