@@ -175,7 +175,7 @@ def classes() -> str:
 
 def cell(text: object) -> str:
     """Write a text so that it stays in its cell of a table."""
-    return " ".join(str(text).split()).replace("|", "\\|")
+    return " ".join(str(text).split()).replace("|", "&#124;")
 
 
 def commands() -> str:
@@ -185,6 +185,11 @@ def commands() -> str:
     from meterseal.cli.app import app
 
     return "\n".join(_commands(typer.main.get_command(app), "meterseal", None))
+
+
+def plain(text: str) -> str:
+    """Take the words for types out of a help text, and make the rest safe beside HTML."""
+    return re.sub(r" <[a-z[\]]+>", "", text).replace("<", "&lt;")
 
 
 def _commands(command: Any, name: str, parent: Any) -> Iterator[str]:
@@ -199,7 +204,7 @@ def _commands(command: Any, name: str, parent: Any) -> Iterator[str]:
     records = [parameter.get_help_record(context) for parameter in command.params]
     yield table(
         ("argument or option", "what it is"),
-        [(f"`{cell(names)}`", cell(text)) for names, text in filter(None, records)],
+        [(f"<code>{cell(plain(names))}</code>", cell(plain(text))) for names, text in filter(None, records)],
     )
 
 
@@ -291,6 +296,21 @@ def services() -> str:
     return listing(name for name, bit in CONFORMANCE_BITS.items() if bit & DEFAULT_CONFORMANCE)
 
 
+def url_schemes() -> str:
+    """List the forms of URLs, and whether this version opens such lines."""
+    from meterseal.net.url import SCHEMES
+
+    rows = [
+        (
+            f"`{one.name}://{'HOST:PORT' if one.network else 'DEVICE'}`",
+            ", ".join(f"`{name}`" for name in sorted(one.options)),
+            "yes" if one.supported else "known by name",
+        )
+        for one in SCHEMES.values()
+    ]
+    return table(("URL", "options", "this version"), rows)
+
+
 def peer_options() -> str:
     """List the peer options."""
     from meterseal.security.options import PEER_OPTIONS
@@ -318,6 +338,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "value-types": value_types,
     "sources": sources,
     "services": services,
+    "url-schemes": url_schemes,
     "peer-options": peer_options,
 }
 """Name in a page's marker -> generator of what stands there."""
