@@ -303,12 +303,11 @@ def url_schemes() -> str:
     rows = [
         (
             f"`{one.name}://{'HOST:PORT' if one.network else 'DEVICE'}`",
-            ", ".join(f"`{name}`" for name in sorted(one.options)),
             "yes" if one.supported else "known by name",
         )
         for one in SCHEMES.values()
     ]
-    return table(("URL", "options", "this version"), rows)
+    return table(("URL", "this version"), rows)
 
 
 def peer_options() -> str:
