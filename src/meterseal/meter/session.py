@@ -10,8 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from meterseal.apdu import acse
-from meterseal.apdu.acse import Aare, Aarq
+from meterseal.apdu.acse import Aarq
 from meterseal.association import (
     Associated,
     Compute,
@@ -29,7 +28,6 @@ from meterseal.association import (
 from meterseal.association.serving import error_response
 from meterseal.crypto import suite
 from meterseal.errors import (
-    AuthenticationFailed,
     ConnectionLost,
     MetersealError,
     ProtocolViolation,
@@ -39,7 +37,8 @@ from meterseal.errors import (
 from meterseal.meter.association_object import Association
 from meterseal.meter.objects import Asker
 from meterseal.net import Link
-from meterseal.security import AUTHENTICATED, SecuritySetup
+from meterseal.security import AUTHENTICATED, ENCRYPTED, SecuritySetup
+from meterseal.security.protection import policy_bits
 
 if TYPE_CHECKING:
     from meterseal.meter.server import Party
@@ -49,6 +48,8 @@ PENDING_TIME: Final = 10.0
 
 HELD: Final = 16
 """Frames of one association that are kept while an answer of it waits."""
+
+_SEALED: Final = AUTHENTICATED | ENCRYPTED
 
 
 class Handle(Protocol):
@@ -182,13 +183,7 @@ class Session:
     # --- a frame ----------------------------------------------------------------------------
 
     def _take(self, live: Live, source: int, destination: int, payload: bytes) -> None:
-        if live.association is None and payload[:1] == Aarq.tag:
-            # Told as little as somebody with wrong keys (I03).
-            error = AuthenticationFailed("no such client SAP or logical device")
-            effects: list[Effect] = [Refusal(error, "signing on"), Reply(_REJECTED, penalty=True)]
-        else:
-            effects = live.machine.receive(payload)
-        self._carry_out(live, source, destination, effects)
+        self._carry_out(live, source, destination, live.machine.receive(payload))
         self._watch(live, source, destination, anew=payload[:1] == Aarq.tag)
 
     def _carry_out(self, live: Live, source: int, destination: int, effects: list[Effect]) -> None:
@@ -332,11 +327,12 @@ class Session:
 
 
 _NOT_POSSIBLE: Final = error_response(ProtocolViolation(""), False)
-_REJECTED: Final = Aare(application_context_name=acse.context_name(3), result=1, user_diagnostic=1).encode()
-"""What an AARQ gets where there is no association to open: rejected, no reason given."""
 
 
 def _nobody(title: bytes) -> ServerProfile:
-    """A profile that nothing opens, so that unknown SAPs answer like known ones without an association."""
-    setup = SecuritySetup(suite(0), title)
+    """A profile that nothing opens: its policy asks for an Initiate under a key, and it has none.
+
+    So an unknown SAP answers every AARQ, of any shape, as a ciphered HLS-GMAC association does (I03).
+    """
+    setup = SecuritySetup(suite(0), title, policy=policy_bits(_SEALED, _SEALED))
     return ServerProfile(client_sap=0, server_sap=0, setup=setup, view=Nobody(), mechanism=5, ciphered=True)
