@@ -225,3 +225,53 @@ async def test_several_servers_may_share_their_caps() -> None:
 def test_no_resource_module_means_no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "resource", None)
     assert Admission().total > 100_000
+
+
+async def test_F15_who_sends_many_frames_at_once_waits_for_a_turn_with_each() -> None:
+    async with await serve(parties := Parties()) as server:
+        order: list[int] = []
+        with plain_socket(server) as greedy, plain_socket(server) as second, plain_socket(server) as modest:
+            await parties.last(3)
+            for number, party in enumerate(parties.made):
+
+                def noted(
+                    link: net.Link, source: int, destination: int, payload: bytes, n: int = number
+                ) -> None:
+                    order.append(n)
+                    link.send(destination, source, payload)
+
+                party.answer = noted
+            # All is there before the loop looks.
+            greedy.sendall(FRAME * 50)
+            second.sendall(FRAME * 50)
+            modest.sendall(FRAME)
+            for plain, count in ((greedy, 50), (second, 50), (modest, 1)):
+                assert await take(plain, count * len(ANSWER)) == ANSWER * count
+        assert sorted(order) == [0] * 50 + [1] * 50 + [2]
+        assert order.index(2) < 5
+        last = [len(order) - 1 - order[::-1].index(n) for n in (0, 1)]
+        assert abs(last[0] - last[1]) < 5, "the two of them alternate"
+
+
+async def test_F15_nothing_more_is_done_for_a_peer_that_is_gone() -> None:
+    async with await serve(parties := Parties()) as server:
+        with plain_socket(server) as plain:
+            party = await parties.last()
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            plain.sendall(FRAME * 150)
+
+            def hang_up_first(link: net.Link, source: int, destination: int, payload: bytes) -> None:
+                plain.close()
+                link.send(destination, source, payload)  # one answer is enough to learn of the reset
+
+            party.answer = hang_up_first
+            assert isinstance(await ended(party), ConnectionLost)
+        assert len(party.frames) < 10
+
+
+async def test_F15_half_close_after_many_requests_still_gets_all_answers() -> None:
+    async with await serve(Parties()) as server:
+        with plain_socket(server) as plain:
+            await put(plain, FRAME * 40)
+            plain.shutdown(socket.SHUT_WR)
+            assert await read_all(plain) == ANSWER * 40

@@ -2,7 +2,8 @@
 
 One call of the handler per frame, no task and no future. What a slow or hostile peer can hold is bounded:
 the buffer by the largest APDU, an incomplete frame by time, unsent octets by size and time, and while
-something is unsent nothing more is read or handled.
+something is unsent nothing more is read or handled. Who sends many frames at once is served one of them,
+and waits for a turn with the next.
 """
 
 from __future__ import annotations
@@ -48,6 +49,9 @@ class Keeper(Protocol):
 
     def established(self, connection: Connection) -> None:
         """It has signed on."""
+
+    def later(self, connection: Connection) -> None:
+        """It has more frames than the one it was served: call its `go_on` when it is its turn."""
 
     def leave(self, connection: Connection) -> None:
         """One that was let in has gone."""
@@ -124,7 +128,9 @@ class Connection(asyncio.BufferedProtocol):
         if self._wire_log is not None:
             self._wire_log.record(self.name, "out", frame)
         transport.write(frame)
-        if self._paused and transport.get_write_buffer_size() > self._limits.unsent:
+        if transport.is_closing():  # the write has failed: nobody is there for whom to do more
+            self._ending = self._blocked = True
+        elif self._paused and transport.get_write_buffer_size() > self._limits.unsent:
             self.abort(TooLarge(f"the peer does not read: more than {self._limits.unsent} octets are unsent"))
 
     def close(self) -> None:
@@ -213,10 +219,7 @@ class Connection(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """Nothing is unsent."""
         self._end_write_wait()
-        if self._blocked and not self._ending and self._transport is not None:
-            self._blocked = False
-            self._transport.resume_reading()
-            self._take(True)
+        self.go_on()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The end: stop the timers, tell the handler."""
@@ -249,10 +252,26 @@ class Connection(asyncio.BufferedProtocol):
                 if self._wire_log is not None:
                     self._wire_log.record(self.name, "in", wrapper.encode(*frame))
                 handler.received(*frame)
+                if reader.held and not self._blocked:
+                    self._wait_for_a_turn()
         except MetersealError as cause:
             self.abort(cause)
         if self._frame_timer is not None or reader.held:
             self._watch_frame(progress)
+
+    def _wait_for_a_turn(self) -> None:
+        """More has come than the one frame: others first.  A caller has nobody else to serve."""
+        if self._keeper is not None and self._transport is not None:
+            self._blocked = True
+            self._transport.pause_reading()
+            self._keeper.later(self)
+
+    def go_on(self) -> None:
+        """The next turn; while something is unsent `resume_writing` sees to it."""
+        if self._blocked and not self._paused and not self._ending and self._transport is not None:
+            self._blocked = False
+            self._transport.resume_reading()
+            self._take(True)
 
     def _watch_frame(self, progress: bool) -> None:
         """A frame that has begun has `frame_time`, counted from its own first octets."""

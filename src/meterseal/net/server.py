@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import os
@@ -41,10 +42,12 @@ class Server:
         self._limits = limits
         self._wire_log = wire_log
         self._links: dict[Link, None] = {}
+        self._turns: dict[Connection, None] = {}
         self._connecting: set[asyncio.Task[None]] = set()
         self._no_links = asyncio.Event()
         self._no_links.set()
         admission.listeners += len(listeners)
+        self._closing = False
         self._accepting = [asyncio.create_task(self._accept(listener)) for listener in listeners]
 
     @property
@@ -64,6 +67,12 @@ class Server:
 
     async def close(self) -> None:
         """Stop listening, close all connections at once, and wait until they are gone."""
+        # What has just been accepted gets its connection before the rest is called off.
+        self._closing = True
+        for listener in self._listeners:
+            with contextlib.suppress(NotImplementedError):  # a loop without selectors
+                asyncio.get_running_loop().remove_reader(listener)
+        await asyncio.sleep(0)
         for task in self._accepting:
             task.cancel()
         await asyncio.gather(*self._accepting, *self._connecting, return_exceptions=True)
@@ -86,7 +95,7 @@ class Server:
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         taken = 0
-        while True:
+        while not self._closing:
             try:
                 accepted, _ = await loop.sock_accept(listener)
             except OSError as error:
@@ -133,6 +142,22 @@ class Server:
     def established(self, connection: Connection) -> None:
         """Its peer has signed on."""
         self.admission.established(connection)
+
+    def later(self, connection: Connection) -> None:
+        """It waits behind the others that sent more than one frame; one of all these is served a turn.
+
+        Who sends one frame at a time does not wait, however many of the others there are.
+        """
+        if not self._turns:
+            asyncio.get_running_loop().call_soon(self._turn)
+        self._turns[connection] = None
+
+    def _turn(self) -> None:
+        connection = next(iter(self._turns))
+        del self._turns[connection]
+        if self._turns:
+            asyncio.get_running_loop().call_soon(self._turn)
+        connection.go_on()  # has no effect when it has ended meanwhile
 
     def leave(self, connection: Connection) -> None:
         """It has ended."""
