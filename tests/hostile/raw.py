@@ -21,6 +21,7 @@ from meterseal.credentials import Credentials
 from meterseal.errors import ConnectionLost
 from meterseal.meter import Meter, MeterServer, Party, credentials_of, load_plan
 from meterseal.meter.delays import Delays
+from meterseal.net import Admission
 from meterseal.security import KeyInUse
 from tests.meter import world
 from tests.meter.world import Client, Steps
@@ -172,7 +173,12 @@ class Running:
 
 @contextmanager
 def running(
-    tmp_path: Path, config: str = "", *, state: Path | None = None, delays: bool = False
+    tmp_path: Path,
+    config: str = "",
+    *,
+    state: Path | None = None,
+    delays: bool = False,
+    admission: Admission | None = None,
 ) -> Iterator[Running]:
     """A meter of preset suite0 with a configuration over it, on a socket of this machine."""
     path = None
@@ -185,7 +191,7 @@ def running(
     thread.start()
 
     async def start() -> MeterServer:
-        server = MeterServer(meter)
+        server = MeterServer(meter, admission=admission)
         await server.start()
         assert server.party is not None
         if not delays:
