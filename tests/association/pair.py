@@ -11,6 +11,7 @@ from meterseal.association import (
     Associated,
     ClientAssociation,
     ClientProfile,
+    Compute,
     Confirmed,
     Effect,
     Failed,
@@ -26,10 +27,11 @@ from meterseal.association import (
     State,
 )
 from meterseal.codec.data import Data, Tag
-from meterseal.crypto import GcmKey, suite
+from meterseal.crypto import GcmKey, SigningKey, curve, suite
 from meterseal.errors import MetersealError
 from meterseal.keys.counters import LIMIT, ReceiveCounter, SendCounter
 from meterseal.security import KeyInUse, SecuritySetup, Style, protect
+from meterseal.security.directory import KnownKeys
 
 CLIENT_TITLE, METER_TITLE = b"MSLHES01", b"MSL00001"
 EK, AK, GBEK, DEK = (
@@ -136,6 +138,22 @@ def setups(policy: int, broadcast: bool = False, suite_id: int = 0) -> tuple[Sec
     return client, meter
 
 
+SIGNING = {
+    id: (SigningKey.generate(curve(name)), SigningKey.generate(curve(name)))
+    for id, name in ((1, "P-256"), (2, "P-384"))
+}
+"""Signature keys of client and meter by suite."""
+
+
+def with_signatures(client: SecuritySetup, meter: SecuritySetup) -> None:
+    """Give both ends their signature keys, each knowing the other's."""
+    ours, theirs = SIGNING[client.suite.id]
+    for setup, own, peer in ((client, ours, theirs), (meter, theirs, ours)):
+        known = KnownKeys()
+        known.signing[CLIENT_TITLE if setup is meter else METER_TITLE] = peer.public
+        setup.signing, setup.directory = own, known
+
+
 def drawing(*octets: bytes) -> Callable[[int], bytes]:
     """A random source for tests: these, then numbers."""
     rest: Iterator[bytes] = iter(octets)
@@ -170,6 +188,8 @@ class Pair:
         datagrams: bool = False,
     ) -> None:
         ours, theirs = setups(policy if ciphered else 0, broadcast, suite_id)
+        if suite_id:
+            with_signatures(ours, theirs)
         self.view, self.plant = View(), Plant()
         secret = PASSWORD if mechanism == 1 else SECRET
         common: dict[str, Any] = {
@@ -200,7 +220,9 @@ class Pair:
 
     def sign_on(self, challenge: bytes = CLIENT_CHALLENGE) -> list[Effect]:
         """Sign the client on; its effects other than what it sent."""
-        return self.run(self.client.associate(challenge if self.client.profile.scheme.passes == 4 else b""))
+        scheme = self.client.profile.scheme
+        challenge = (challenge * 2)[: max(scheme.challenges[0], len(challenge))]
+        return self.run(self.client.associate(challenge if scheme.passes == 4 else b""))
 
     def ask(self, *operations: Operation) -> list[Effect]:
         """One request of the client, to its end."""
@@ -228,7 +250,7 @@ class Pair:
         todo: list[tuple[Direction, Effect]] = [(direction, e) for e in effects]
         while todo:
             sender, effect = todo.pop(0)
-            if sender == TO_METER and not isinstance(effect, Reply | Need):
+            if sender == TO_METER and not isinstance(effect, Reply | Need | Compute):
                 seen.append(effect)
             todo = [*self.carry_out(sender, effect), *todo]
         return seen
@@ -248,6 +270,9 @@ class Pair:
             self.reserve(effect)
             end = self.client if sender == TO_METER else self.server
             return [(sender, e) for e in end.resume(effect.token)]
+        if isinstance(effect, Compute):
+            end = self.client if sender == TO_METER else self.server
+            return [(sender, e) for e in end.resume(effect.token, effect.job())]
         if isinstance(effect, Indication) and not self.hold:
             return [(sender, e) for e in self.answer(effect)]
         self.events.append((sender, effect))

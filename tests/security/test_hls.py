@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meterseal.crypto import suite
+from meterseal.crypto import SigningKey, curve, suite
 from meterseal.errors import AuthenticationFailed, Misuse, Replayed, UnknownKey
 from meterseal.keys.counters import LIMIT, SendCounter
 from meterseal.security import MECHANISMS, Handshake, Opened, SecuritySetup, Style, unprotect
@@ -19,7 +19,12 @@ from tests.security.keys import AK, EK, GET, OWN, PEER, context, in_use, sealed
 PLAIN = Opened(b"", 0, Style.PLAIN)
 CTOS, STOC = bytes(range(16)), bytes(range(16, 40))
 SECRET = b"the secret"
-PROVING = [2, 3, 4, 5, 6]
+PROVING = [2, 3, 4, 5, 6, 7]
+SIGNING = {
+    id: (SigningKey.generate(curve(name)), SigningKey.generate(curve(name)))
+    for id, name in ((0, "P-256"), (1, "P-256"), (2, "P-384"))
+}
+"""Signature keys of client and meter; suite 0 has none of its own and borrows."""
 
 
 def prove(number: int, handshake: Handshake) -> bytes:
@@ -49,11 +54,12 @@ def both(suite_id: int = 0, secret: bytes = SECRET) -> tuple[Handshake, Handshak
     """The same sign-on as client and as meter."""
     length = 32 if suite_id == 2 else 16
     keys = [in_use(bytes(length), bytes(range(length))) for _ in range(2)]
-    client = SecuritySetup(suite(suite_id), PEER, OWN, unicast=keys[0])
-    meter = SecuritySetup(suite(suite_id), OWN, PEER, unicast=keys[1])
+    ours, theirs = SIGNING[suite_id]
+    client = SecuritySetup(suite(suite_id), PEER, OWN, unicast=keys[0], signing=ours)
+    meter = SecuritySetup(suite(suite_id), OWN, PEER, unicast=keys[1], signing=theirs)
     return (
-        Handshake(client, PEER, OWN, CTOS, STOC, secret, hook),
-        Handshake(meter, OWN, PEER, STOC, CTOS, secret, hook),
+        Handshake(client, PEER, OWN, CTOS, STOC, secret, hook, peer_key=theirs.public),
+        Handshake(meter, OWN, PEER, STOC, CTOS, secret, hook, peer_key=ours.public),
     )
 
 
@@ -98,7 +104,7 @@ def test_any_other_proof_fails(number: int) -> None:
     verify(number, meter, proof, PLAIN)
 
 
-@pytest.mark.parametrize("number", [5, 6])
+@pytest.mark.parametrize("number", [5, 6, 7])
 def test_titles_are_bound(number: int) -> None:
     client, meter = both()
     assert MECHANISMS[number].needs_titles
@@ -116,7 +122,14 @@ def test_rows_are_what_the_standard_lists() -> None:
         (4, "sha1", 4, True),
         (5, "gmac", 4, False),
         (6, "sha256", 4, False),
+        (7, "ecdsa", 4, False),
     ]
+    assert [m.number for m in MECHANISMS.values() if m.needs_keys] == [7]
+    assert {m.number: (m.challenges[0], m.challenges[-1]) for m in MECHANISMS.values() if m.passes == 4} == {
+        **dict.fromkeys((2, 3, 4, 5, 6), (8, 64)),
+        7: (32, 64),
+    }
+    assert all(m.drawn in m.challenges for m in MECHANISMS.values())
     assert {name: row.number for name, row in BY_NAME.items()} == {
         m.name: m.number for m in MECHANISMS.values()
     }

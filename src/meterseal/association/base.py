@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 from meterseal.apdu.ciphered import GLOBAL
-from meterseal.association.effects import Effect, Need
+from meterseal.association.effects import Compute, Effect, Need
 from meterseal.errors import MetersealError, TooLarge
-from meterseal.security import KeyInUse, SecuritySetup
+from meterseal.security import SecuritySetup
 
 Go = Callable[[], list[Effect]]
+T = TypeVar("T")
 
 ACSE_TAGS = range(0x60, 0x64)
 ACSE_ROOM = 2048
@@ -22,7 +24,7 @@ class Association(ABC):
 
     def __init__(self, setup: SecuritySetup) -> None:
         self._setup = setup
-        self._parked: Go | None = None
+        self._parked: Callable[[Any], list[Effect]] | None = None
         self._token = 0
 
     def _next_token(self) -> int:
@@ -33,20 +35,29 @@ class Association(ABC):
         """Go on now, or after the party has reserved `count` more counters for the global key."""
         if self._counters_left(count):
             return go()
-        self._parked = go
+        self._parked = lambda _: go()
         return [Need(self._next_token(), self._setup.key(GLOBAL), count)]
+
+    def _computed(
+        self, slow: bool, job: Callable[[], T], go: Callable[[T | MetersealError], list[Effect]]
+    ) -> list[Effect]:
+        """Go on with what `job` returns or raises: now, or where it is slow when the party has run it."""
+        if not slow:
+            return go(_outcome(job))
+        self._parked = go
+        return [Compute(self._next_token(), lambda: _outcome(job))]
 
     def _counters_left(self, count: int) -> bool:
         key = self._setup.unicast
         return key is None or key.tx.left >= count
 
-    def resume(self, token: int, result: KeyInUse | None = None) -> list[Effect]:
-        """Go on after a `Need`: its key now has the counters that were asked for."""
+    def resume(self, token: int, result: Any = None) -> list[Effect]:
+        """Go on: after a `Need`, whose key now has the counters asked for, or with what a `Compute` gave."""
         go = self._parked
         if go is None or token != self._token:
             return []
         self._parked = None
-        return self._afterwards(self._guarded(go, "sending"))
+        return self._afterwards(self._guarded(lambda: go(result), "sending"))
 
     @staticmethod
     def _check_size(octets: bytes, agreed: int) -> None:
@@ -68,3 +79,11 @@ class Association(ABC):
     @abstractmethod
     def _refuse(self, error: MetersealError, during: str) -> list[Effect]:
         """What an error leads to at this end."""
+
+
+def _outcome(job: Callable[[], T]) -> T | MetersealError:
+    """What a job returns, or the error that it raises."""
+    try:
+        return job()
+    except MetersealError as error:
+        return error

@@ -14,7 +14,7 @@ from meterseal.apdu.acse import Aare, Rlre, Rlrq
 from meterseal.apdu.ciphered import FORMS
 from meterseal.apdu.initiate import SERVICE_ERROR, ConfirmedServiceError, CounterErrorResponse
 from meterseal.association.asking import Asking
-from meterseal.association.base import Association
+from meterseal.association.base import Association, T
 from meterseal.association.blocks import PROTECTION_OVERHEAD, TITLE_OVERHEAD
 from meterseal.association.effects import Associated, Confirmed, Effect, Failed, Released, Reply
 from meterseal.association.opening import SUITE_BITS, Opening
@@ -78,7 +78,8 @@ class ClientAssociation(Association):
         """Send the AARQ; `challenge` (8 to 64 random octets) is needed for HLS.
 
         Raises Misuse outside of the idle state, for a challenge of another length, and for a dedicated
-        key that an earlier association of this object had: its counters would start again.
+        key that an earlier association of this object had: its counters would start again; UnknownKey
+        for a sign-on by signature without a key.
         """
         self._must_stand(State.IDLE)
         key = self.profile.dedicated_key
@@ -230,7 +231,10 @@ class ClientAssociation(Association):
 
     def _send_proof(self, opening: Opening) -> list[Effect]:
         # The token is made first, so its counter is below that of the frame that carries it.
-        operation = _REPLY_TO_HLS._replace(data=Data.of(opening.prove(), Tag.OCTET_STRING))
+        return self._computed(self.profile.scheme.needs_keys, opening.prove, self._carry_proof)
+
+    def _carry_proof(self, proof: bytes | MetersealError) -> list[Effect]:
+        operation = _REPLY_TO_HLS._replace(data=Data.of(_or_raise(proof), Tag.OCTET_STRING))
         self._asking = Asking((operation,), self._next_invoke(), _ACTION_ONLY, self._room(), _PROOF_LIMIT)
         return [Reply(self._seal(self._asking.first()))]
 
@@ -244,10 +248,15 @@ class ClientAssociation(Association):
         code, data = outcomes[0]
         if code != SUCCESS:
             raise asking.refusal(code, bool(opened.applied) or not self.profile.ciphered)
-        opening.verify(None if data is None else Data.decode(data).value, opened)
-        self._asking = None
-        self.state = step.outcomes["proved"]
-        return [Associated(self.profile.user)]
+        proof = None if data is None else Data.decode(data).value
+
+        def verified(error: MetersealError | None) -> list[Effect]:
+            _or_raise(error)
+            self._asking = None
+            self.state = step.outcomes["proved"]
+            return [Associated(self.profile.user)]
+
+        return self._computed(self.profile.scheme.needs_keys, lambda: opening.verify(proof, opened), verified)
 
     def _answer(self, step: Step, message: Any, opened: Opened) -> list[Effect]:
         invoke = message.invoke_id_and_priority & _INVOKE_IDS
@@ -365,6 +374,13 @@ class ClientAssociation(Association):
         if self.server_max_pdu <= overhead:
             raise TooLarge("the meter's PDU size leaves no room for a request")
         return self.server_max_pdu - overhead
+
+
+def _or_raise(result: T | MetersealError) -> T:
+    """The result of a job, or the error that it ended with."""
+    if isinstance(result, MetersealError):
+        raise result
+    return result
 
 
 _ACTIONS: dict[str, Callable[[ClientAssociation, Step, Any, Opened], list[Effect]]] = {

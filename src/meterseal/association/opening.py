@@ -30,7 +30,6 @@ from meterseal.errors import (
     TooWeak,
 )
 from meterseal.security import AUTHENTICATED, ENCRYPTED, Context, Handshake, Opened, Style, protect, unprotect
-from meterseal.security.hls import CHALLENGE_LENGTHS
 from meterseal.security.protection import of_request, of_response, text
 
 SUITE_BITS = AUTHENTICATED | ENCRYPTED
@@ -46,13 +45,19 @@ class Accepted(NamedTuple):
 
 
 class Opening:
-    """One sign-on of a client, with its challenge (8 to 64 octets with HLS).  Raises Misuse for another."""
+    """One sign-on of a client, with its challenge (of the mechanism's length).  Raises Misuse for another.
+
+    Also raises UnknownKey where the mechanism signs and this end has no key for it.
+    """
 
     def __init__(self, profile: ClientProfile, challenge: bytes) -> None:
-        if profile.scheme.passes == 4 and len(challenge) not in CHALLENGE_LENGTHS:
-            raise Misuse("a challenge has 8 to 64 octets")
+        lengths = profile.scheme.challenges
+        if profile.scheme.passes == 4 and len(challenge) not in lengths:
+            raise Misuse(f"a challenge has {lengths[0]} to {lengths[-1]} octets")
         if profile.dedicated_key is not None and not profile.ciphered:
             raise Misuse("a dedicated key needs a context with ciphering")
+        if profile.scheme.needs_keys:
+            profile.setup.signing_key()  # without one there is nothing to sign on with
         self.profile = profile
         self.handshake = Handshake(
             profile.setup,
@@ -82,6 +87,7 @@ class Opening:
         return Aarq(
             application_context_name=acse.context_name(profile.context_number),
             calling_ap_title=profile.setup.own_title if profile.with_titles else None,
+            calling_ae_qualifier=profile.setup.certificate if scheme.needs_keys else None,
             calling_ae_invocation_id=profile.user,
             sender_acse_requirements=acse.AUTHENTICATION_UNIT if scheme.passes else None,
             mechanism_name=acse.mechanism_name(scheme.number) if scheme.passes else None,
@@ -115,6 +121,8 @@ class Opening:
         if self.profile.with_titles:
             self._take_title(aare.responding_ap_title)
         challenged = self._mechanism(aare)
+        if self.profile.scheme.needs_keys:
+            self._take_key(aare.responding_ae_qualifier)
         initiate = self.open_initiate(aare.user_information)
         if initiate.negotiated_dlms_version_number != DLMS_VERSION:
             raise ProtocolViolation(f"DLMS version {initiate.negotiated_dlms_version_number}")
@@ -134,6 +142,10 @@ class Opening:
             )
         self.server_title = self.handshake.peer_title = title
 
+    def _take_key(self, certificate: bytes | None) -> None:
+        directory, title = self.profile.setup.directory, self.handshake.peer_title
+        self.handshake.peer_key = directory.verifying_key(title, certificate)
+
     def _mechanism(self, aare: Aare) -> bool:
         """True when the sign-on goes on with pass 3.  Raises when the meter asks for less."""
         scheme = self.profile.scheme
@@ -149,8 +161,9 @@ class Opening:
         if aare.responder_acse_requirements not in (None, acse.AUTHENTICATION_UNIT):
             raise ProtocolViolation("the AARE asks for another ACSE unit than authentication")
         challenge = aare.responding_authentication_value
-        if challenge is None or len(challenge) not in CHALLENGE_LENGTHS:
-            raise AuthenticationFailed("the AARE brings no challenge of 8 to 64 octets")
+        if challenge is None or len(challenge) not in scheme.challenges:
+            lengths = f"{scheme.challenges[0]} to {scheme.challenges[-1]}"
+            raise AuthenticationFailed(f"the AARE brings no challenge of {lengths} octets")
         if challenge == self.handshake.own_challenge:
             raise AuthenticationFailed("the meter gives the client's own challenge back")
         self.handshake.peer_challenge = challenge

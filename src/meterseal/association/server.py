@@ -39,7 +39,6 @@ from meterseal.errors import (
 from meterseal.security import Context, Handshake, Opened, Style, protect, unprotect
 from meterseal.security.protection import of_response
 
-CHALLENGE_OCTETS = 16
 DRAWS = 4
 """How often a challenge is drawn again when it is the client's, or an earlier one."""
 
@@ -150,6 +149,7 @@ class ServerAssociation(Serving):
             result=signon.ACCEPTED,
             user_diagnostic=signon.AUTHENTICATION_REQUIRED if challenged else signon.NULL,
             responding_ap_title=profile.setup.own_title if profile.with_titles else None,
+            responding_ae_qualifier=profile.setup.certificate if profile.scheme.needs_keys else None,
             responder_acse_requirements=acse.AUTHENTICATION_UNIT if challenged else None,
             mechanism_name=request.aarq.mechanism_name if challenged else None,
             responding_authentication_value=self._challenge(request) if challenged else None,
@@ -163,7 +163,7 @@ class ServerAssociation(Serving):
 
     def _challenge(self, request: Request) -> bytes:
         theirs = request.aarq.calling_authentication_value or b""
-        drawn = (self._draw(CHALLENGE_OCTETS) for _ in range(DRAWS))
+        drawn = (self._draw(self.profile.scheme.drawn) for _ in range(DRAWS))
         ours = next((c for c in drawn if c != theirs and c not in self.profile.recent), None)
         if ours is None:
             raise Misuse("the random source of the challenges repeats itself")
@@ -177,6 +177,7 @@ class ServerAssociation(Serving):
             manufacturer=self.profile.manufacturer,
             shares_counter="hls_token_shares_counter" in self.profile.options,
             window=self.context.window,
+            peer_key=request.peer_key,
         )
         return ours
 
@@ -225,16 +226,26 @@ class ServerAssociation(Serving):
         """Pass 3: the only request that a pending association takes, and only once."""
         handshake, self._handshake = self._handshake, None
         self.state = step.outcomes["failed"]
+        scheme = self.profile.scheme
+        verify, prove = scheme.verify, scheme.prove
         try:
             proof = self._proof(message, opened)
-            verify = self.profile.scheme.verify
-            if handshake is None or verify is None:
+            if handshake is None or verify is None or prove is None:
                 raise ProtocolViolation("no challenge is open")
-            verify(handshake, proof, opened)
         except MetersealError as error:
             return self._not_proved(message, opened, error)
-        proved = handshake
-        return self._with_counters(2, lambda: self._answer_proof(step, message, opened, proved))
+
+        def verified(error: MetersealError | None) -> list[Effect]:
+            if error is not None:
+                return self._not_proved(message, opened, error)
+            return self._with_counters(
+                2, lambda: self._computed(scheme.needs_keys, lambda: prove(handshake), answer)
+            )
+
+        def answer(proof: bytes | MetersealError) -> list[Effect]:
+            return self._answer_proof(step, message, opened, proof)
+
+        return self._computed(scheme.needs_keys, lambda: verify(handshake, proof, opened), verified)
 
     def _proof(self, message: Any, opened: Opened) -> bytes:
         if not isinstance(message, services.ActionRequestNormal):
@@ -261,11 +272,12 @@ class ServerAssociation(Serving):
         self._forget()
         return [Refusal(error, "pass 3"), Reply(octets, penalty=True), Released()]
 
-    def _answer_proof(self, step: Step, message: Any, opened: Opened, handshake: Handshake) -> list[Effect]:
-        prove = self.profile.scheme.prove
-        if prove is None:
-            raise ProtocolViolation("this mechanism has no pass 4")
-        token = Data.of(prove(handshake), Tag.OCTET_STRING)
+    def _answer_proof(
+        self, step: Step, message: Any, opened: Opened, proof: bytes | MetersealError
+    ) -> list[Effect]:
+        if isinstance(proof, MetersealError):
+            raise proof
+        token = Data.of(proof, Tag.OCTET_STRING)
         answer = self._action_answer(message, opened, Outcome(SUCCESS, token.raw))
         self.state = step.outcomes["proved"]
         return [self._established(), Reply(answer)]

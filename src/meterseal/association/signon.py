@@ -16,10 +16,9 @@ from meterseal.apdu.acse import Aarq
 from meterseal.apdu.ciphered import FORMS
 from meterseal.apdu.initiate import DLMS_VERSION, ConfirmedServiceError, InitiateRequest
 from meterseal.association.profile import ServerProfile
-from meterseal.crypto import same
+from meterseal.crypto import VerifyingKey, same
 from meterseal.errors import AuthenticationFailed, Malformed, MetersealError, TooWeak, UnknownKey
 from meterseal.security import AUTHENTICATED, ENCRYPTED, Context, Opened, Style, unprotect
-from meterseal.security.hls import CHALLENGE_LENGTHS
 from meterseal.security.protection import of_request
 
 ACCEPTED, REJECTED = 0, 1
@@ -67,6 +66,7 @@ class Request:
     aarq: Aarq
     context: Context
     user: int | None = None
+    peer_key: VerifyingKey | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -191,11 +191,28 @@ def _challenge_or_password(proposal: Proposal) -> None:
         if not same(value, profile.secret()):
             raise Rejected(AuthenticationFailed("the password is wrong"))
         return
-    if len(value) not in CHALLENGE_LENGTHS:
+    if len(value) not in profile.scheme.challenges:
         raise Rejected(AuthenticationFailed(f"a challenge of {len(value)} octets"))
     if value in profile.recent:
         raise Rejected(AuthenticationFailed("the client repeats an earlier challenge"))
     profile.recent.append(value)
+
+
+def _certificate(proposal: Proposal) -> None:
+    """The client's signature key: known before, or in a certificate that it sends along.
+
+    Last, because it may cost several signatures: whoever has no keys does not get this far.
+    """
+    request = proposal.request
+    if not request.profile.scheme.needs_keys:
+        return
+    title, sent = request.context.peer_title, request.aarq.calling_ae_qualifier
+    try:
+        if title is None:
+            raise UnknownKey("no client system title")
+        request.peer_key = request.profile.setup.directory.verifying_key(title, sent)
+    except MetersealError as error:
+        raise Rejected(error) from error
 
 
 BEFORE: tuple[Callable[[Request], None], ...] = (
@@ -207,7 +224,12 @@ BEFORE: tuple[Callable[[Request], None], ...] = (
 )
 """The checks before the Initiate is opened, in their order; each raises Rejected."""
 
-AFTER: tuple[Callable[[Proposal], None], ...] = (_initiate, _dedicated_key, _challenge_or_password)
+AFTER: tuple[Callable[[Proposal], None], ...] = (
+    _initiate,
+    _dedicated_key,
+    _challenge_or_password,
+    _certificate,
+)
 """The checks of what the client proposes, in their order; each raises Rejected."""
 
 

@@ -15,6 +15,7 @@ from typing import Final
 from meterseal.association import (
     Associated,
     ClientAssociation,
+    Compute,
     Confirmed,
     Effect,
     Failed,
@@ -43,7 +44,6 @@ from meterseal.errors import (
 )
 from meterseal.security import AUTHENTICATED
 
-CHALLENGE_OCTETS: Final = 16
 _SIGN_ON_COUNTERS: Final = 4
 _TURN: Final = 0.01
 _DATA: Final = 1
@@ -140,7 +140,7 @@ class Session:
         names = pending.names(profile, shared.url)
         yield from self._turn(names)
         try:
-            challenge = random_octets(CHALLENGE_OCTETS) if profile.scheme.passes == 4 else b""
+            challenge = random_octets(profile.scheme.drawn) if profile.scheme.passes == 4 else b""
             effect = yield from self._settle(association.associate(challenge))
         finally:
             pending.leave(names)
@@ -270,6 +270,10 @@ class Session:
                 exchange.octets = None
             elif type(effect) is Need:
                 effects = yield from self._need(association, effect)
+                continue
+            elif type(effect) is Compute:
+                result = yield Work(effect.job)
+                effects = association.resume(effect.token, result)
                 continue
             elif type(effect) is Failed:
                 raise effect.error

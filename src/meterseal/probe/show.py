@@ -124,16 +124,13 @@ def _context(name: bytes) -> Shown:
 def _mechanism(name: bytes) -> Shown:
     number = acse.number_of(name, acse.MECHANISM_PREFIX)
     row = None if number is None else MECHANISMS.get(number)
-    return _OTHER_MECHANISMS.get(number or 0, name.hex().upper()) if row is None else row.name
+    return name.hex().upper() if row is None else row.name
 
 
 def _current_time(octets: bytes) -> Shown:
     """Text (a GeneralizedTime) where it is printable, else as a date-time."""
     text = octets.decode("ascii", "replace")
     return text if octets and text.isascii() and text.isprintable() else _date_time(octets)
-
-
-_OTHER_MECHANISMS: Final = {7: "ecdsa"}
 
 
 def _date_time(octets: bytes) -> Shown:

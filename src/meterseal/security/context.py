@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from meterseal.apdu.ciphered import GLOBAL
-from meterseal.crypto import GcmKey, Suite, WrappingKey
+from meterseal.crypto import AgreementKey, GcmKey, SigningKey, Suite, WrappingKey
 from meterseal.errors import KeyLength, UnknownKey
 from meterseal.keys.counters import ReceiveCounter, SendCounter
 from meterseal.security import protection
+from meterseal.security.directory import Directory, KnownKeys
 
 
 @dataclass(slots=True, eq=False)
@@ -35,7 +36,9 @@ class SecuritySetup:
     """The security of one role: suite, policy (class 64 version 1 bits), titles and keys.
 
     `peer_title` None means that it is learned at sign-on.  `broadcast` is the GBEK in use, for
-    receiving only; `master` unwraps what key_transfer brings.
+    receiving only; `master` unwraps what key_transfer brings.  In suites 1 and 2 `signing` and
+    `agreement` are this end's own private keys, `certificate` (DER) goes along at a sign-on by
+    signature, and `directory` has the public keys of others.
     """
 
     suite: Suite
@@ -45,6 +48,16 @@ class SecuritySetup:
     unicast: KeyInUse | None = None
     broadcast: KeyInUse | None = None
     master: WrappingKey | None = None
+    signing: SigningKey | None = None
+    agreement: AgreementKey | None = None
+    certificate: bytes | None = None
+    directory: Directory = field(default_factory=KnownKeys)
+
+    def signing_key(self) -> SigningKey:
+        """This end's digital signature key.  Raises UnknownKey when none is set."""
+        if self.signing is None:
+            raise UnknownKey("this end has no digital signature key")
+        return self.signing
 
     def key(self, key_set: str) -> KeyInUse:
         """The global unicast key.  Raises UnknownKey when none is set."""

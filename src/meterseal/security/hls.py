@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from meterseal.apdu.ciphered import GLOBAL, SC_AUTHENTICATED
-from meterseal.crypto import hls_md5, hls_sha1, hls_sha256, same
-from meterseal.errors import AuthenticationFailed, Misuse, Replayed
+from meterseal.crypto import VerifyingKey, hls_md5, hls_sha1, hls_sha256, same
+from meterseal.errors import AuthenticationFailed, Forged, Misuse, Replayed, UnknownKey
 from meterseal.security.context import SecuritySetup
 from meterseal.security.protect import Opened
 
@@ -29,7 +29,8 @@ class Handshake:
     """One sign-on in progress, from one side: titles, challenges, secret and keys.
 
     `shares_counter` allows a token whose counter equals that of the frame that carries it (peer
-    option `hls_token_shares_counter`); `window` is that of the context.
+    option `hls_token_shares_counter`); `window` is that of the context; `peer_key` is the peer's
+    signature key (mechanism 7).
     """
 
     setup: SecuritySetup
@@ -41,6 +42,7 @@ class Handshake:
     manufacturer: Manufacturer | None = None
     shares_counter: bool = False
     window: int = 0
+    peer_key: VerifyingKey | None = None
 
 
 def _prove_md5(h: Handshake) -> bytes:
@@ -66,6 +68,19 @@ def _prove_gmac(h: Handshake) -> bytes:
     sc = SC_AUTHENTICATED | h.setup.suite.id
     counter = key.tx.take().to_bytes(4, "big")
     return bytes((sc,)) + counter + key.handle.tag(sc, h.own_title + counter, h.peer_challenge)
+
+
+def _prove_ecdsa(h: Handshake) -> bytes:
+    return h.setup.signing_key().sign(h.own_title + h.peer_title + h.peer_challenge + h.own_challenge)
+
+
+def _verify_ecdsa(h: Handshake, proof: bytes, carrier: Opened) -> None:
+    if h.peer_key is None:
+        raise UnknownKey("the peer's signature key is not known")
+    try:
+        h.peer_key.verify(proof, h.peer_title + h.own_title + h.own_challenge + h.peer_challenge)
+    except Forged as error:
+        raise AuthenticationFailed(f"the peer's proof: {error}") from None
 
 
 def _exchanged(h: Handshake) -> Handshake:
@@ -109,8 +124,9 @@ class Mechanism(NamedTuple):
 
     `passes` is 0 (lowest), 1 (password in the AARQ) or 4; `weak` ones are off by default;
     `needs_titles` ask for system titles even without a ciphered context; `needs_secret` ones use
-    attribute 7 of the association.  `verify` takes the handshake, the proof and the message that
-    carries it; it raises AuthenticationFailed or Replayed.
+    attribute 7 of the association, `needs_keys` ones signature keys.  `verify` takes the handshake,
+    the proof and the message that carries it; it raises AuthenticationFailed or Replayed.
+    `challenges` are the lengths that a challenge may have, `drawn` the one that this end draws.
     """
 
     number: int
@@ -121,6 +137,9 @@ class Mechanism(NamedTuple):
     needs_secret: bool
     prove: Callable[[Handshake], bytes] | None = None
     verify: Callable[[Handshake, bytes, Opened], None] | None = None
+    needs_keys: bool = False
+    challenges: range = range(8, 65)
+    drawn: int = 16
 
 
 def _four(
@@ -139,11 +158,9 @@ MECHANISMS: dict[int, Mechanism] = {
         _four(4, "sha1", True, False, True, _prove_sha1),
         Mechanism(5, "gmac", 4, False, True, False, _prove_gmac, _verify_gmac),
         _four(6, "sha256", False, True, True, _prove_sha256),
+        Mechanism(7, "ecdsa", 4, False, True, False, _prove_ecdsa, _verify_ecdsa, True, range(32, 65), 32),
     )
 }
 """The authentication mechanisms by number."""
 
 BY_NAME = {row.name: row for row in MECHANISMS.values()}
-
-CHALLENGE_LENGTHS = range(8, 65)
-"""Octets that a challenge may have with mechanisms 2 to 6."""

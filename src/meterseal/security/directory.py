@@ -1,0 +1,50 @@
+"""Public keys of others by system title: what a party knows, and what it comes to know at a sign-on.
+
+Certificates are the party's matter: it reads, checks and keeps them (crypto.certificates, keys 6) and
+answers here with keys.  Nothing in this package looks into one.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeVar
+
+from meterseal.crypto import AgreementPoint, VerifyingKey
+from meterseal.errors import UnknownKey
+
+
+class Directory(Protocol):
+    """Keys of other parties, each checked when it was taken in."""
+
+    def verifying_key(self, title: bytes, certificate: bytes | None = None) -> VerifyingKey:
+        """The signature key of `title`; `certificate` is what the party itself sent along, DER.
+
+        Raises UnknownKey when none is known, CertificateRefused when the one sent is not to be trusted.
+        """
+
+    def agreement_point(self, title: bytes) -> AgreementPoint:
+        """The static key agreement key of `title`.  Raises UnknownKey."""
+
+
+class KnownKeys:
+    """A directory of what was put in, and of nothing else; certificates that come along are ignored."""
+
+    def __init__(self) -> None:
+        self.signing: dict[bytes, VerifyingKey] = {}
+        self.agreement: dict[bytes, AgreementPoint] = {}
+
+    def verifying_key(self, title: bytes, certificate: bytes | None = None) -> VerifyingKey:
+        """As `Directory`."""
+        return _found(self.signing.get(title), "signature", title)
+
+    def agreement_point(self, title: bytes) -> AgreementPoint:
+        """As `Directory`."""
+        return _found(self.agreement.get(title), "key agreement", title)
+
+
+T = TypeVar("T")
+
+
+def _found(key: T | None, purpose: str, title: bytes) -> T:
+    if key is None:
+        raise UnknownKey(f"no {purpose} key of {title.hex().upper()} is known here")
+    return key

@@ -1,0 +1,234 @@
+"""Sign-on by signature (mechanism 7): both curves, keys known or brought along, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from meterseal.apdu import acse
+from meterseal.apdu.acse import Aare, Aarq
+from meterseal.association import Associated, Compute, Failed, Reply, State
+from meterseal.crypto import SigningKey, VerifyingKey, curve
+from meterseal.errors import AuthenticationFailed, CertificateRefused, MetersealError, UnknownKey
+from meterseal.security.directory import KnownKeys
+from tests.association.pair import (
+    CLIENT_TITLE,
+    METER_TITLE,
+    SIGNING,
+    TO_CLIENT,
+    TO_METER,
+    Pair,
+    associated,
+    get,
+    replies,
+)
+
+SUITES = pytest.mark.parametrize("suite_id", [1, 2])
+
+
+class Introduced(KnownKeys):
+    """Takes the key that a party brings along, as a party would after it has checked the certificate."""
+
+    def __init__(self, trusted: dict[bytes, bytes]) -> None:
+        super().__init__()
+        self.trusted = trusted
+        self.brought: list[bytes | None] = []
+
+    def verifying_key(self, title: bytes, certificate: bytes | None = None) -> VerifyingKey:
+        self.brought.append(certificate)
+        if certificate is None:
+            return super().verifying_key(title)
+        if self.trusted.get(title) != certificate:
+            raise CertificateRefused("not that party's")
+        return VerifyingKey(curve("P-256"), certificate)
+
+
+def bringing() -> tuple[Pair, Introduced, Introduced]:
+    pair = Pair(mechanism=7, suite_id=1)
+    client, meter = pair.client.profile.setup, pair.server.profile.setup
+    ours, theirs = SIGNING[1]
+    client.certificate, meter.certificate = ours.public.octets, theirs.public.octets
+    trusted = {CLIENT_TITLE: ours.public.octets, METER_TITLE: theirs.public.octets}
+    client.directory, meter.directory = Introduced(trusted), Introduced(trusted)
+    return pair, client.directory, meter.directory
+
+
+@SUITES
+@pytest.mark.parametrize("ciphered", [True, False], ids=["ciphered", "plain"])
+def test_sign_on(suite_id: int, ciphered: bool) -> None:
+    pair = associated(mechanism=7, suite_id=suite_id, ciphered=ciphered)
+    assert pair.outcomes(get())[0].code == 0
+    aarq, aare = Aarq.decode(pair.sent(TO_METER)[0]), Aare.decode(pair.sent(TO_CLIENT)[0])
+    assert aarq.mechanism_name == aare.mechanism_name == acse.mechanism_name(7)
+    assert len(aarq.calling_authentication_value or b"") == 32
+    assert len(aare.responding_authentication_value or b"") == 32
+    assert aarq.calling_ae_qualifier is None and aare.responding_ae_qualifier is None
+
+
+def test_certificates_travel_in_the_ae_qualifiers() -> None:
+    pair, client, meter = bringing()
+    assert pair.sign_on() == [Associated(None)]
+    aarq, aare = Aarq.decode(pair.sent(TO_METER)[0]), Aare.decode(pair.sent(TO_CLIENT)[0])
+    assert meter.brought == [aarq.calling_ae_qualifier] == [SIGNING[1][0].public.octets]
+    assert client.brought == [aare.responding_ae_qualifier] == [SIGNING[1][1].public.octets]
+
+
+def state(pair: Pair) -> str:
+    return pair.server.state.value
+
+
+@SUITES
+def test_curve_work_is_handed_out(suite_id: int) -> None:
+    """Verifying and signing are jobs of the party; meanwhile the association takes nothing."""
+    pair = Pair(mechanism=7, suite_id=suite_id)
+    (aarq,) = replies(pair.client.associate(bytes(range(32))))
+    (aare,) = replies(pair.server.receive(aarq))
+    (sign,) = pair.client.receive(aare)
+    assert isinstance(sign, Compute)
+    assert pair.client.receive(aare) == []
+    (pass3,) = replies(pair.client.resume(sign.token, sign.job()))
+    (verify,) = pair.server.receive(pass3)
+    assert isinstance(verify, Compute) and state(pair) == "non-associated"
+    assert pair.server.receive(pass3) == []  # waits behind it
+    assert pair.server.resume(verify.token + 1, None) == []
+    (answer,) = pair.server.resume(verify.token, verify.job())
+    assert isinstance(answer, Compute)
+    effects = pair.server.resume(answer.token, answer.job())
+    assert state(pair) == "associated"
+    pass4 = next(e.octets for e in effects if isinstance(e, Reply))
+    (check,) = pair.client.receive(pass4)
+    assert isinstance(check, Compute) and pair.client.state is State.PENDING
+    assert pair.client.resume(check.token, check.job()) == [Associated(None)]
+
+
+def refused(pair: Pair, error: type[MetersealError]) -> None:
+    (effect,) = pair.sign_on()
+    assert isinstance(effect, Failed), effect
+    assert isinstance(effect.error, error), effect.error
+    assert pair.client.state is State.IDLE
+
+
+def stranger() -> SigningKey:
+    return SigningKey.generate(curve("P-256"))
+
+
+def test_B17_a_client_with_another_key_is_refused() -> None:
+    pair = Pair(mechanism=7, suite_id=1)
+    pair.client.profile.setup.signing = stranger()
+    refused(pair, MetersealError)
+    assert pair.server.state is State.IDLE
+    assert isinstance(pair.refusals[0].error, AuthenticationFailed)
+
+
+def test_B17_a_meter_with_another_key_is_refused() -> None:
+    pair = Pair(mechanism=7, suite_id=1)
+    pair.server.profile.setup.signing = stranger()
+    refused(pair, AuthenticationFailed)
+
+
+def test_D11_a_certificate_of_somebody_else_is_refused() -> None:
+    pair, _, _ = bringing()
+    pair.client.profile.setup.certificate = stranger().public.octets
+    refused(pair, MetersealError)
+    assert isinstance(pair.refusals[0].error, CertificateRefused)
+    pair, _, _ = bringing()
+    pair.server.profile.setup.certificate = stranger().public.octets
+    refused(pair, CertificateRefused)
+
+
+def test_I02_what_is_wrong_with_a_certificate_is_not_told() -> None:
+    """Unknown client, bad certificate, bad title: one answer, octet for octet."""
+
+    def nobody(pair: Pair) -> None:
+        pair.server.profile.setup.directory = KnownKeys()
+
+    def wrong(pair: Pair) -> None:
+        pair.client.profile.setup.certificate = stranger().public.octets
+
+    def title(pair: Pair) -> None:
+        pair.tap = lambda sender, octets: [octets.replace(CLIENT_TITLE, b"MSLHES99")]
+
+    answers = set()
+    for spoil in (nobody, wrong, title):
+        pair, _, _ = bringing()
+        spoil(pair)
+        pair.sign_on()
+        answers.add(pair.sent(TO_CLIENT)[0])
+    assert len(answers) == 1
+    assert Aare.decode(answers.pop()).user_diagnostic == 1
+
+
+Tap = Callable[[str, bytes], list[bytes]]
+
+
+def test_A05_A06_A07_reflection() -> None:
+    """Titles and challenges are under the signature in an order that tells the roles apart."""
+    seen: list[bytes] = []
+
+    def echo(sender: str, octets: bytes) -> list[bytes]:
+        if sender == TO_METER:
+            seen.append(octets)
+        elif len(seen) == 2:  # the answer to pass 3: the client's own proof comes back
+            return [octets[:-64] + seen[1][-64:]]
+        return [octets]
+
+    pair = Pair(mechanism=7, suite_id=1, ciphered=False)
+    pair.tap = echo
+    refused(pair, AuthenticationFailed)
+
+
+@pytest.mark.parametrize("length", [0, 1, 8, 16, 31, 65])
+def test_A14_challenges_of_other_lengths(length: int) -> None:
+    def cut(sender: str, octets: bytes) -> list[bytes]:
+        if octets[:1] == b"\x60":
+            value = (bytes(range(65)) * 2)[:length]
+            return [Aarq.decode(octets).replace(calling_authentication_value=value).encode()]
+        return [octets]
+
+    pair = Pair(mechanism=7, suite_id=1, ciphered=False)
+    pair.tap = cut
+    refused(pair, MetersealError)
+    assert isinstance(pair.refusals[0].error, AuthenticationFailed)
+
+
+def test_without_an_own_key_there_is_no_sign_on() -> None:
+    pair = Pair(mechanism=7, suite_id=1)
+    pair.client.profile.setup.signing = None
+    with pytest.raises(UnknownKey):
+        pair.sign_on()
+    assert not pair.wire
+    pair = Pair(mechanism=7, suite_id=1)
+    pair.server.profile.setup.signing = None
+    refused(pair, MetersealError)
+    assert pair.server.state is State.IDLE
+
+
+@SUITES
+def test_A09_every_bit_of_a_proof_counts(suite_id: int) -> None:
+    width = 2 * SIGNING[suite_id][0].curve.width
+    for bit in range(0, 8 * width, 61):
+        pair = Pair(mechanism=7, suite_id=suite_id, ciphered=False)
+
+        def flip(sender: str, octets: bytes, bit: int = bit) -> list[bytes]:
+            if octets[0] != 0xC3:
+                return [octets]
+            changed = bytearray(octets)
+            changed[len(octets) - width + bit // 8] ^= 1 << bit % 8
+            return [bytes(changed)]
+
+        pair.tap = flip
+        refused(pair, MetersealError)
+        assert pair.server.state is State.IDLE
+
+
+def everything(pair: Any) -> None:
+    assert pair.outcomes(get())[0].code == 0
+
+
+def test_another_sign_on_on_the_same_pair() -> None:
+    pair = associated(mechanism=7, suite_id=1)
+    pair.release()
+    assert pair.sign_on(bytes(range(40, 72))) == [Associated(None)]
+    everything(pair)
