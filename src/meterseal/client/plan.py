@@ -122,7 +122,7 @@ def make_plan(credentials: Credentials, role: str | None, wishes: Wishes) -> Pla
         raise Misuse(f"no argument {unknown[0]!r}; there are {', '.join(Wishes.__annotations__)}")
     read_table({key: value for key, value in wishes.items() if key in ROLE}, ROLE, Where(None, "arguments"))
     scheme = BY_NAME.get(plan.role.mechanism)
-    if scheme is None:
+    if scheme is None or scheme.needs_keys:
         raise Unsupported(f"role {name}: mechanism {plan.role.mechanism} is not there yet")
     if plan.role.protection & SIGNED:
         raise Unsupported(f"role {name}: signed messages are not there yet")
