@@ -287,7 +287,8 @@ def test_C01_replays_of_the_owners_sessions_do_not_disturb_him(here: Running) ->
 
 def test_F15_half_open_connections_up_to_the_caps(tmp_path: Path) -> None:
     """More strangers than there are places, from the owner's address: the oldest goes, the owner stays."""
-    with running(tmp_path, SECRET, admission=Admission(per_source=20, total=40)) as here:
+    admission = Admission(per_source=20, total=40)
+    with running(tmp_path, SECRET, admission=admission) as here:
         here.do(lambda: setattr(here.party, "delays", ForEver()))
         owner = served(here, "operator")
         for attack in (says_nothing, drips, hangs_up_half_way, fails_to_sign_on):
@@ -296,7 +297,7 @@ def test_F15_half_open_connections_up_to_the_caps(tmp_path: Path) -> None:
             assert owner.get(3, REGISTER)
             for role in ("operator", "hash"):
                 served(here, role).release()
-        assert here.do(lambda: here.server._listening.admission.dropped) >= 200
+        assert here.do(lambda: admission.dropped) >= 200
 
 
 def test_F14_a_stranger_with_the_public_view_cannot_stop_the_clock_or_the_rest(here: Running) -> None:
