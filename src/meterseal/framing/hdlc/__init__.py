@@ -2,7 +2,8 @@
 
 `address` and `control` are the two small tables, `frame` the codec of one frame, `reader` finds frames in a
 stream of octets, `segments` joins the frames of a long APDU, `parameters` is the information of SNRM and UA.
-The link itself (sequence numbers kept, windows, time-outs) is built on these and is not here.
+`states` is the table of a link, `link` one link at either end; `primary` and `secondary` are the two kinds of
+`station`: who asks on a line and who answers, each with any number of links.
 """
 
 from __future__ import annotations
@@ -23,9 +24,14 @@ from .frame import (
     llc,
     strip_llc,
 )
+from .link import Down, Event, Link, Received, Up
 from .parameters import Parameters
+from .primary import Primary
 from .reader import FrameReader
+from .secondary import Secondary
 from .segments import Segments
+from .states import Role, State
+from .station import Station, Timing
 
 __all__ = [
     "ALL_STATION",
@@ -36,11 +42,22 @@ __all__ = [
     "RESPONSE",
     "Address",
     "Control",
+    "Down",
+    "Event",
     "Frame",
     "FrameReader",
     "Kind",
+    "Link",
     "Parameters",
+    "Primary",
+    "Received",
+    "Role",
+    "Secondary",
     "Segments",
+    "State",
+    "Station",
+    "Timing",
+    "Up",
     "checksum",
     "decode",
     "decode_at",

@@ -1,0 +1,150 @@
+"""Who speaks when on an HDLC line: turns held, lapsed and shared, a busy meter, events in UI frames."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from meterseal.framing import hdlc
+from meterseal.framing.hdlc import Address, Control, Frame, Kind, Parameters, Primary, Received
+from tests.framing.hdlc_line import line, meter
+
+GET = bytes.fromhex("C001C100080000010000FF0200")
+
+
+def test_a_slow_answer_is_polled_for() -> None:
+    here = line(answer=lambda client, server, apdu: [])
+    here.send(GET)
+    here.run(5)
+    assert here.kinds("from").count("RR") >= 3 and set(here.kinds("from")) == {"UA", "RR"}
+    assert len(here.trace) < 40, "not too often"
+    here.secondary.send(16, 1, b"\xc4late", here.now)
+    here.run(2)
+    assert here.client.apdus == [b"\xc4late"]
+    count = len(here.trace)
+    here.run(60)
+    assert len(here.trace) == count, "what was waited for is there"
+
+
+def test_a_quick_answer_goes_out_in_the_turn_that_is_held() -> None:
+    here = line(answer=lambda client, server, apdu: [])
+    here.send(GET)
+    here.settle()
+    here.run(0.2)
+    here.secondary.send(16, 1, b"\xc4soon", here.now)
+    here.settle()
+    assert here.kinds("from") == ["UA", "I"] and here.client.apdus == [b"\xc4soon"]
+
+
+def test_a_turn_that_is_held_lapses_when_the_primary_goes_on() -> None:
+    here = line(answer=lambda client, server, apdu: [])
+    here.send(GET)
+    here.settle()
+    other = hdlc.Frame(Address(1, 99), Address(16), Control(Kind.RR, True, None, 0).encode())
+    here.secondary.receive(other, here.now)
+    here.secondary.send(16, 1, b"\xc4soon", here.now)
+    assert not here.meter.frames(), "another station has been asked: silence"
+
+
+def test_a_secondary_that_is_not_polled_says_nothing() -> None:
+    here = line(Primary(), meter())
+    here.send(GET)
+    here.settle()
+    here.secondary.send(16, 1, b"\xc2event", here.now)
+    here.secondary.notify(16, 1, b"\xc2event", here.now)
+    assert not here.meter.frames()
+    here.meter.take(hdlc.encode(Frame(Address(1), Address(16), 0x22, hdlc.COMMAND + GET)), here.now)
+    assert not here.meter.frames(), "an I frame without P"
+
+
+def test_several_pairs_share_the_turns() -> None:
+    wanted = Parameters(20, 20, 1, 1)
+    here = line(Primary(wanted=wanted))
+    apdus = {
+        (client, server): bytes((0xC0, client, server)) * 50 for client in (1, 2, 16) for server in (1, 17)
+    }
+    for (client, server), apdu in apdus.items():
+        here.send(apdu, client, server)
+    here.run(20)
+    got = {(e.client, e.server): e.apdu for e in here.client.told if isinstance(e, Received)}
+    assert got == apdus
+    asked = [frame.source.upper for way, frame in here.trace if way == "to"]
+    assert any(one != two for one, two in pairwise(asked[10:20]))
+
+
+def test_a_busy_meter_is_waited_for() -> None:
+    busy = [True]
+
+    def tamper(way: str, octets: bytes) -> list[bytes]:
+        frame = hdlc.decode(octets)
+        meaning = frame.meaning
+        if way == "from" and meaning and meaning.kind is Kind.RR and busy[0]:
+            octets = hdlc.encode(
+                frame._replace(control=Control(Kind.RNR, True, None, meaning.receive).encode())
+            )
+        return [octets]
+
+    here = line(answer=lambda client, server, apdu: [], tamper=tamper)
+    here.send(b"\xc0one")
+    here.run(1)
+    here.send(b"\xc0two")
+    here.run(5)
+    assert here.meter.apdus == [b"\xc0one"]
+    busy[0] = False
+    here.run(5)
+    assert here.meter.apdus == [b"\xc0one", b"\xc0two"]
+
+
+# --- UI frames ----------------------------------------------------------------------------------
+
+
+def test_events_are_collected_by_an_empty_ui_frame() -> None:
+    here = line()
+    here.secondary.notify(16, 1, b"\x0fpush" * 60, here.now)
+    here.primary.poll(16, 1, here.now + 5, here.now)
+    here.settle()
+    assert here.client.told == [Received(16, 1, b"\x0fpush" * 60, numbered=False)]
+    assert here.kinds("to") == ["UI"] and here.kinds("from") == ["UI"] * 3
+    here.run(60)
+    assert here.kinds("to") == ["UI"]
+
+
+def test_no_event_no_answer_without_a_link_and_rr_on_one() -> None:
+    here = line()
+    here.primary.poll(16, 1, here.now + 5, here.now)
+    here.run(20)
+    assert set(here.kinds("to")) == {"UI"} and here.kinds("from") == [] and not here.client.told
+    here.send(GET)
+    here.settle()
+    here.meter.take(
+        hdlc.encode(Frame(Address(1, 17), Address(16), Control(Kind.UI, True).encode())), here.now
+    )
+    (answer,) = here.meter.frames()
+    assert hdlc.decode(answer).meaning == Control(Kind.RR, True, None, 1)
+
+
+def test_a_meter_alone_on_its_line_pushes_unasked() -> None:
+    here = line(secondary=meter(unasked=True))
+    here.secondary.send(103, 1, b"\x0fpush", here.now)
+    here.settle()
+    assert here.client.told == [Received(103, 1, b"\x0fpush", numbered=False)]
+    (frame,) = (frame for _, frame in here.trace)
+    assert frame.control == 0x03 and frame.source == Address(1)
+
+
+def test_notices_without_a_reader_have_an_end() -> None:
+    here = line()
+    for number in range(100):
+        here.secondary.notify(16, 1, bytes((0x0F, number)), here.now)
+    here.primary.poll(16, 1, here.now + 5, here.now)
+    here.settle()
+    assert here.client.apdus == [bytes((0x0F, 84))]
+
+
+def test_what_is_for_all_stations_is_heard_and_not_answered() -> None:
+    here = line()
+    frame = Frame(Address(1, 0x7F, 2), Address(16), Control(Kind.UI).encode(), hdlc.COMMAND + b"\xc9all")
+    here.meter.take(hdlc.encode(frame), here.now)
+    here.user()
+    assert here.meter.told == [Received(16, 1, b"\xc9all", numbered=False)]
+    here.meter.take(hdlc.encode(frame._replace(control=Control(Kind.SNRM, True).encode())), here.now)
+    assert not here.meter.frames() and not here.secondary.links
