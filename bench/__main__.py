@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from bench import cases_codec, cases_security
+from bench import cases_codec, cases_framing, cases_security
 from bench.case import Case, Pair
 
 ROUNDS = 9
@@ -81,7 +81,7 @@ def main() -> int:
     logging.disable(logging.CRITICAL)
     figures: dict[str, Any] = {}
     print(f"{'ratio':34} {'value':>9} {'bar':>9}   ours / other side, us a call (median)")
-    for case in (*cases_codec.CASES, *cases_security.CASES):
+    for case in (*cases_codec.CASES, *cases_framing.CASES, *cases_security.CASES):
         if options.names and not any(name in case.name for name in options.names):
             continue
         row = figures[case.name] = measure(case, options.rounds)

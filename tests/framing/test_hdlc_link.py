@@ -75,7 +75,7 @@ def test_disconnect_ends_the_link_of_that_pair_alone() -> None:
     assert not here.primary.at_rest
     here.primary.disconnect(1, 1, here.now)
     here.settle()
-    assert here.primary.at_rest and not here.secondary.links
+    assert (here.primary.at_rest, here.secondary.links) == (True, [])
 
 
 def test_what_is_sent_while_the_old_link_ends_goes_over_the_next_one() -> None:
