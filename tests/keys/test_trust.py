@@ -1,0 +1,130 @@
+"""Trust: what is taken in on whose word, what the directory gives out, and what never changes it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from meterseal.crypto import AgreementKey, AgreementPoint, SigningKey, VerifyingKey, curve
+from meterseal.crypto.certificates import Certificate, Purpose
+from meterseal.crypto.issuing import Authority, Validity
+from meterseal.errors import CertificateRefused, UnknownKey
+from meterseal.keys import trust as trusts
+from meterseal.keys.trust import Trust
+from tests.crypto.certificate_faults import NOW, OTHER, ROOT, SUB, TITLE, VALIDITY
+
+P256 = curve("P-256")
+
+
+def signature(title: bytes = TITLE, by: Authority = SUB, validity: Validity = VALIDITY) -> Certificate:
+    return by.issue(SigningKey.generate(P256).public, title, Purpose.SIGNATURE, validity)
+
+
+def agreement(title: bytes = TITLE) -> Certificate:
+    return SUB.issue(AgreementKey.generate(P256).public, title, Purpose.AGREEMENT, VALIDITY)
+
+
+def trust(now: datetime | None = NOW) -> Trust:
+    return Trust([ROOT.certificate], lambda: now, [SUB.certificate])
+
+
+def test_taken_in_and_given_out() -> None:
+    party, sign, agree = trust(), signature(), agreement()
+    assert party.take(sign) == [sign, SUB.certificate, ROOT.certificate]
+    party.take(agree)
+    assert party.verifying_key(TITLE) == sign.key and type(party.verifying_key(TITLE)) is VerifyingKey
+    assert party.agreement_point(TITLE) == agree.key and type(agree.key) is AgreementPoint
+    assert set(party.held) == {sign, agree} and party.find(TITLE, Purpose.AGREEMENT) is agree
+    for title in (OTHER, b""):
+        with pytest.raises(UnknownKey):
+            party.verifying_key(title)
+        with pytest.raises(UnknownKey):
+            party.agreement_point(title)
+
+
+def test_a_newer_one_takes_its_place() -> None:
+    party, first, second = trust(), signature(), signature()
+    party.take(first)
+    assert party.verifying_key(TITLE, second.der) == second.key
+    assert party.held == [second]
+    party.remove(second)
+    with pytest.raises(UnknownKey):
+        party.verifying_key(TITLE)
+
+
+def test_D11_D14_B17_what_comes_along_at_a_sign_on() -> None:
+    party = trust()
+    with pytest.raises(CertificateRefused, match="another system title"):
+        party.verifying_key(TITLE, signature(OTHER).der)
+    with pytest.raises(CertificateRefused, match="agreement"):
+        party.verifying_key(TITLE, agreement().der)
+    stranger = Authority.root(SigningKey.generate(P256), "Sub", VALIDITY)
+    with pytest.raises(CertificateRefused):
+        party.verifying_key(TITLE, signature(by=stranger).der)
+    with pytest.raises(CertificateRefused):
+        party.verifying_key(TITLE, SUB.certificate.der)
+    with pytest.raises(CertificateRefused):
+        party.verifying_key(TITLE, b"\x30\x00")
+    assert party.held == []
+
+
+def test_a_refused_one_leaves_the_held_one() -> None:
+    party, held = trust(), signature()
+    party.take(held)
+    stranger = Authority.root(SigningKey.generate(P256), "Sub", VALIDITY)
+    with pytest.raises(CertificateRefused):
+        party.verifying_key(TITLE, signature(by=stranger).der)
+    assert party.verifying_key(TITLE) == held.key
+
+
+def test_D12_dates_are_looked_at_each_time() -> None:
+    now = NOW
+    party = Trust([ROOT.certificate], lambda: now, [SUB.certificate])
+    short = signature(validity=Validity(VALIDITY.begin, NOW + timedelta(days=1)))
+    party.take(short)
+    assert party.verifying_key(TITLE) == short.key
+    now = NOW + timedelta(days=2)
+    with pytest.raises(CertificateRefused, match="clock"):
+        party.verifying_key(TITLE)
+    party = trust(None)  # a party without a clock
+    party.take(short)
+    assert party.verifying_key(TITLE) == short.key
+
+
+def test_pinned_without_an_anchor() -> None:
+    party = Trust([], lambda: NOW)
+    own = signature()
+    with pytest.raises(CertificateRefused):
+        party.take(own)
+    party.pin(own)
+    assert party.verifying_key(TITLE, own.der) == own.key
+    with pytest.raises(CertificateRefused):
+        party.verifying_key(TITLE, signature().der)
+    with pytest.raises(CertificateRefused):
+        party.pin(SUB.certificate)
+
+
+def test_D21_authorities_come_in_and_anchors_do_not() -> None:
+    party = Trust([ROOT.certificate], lambda: NOW)
+    with pytest.raises(CertificateRefused):
+        party.take(signature())
+    party.take(SUB.certificate)
+    party.take(signature())
+    stranger = Authority.root(SigningKey.generate(P256), "Root", VALIDITY)
+    with pytest.raises(CertificateRefused):
+        party.take(stranger.certificate)
+    assert party.anchors == (ROOT.certificate,) and party.authorities == [SUB.certificate]
+    party.remove(SUB.certificate)
+    party.remove(ROOT.certificate)
+    assert party.authorities == [] and party.anchors == (ROOT.certificate,)
+
+
+def test_the_number_held_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trusts, "MOST", 3)
+    party = trust()
+    for number in range(3):
+        party.take(signature(bytes(7) + bytes((number + 1,))))
+    with pytest.raises(CertificateRefused, match="3 certificates"):
+        party.take(signature(TITLE))
+    party.take(signature(bytes(7) + b"\x01"))  # in the place of an older one
