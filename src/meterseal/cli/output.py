@@ -95,6 +95,11 @@ def on_terminal() -> bool:
     return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb" and "NO_COLOR" not in os.environ
 
 
+def heading(text: str) -> None:
+    """A line that something begins with."""
+    emit(typer.style(safe_text(text), bold=True) if on_terminal() else safe_text(text))
+
+
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
     """Rows under headings: drawn on a terminal, else columns of text. Cells are made safe here."""
     cells = [[safe_text(cell, 200) for cell in row] for row in rows]

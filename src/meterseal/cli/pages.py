@@ -1,14 +1,18 @@
-"""Results as text for a person: layers, readings and values of captured APDUs."""
+"""Results as text for a person: captured APDUs by layers and readings, the scenes of the demonstration."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from textwrap import fill
+from typing import TYPE_CHECKING, Any, Final
 
 from meterseal.apdu.services import DataNotification
-from meterseal.cli.output import emit, table
+from meterseal.cli.output import emit, heading, table
 from meterseal.cosem.texts import json_text, safe_text
 from meterseal.probe import Dissection, readings
+
+if TYPE_CHECKING:
+    from meterseal.demo import Played
 
 _MARKS: Final = (
     ("authenticated", "authenticated"),
@@ -89,3 +93,34 @@ def _without_nothing(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _without_nothing(part) for name, part in value.items() if part is not None}
     return value
+
+
+# --- the demonstration ------------------------------------------------------------------------------
+
+_WIDTH: Final = 100
+
+
+def scene(one: Played) -> None:
+    """One scene: its claim, what was done and seen, and what ended it before its time."""
+    heading(one.name)
+    emit(fill(one.claim, _WIDTH))
+    if one.facts:
+        rows = [(fact.what, fact.seen, "yes" if fact.as_claimed else "NO") for fact in one.facts]
+        table(("what was done", "what was seen", "as claimed"), rows)
+    if one.error is not None:
+        emit(f"ended by {safe_text(one.error)}")
+    emit("")
+
+
+def scenes(played: Sequence[Played]) -> None:
+    """All of them in a table, at the end."""
+    rows = [
+        (one.name, "held" if one.held else "DID NOT HOLD", f"{_as_claimed(one)} of {len(one.facts)}")
+        for one in played
+    ]
+    table(("scene", "claim", "facts as claimed"), rows)
+    emit(f"{sum(one.held for one in played)} of {len(played)} claims held")
+
+
+def _as_claimed(one: Played) -> int:
+    return sum(fact.as_claimed for fact in one.facts)

@@ -172,6 +172,7 @@ async def killed(stage: Stage, account: Account) -> None:
 
 def _above(before: list[tuple[str, int]], after: list[tuple[str, int]]) -> bool:
     """Does each title go on above where it stood?"""
-    highest = dict(before)
-    highest.update({title: max(c for t, c in before if t == title) for title in highest})
+    highest: dict[str, int] = {}
+    for title, counter in before:
+        highest[title] = max(counter, highest.get(title, counter))
     return all(counter > highest.get(title, -1) for title, counter in after)
