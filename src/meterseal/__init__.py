@@ -10,7 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same names as in _DOORS, for type checkers
     from meterseal import sync
-    from meterseal.client import Answer, Link, Meter, NotRead, Profile, Value, connect, link
+    from meterseal.client import (
+        Answer,
+        Call,
+        Link,
+        Meter,
+        NotDone,
+        NotRead,
+        Profile,
+        Read,
+        Value,
+        Write,
+        Written,
+        connect,
+        link,
+    )
     from meterseal.credentials import Credentials
     from meterseal.state import FileCounters, MemoryCounters
 
@@ -18,14 +32,19 @@ __version__ = "0.1.0"
 
 _DOORS: dict[str, str] = {
     "Answer": "meterseal.client",
+    "Call": "meterseal.client",
     "Credentials": "meterseal.credentials",
     "FileCounters": "meterseal.state",
     "Link": "meterseal.client",
     "MemoryCounters": "meterseal.state",
     "Meter": "meterseal.client",
+    "NotDone": "meterseal.client",
     "NotRead": "meterseal.client",
     "Profile": "meterseal.client",
+    "Read": "meterseal.client",
     "Value": "meterseal.client",
+    "Write": "meterseal.client",
+    "Written": "meterseal.client",
     "connect": "meterseal.client",
     "link": "meterseal.client",
 }
@@ -36,14 +55,19 @@ _MODULES = ("sync",)
 
 __all__ = [
     "Answer",
+    "Call",
     "Credentials",
     "FileCounters",
     "Link",
     "MemoryCounters",
     "Meter",
+    "NotDone",
     "NotRead",
     "Profile",
+    "Read",
     "Value",
+    "Write",
+    "Written",
     "__version__",
     "connect",
     "link",

@@ -123,7 +123,7 @@ def test_every_apdu_has_a_kind_for_the_states() -> None:
     short_names = {
         name for name in SHEET if name.split("-")[0] in ("read", "write", "unconfirmed", "information")
     }
-    assert without == inside_acse | short_names | {"access-request", "access-response"}
+    assert without == inside_acse | short_names
     assert {kind for kind in kinds.values() if kind} == set(Kind)
 
 

@@ -40,11 +40,14 @@ SESSIONS: dict[str, dict[str, Any]] = {
 }
 
 
+SERVICES = 0x401E9D
+"""What the recorded sessions negotiate."""
+
+
 def pair_of(name: str) -> Pair:
     """The two ends of a session, with everything fixed."""
-    return Pair(
-        client={"max_pdu": 128, **SESSIONS[name]}, server={"max_pdu": 128}, draw=drawing(METER_CHALLENGE)
-    )
+    common = {"max_pdu": 128, "conformance": SERVICES}
+    return Pair(client={**common, **SESSIONS[name]}, server=common, draw=drawing(METER_CHALLENGE))
 
 
 def play(pair: Pair) -> None:

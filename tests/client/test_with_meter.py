@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 import meterseal
-from meterseal import Credentials, NotRead, sync
+from meterseal import Call, Credentials, NotDone, NotRead, Read, Write, Written, sync
+from meterseal.codec.types import Tag
+from meterseal.cosem.obis import Obis
 from meterseal.cosem.times import DateTime
 from meterseal.errors import Refused
 from meterseal.meter import MeterServer, load_plan, open_meter, write_credentials
@@ -110,3 +112,29 @@ async def test_the_blocking_client_does_the_same(credentials: Path) -> None:
     async with meterseal.connect(credentials=credentials, role="operator") as meter:
         assert (await meter.read("1.0.1.8.0.255")).as_json().keys() == blocking.keys()
         assert len(await meter.profile("1.0.99.1.0.255")) >= count
+
+
+async def test_access_in_one_request(credentials: Path) -> None:
+    """Reads, writes and calls at once, each held to the role's right; with and without the loop."""
+    elements: list[Read | Write | Call] = [
+        Read("1/0.0.42.0.0.255"),
+        Write("1/0.0.96.1.10.255", b"M1", Tag.OCTET_STRING),
+        Read("1.0.1.8.0.255"),
+        Call("70/0.0.96.3.10.255:1"),
+    ]
+    async with meterseal.connect(credentials=credentials, role="installer") as meter:
+        assert "access" in meter.services
+        name, written, energy, call = await meter.access(elements, described=True)
+        assert isinstance(name, meterseal.Value) and name.value.startswith(b"MSL")
+        assert written == Written(1, Obis("0.0.96.1.10.255"), 2)
+        assert isinstance(energy, NotRead) and energy.error.kind == "refused"
+        assert isinstance(call, NotDone) and call.error.kind == "refused"
+        stopped = await meter.access([elements[2], elements[1]], stop_at_error=True)
+        assert isinstance(stopped[1], NotDone) and "other-reason" in str(stopped[1].error)
+
+    def use() -> list[Any]:
+        with sync.connect(credentials=credentials, role="manager") as manager:
+            return manager.access(elements)
+
+    found = await asyncio.to_thread(use)
+    assert [type(one) for one in found] == [meterseal.Value, Written, meterseal.Value, meterseal.Answer]

@@ -7,6 +7,8 @@ from typing import Any
 
 from meterseal import apdu
 from meterseal.apdu import services as s
+from meterseal.apdu import specifications
+from meterseal.apdu.access import CONFIRMED, AccessRequest, AccessResponse
 from meterseal.apdu.common import (
     AttributeDescriptor,
     AttributeWithSelection,
@@ -112,6 +114,29 @@ def action_list_blocks(ops: Sequence[Operation]) -> list[Message]:
     ]
 
 
+def access(ops: Sequence[Operation], invoke: int = CONFIRMED | 7) -> list[Message]:
+    """ACCESS, which takes operations of all services in any mixture."""
+    data = tuple(NULL if o.service is Service.GET else _value(o) for o in ops)
+    return [AccessRequest(invoke, b"", tuple(map(_specification, ops)), data)]
+
+
+def _specification(o: Operation) -> Any:
+    if o.service is Service.ACTION:
+        return specifications.AccessAction(_method(o))
+    if o.selection is not None:
+        return _SELECTED[o.service](_attribute(o), o.selection)
+    return _WHOLE[o.service](_attribute(o))
+
+
+_WHOLE: dict[Service, Any] = {
+    Service.GET: specifications.AccessGet,
+    Service.SET: specifications.AccessSet,
+}
+_SELECTED: dict[Service, Any] = {
+    Service.GET: specifications.AccessGetWithSelection,
+    Service.SET: specifications.AccessSetWithSelection,
+}
+
 Form = Callable[[Sequence[Operation]], list[Message]]
 
 ONE: dict[Service, tuple[Form, ...]] = {
@@ -149,6 +174,8 @@ def codes(plain: bytes, joined: bytes = b"") -> list[int] | None:
             return [outcome.result for outcome in m.outcomes]
         case s.SetResponseDatablock() | s.ActionResponseNextPblock():
             return None
+        case AccessResponse():
+            return [one.result for one in m.results]
     raise AssertionError(f"{m.name} is no answer")
 
 

@@ -18,7 +18,7 @@ from meterseal.errors import ConfigurationError
 from meterseal.meter import Meter, access_rows, access_table
 from meterseal.meter.objects import CosemObject
 from meterseal.meter.view import Grant, Pattern, User, View, entry_of
-from tests.meter.forms import MANY, ONE, codes
+from tests.meter.forms import MANY, ONE, access, codes
 from tests.meter.world import world
 
 ROLES = ("public", "operator", "installer", "manager")
@@ -144,6 +144,38 @@ def test_A21_every_member_of_every_object_in_every_service_form(role: str, serve
         for form in MANY[service]:
             found = client.codes(form, mixed)
             assert [{code} for code in found] == [expected(table, o) for o in mixed]
+
+
+@pytest.mark.parametrize("server", [1, 17])
+@pytest.mark.parametrize("role", ROLES)
+def test_B19_the_table_decides_each_element_of_an_access_request(role: str, server: int) -> None:
+    """Reads, writes and calls mixed, forty to a request; alone, each member ends as in its own service."""
+    here = world()
+    client = here.signed_on(role, server=server, max_pdu=0)
+    rows = [r for r in access_rows(here.meter, role) if r.logical_device == server]
+    table = {(r.class_id, r.obis, r.member): r.right.split() for r in rows}
+    everything = [o for o in operations(here.meter, server) if (o.class_id, o.member) != (7, 2)]
+    assert len({o.service for o in everything[:40]}) == 3
+    for at in range(0, len(everything), 40):
+        part = everything[at : at + 40]
+        found = client.codes(access, part)
+        assert [{code} for code in found] == [expected(table, o) for o in part]
+    for operation in everything[::7]:
+        assert set(client.codes(access, [operation])) == expected(table, operation)
+
+
+def test_B19_access_asks_for_the_protection_of_each_element(tmp_path: Path) -> None:
+    config = (
+        '[roles.operator]\npolicy = "none"\nciphered = true\n'
+        '[[roles.operator.rights]]\nobjects = ["1.0.1.8.0.255"]\n'
+        'attributes = { 1 = "read", 2 = "read auth-request", 3 = "read auth-request enc-request" }\n'
+    )
+    client = world(config, tmp=tmp_path).signed_on("operator")
+    asked = [Operation(Service.GET, 3, Obis("1.0.1.8.0.255"), member) for member in (1, 2, 3)]
+    for applied in range(4):
+        (message,) = access(asked)
+        wanted = [0 if not needed & ~applied else 0x0D for needed in (0, 1, 3)]
+        assert codes(client.plain(message.encode(), applied)) == wanted, applied
 
 
 def test_A21_policy_and_right_are_joined_for_every_form(tmp_path: Path) -> None:

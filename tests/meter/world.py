@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from meterseal.apdu.ciphered import FORMS
+from meterseal.apdu.ciphered import FORMS, GLO_TAG
 from meterseal.association import (
     Associated,
     ClientAssociation,
@@ -291,7 +291,8 @@ class Client:
             applied = of_request(self.machine.profile.setup.policy) if self.machine.profile.ciphered else 0
         if not applied:
             return octets
-        return protect(self.machine.context, octets, applied, style or Style.GLO)
+        usual = Style.GLO if octets[0] in GLO_TAG else Style.GENERAL_GLO
+        return protect(self.machine.context, octets, applied, style or usual)
 
     def opened(self, octets: bytes) -> bytes:
         return unprotect(self.machine.context, octets).apdu if octets[0] in FORMS else octets

@@ -9,6 +9,9 @@ from meterseal.codec.parts import I8, U8, U16, U32, Boolean, Octets6, OctetStrin
 CONFIRMED = 0x40
 """Bit 6 of invoke-id-and-priority: the sender wants an answer."""
 
+SHORT_INVOKE_ID = 0x0F
+"""The four bits of invoke-id-and-priority that are the invoke-id."""
+
 
 class AttributeDescriptor(Message):
     """Cosem-Attribute-Descriptor: class, logical name (6 octets), attribute index."""

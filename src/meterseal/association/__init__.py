@@ -4,6 +4,7 @@
 that drives them owns the sockets, the clock, the random source and the disk.
 """
 
+from meterseal.association.accessing import NOT_DONE
 from meterseal.association.client import ClientAssociation
 from meterseal.association.effects import (
     Associated,
@@ -24,6 +25,7 @@ from meterseal.association.states import TABLE, Kind, Role, State
 
 __all__ = [
     "DEFAULT_CONFORMANCE",
+    "NOT_DONE",
     "TABLE",
     "Associated",
     "ClientAssociation",

@@ -12,6 +12,7 @@ from meterseal.apdu import services as s
 from meterseal.apdu.common import (
     ACTION_RESULT,
     DATA_ACCESS_RESULT,
+    SHORT_INVOKE_ID,
     AttributeDescriptor,
     AttributeWithSelection,
     DataBlock,
@@ -45,6 +46,7 @@ class Asking:
             raise Misuse("nothing is asked for")
         self.service = operations[0].service
         self.operations, self.invoke, self._room = operations, invoke, room
+        self.identity = invoke & SHORT_INVOKE_ID
         self.listed = len(operations) > 1
         if self.listed and any(o.service is not self.service for o in operations):
             raise Misuse("one request has one service")
@@ -90,26 +92,12 @@ class Asking:
         handler = _TAKERS.get(type(message))
         if handler is None or handler[0] is not self.service:
             raise ProtocolViolation(f"a {message.name} answers a {SERVICE_BIT[self.service]}")
-        if (message.invoke_id_and_priority ^ self.invoke) & 0x0F:
+        if message[0] & SHORT_INVOKE_ID != self.identity:
             raise ProtocolViolation("the answer carries another invoke-id than the request")
         answer: tuple[Outcome, ...] | Message = handler[1](self, message)
         if not isinstance(answer, Message) and len(answer) != len(self.operations):
             raise ProtocolViolation(f"{len(answer)} results for {len(self.operations)} operations")
         return answer
-
-    def refusal(self, code: int, authenticated: bool = True) -> Refused:
-        """The error for a result code of this service."""
-        action = self.service is Service.ACTION
-        names = ACTION_RESULT if action else DATA_ACCESS_RESULT
-        reason = names.get(code, f"result {code}")
-        source = "action-result" if action else "data-access-result"
-        return Refused(
-            f"the meter answers {reason}",
-            reason=reason,
-            code=code,
-            source=source,
-            authenticated=authenticated,
-        )
 
     def _single(self, listed: bool) -> None:
         if self.listed is not listed:
@@ -195,6 +183,21 @@ class Asking:
     def _all_sent(self) -> None:
         if self._outgoing is not None and not self._outgoing.done:
             raise ProtocolViolation("the meter answers before it has everything")
+
+
+def refused(service: Service, code: int, authenticated: bool = True) -> Refused:
+    """The error for a result code of a service."""
+    action = service is Service.ACTION
+    names = ACTION_RESULT if action else DATA_ACCESS_RESULT
+    reason = names.get(code, f"result {code}")
+    source = "action-result" if action else "data-access-result"
+    return Refused(
+        f"the meter answers {reason}",
+        reason=reason,
+        code=code,
+        source=source,
+        authenticated=authenticated,
+    )
 
 
 def _outcome(result: ResultData | ResultCode) -> Outcome:

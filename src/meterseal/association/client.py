@@ -10,10 +10,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from meterseal import apdu
+from meterseal.apdu.access import INVOKE_ID
 from meterseal.apdu.acse import Aare, Rlre, Rlrq
-from meterseal.apdu.ciphered import FORMS
+from meterseal.apdu.ciphered import FORMS, GLO_TAG
+from meterseal.apdu.common import SHORT_INVOKE_ID
 from meterseal.apdu.initiate import SERVICE_ERROR, ConfirmedServiceError, CounterErrorResponse
-from meterseal.association.asking import Asking
+from meterseal.association.accessing import AskingAccess, identity
+from meterseal.association.asking import Asking, refused
 from meterseal.association.base import Association, T
 from meterseal.association.blocks import PROTECTION_OVERHEAD, TITLE_OVERHEAD
 from meterseal.association.effects import Associated, Confirmed, Effect, Failed, Released, Reply
@@ -43,7 +46,6 @@ _GENERAL_PROTECTION = conformance("general-protection")
 _ACTION_ONLY = conformance("action")
 _PROOF_LIMIT = 256
 _CONFIRMED_HIGH = 0xC0
-_INVOKE_IDS = 0x0F
 _RELEASED = (None, 0, 30)
 """Reasons of an RLRE that releases: left out, normal, user-defined."""
 
@@ -65,9 +67,9 @@ class ClientAssociation(Association):
         self.server_title: bytes | None = profile.setup.peer_title
         self._opening: Opening | None = None
         self.context = Context(profile.setup, self.server_title)
-        self._asking: Asking | None = None
+        self._asking: Asking | AskingAccess | None = None
         self._dedicated_before: bytes | None = None
-        self._invoke = 0
+        self._invoke = self._long_invoke = 0
         # Requests that ended without their answer: it may still come, and is nobody else's.
         self._given_up: set[int] = set()
         self.passed_over: MetersealError | None = None
@@ -94,8 +96,18 @@ class ClientAssociation(Association):
         self.state = State.OPENING
         return [Reply(octets)]
 
-    def request(self, operations: Sequence[Operation]) -> list[Effect]:
-        """Ask for one operation, or several of the same service as a list.
+    def request(
+        self,
+        operations: Sequence[Operation],
+        *,
+        access: bool = False,
+        stops: bool = False,
+        described: bool = False,
+    ) -> list[Effect]:
+        """Ask for one operation, or several of the same service as a list; of any by ACCESS.
+
+        With `access`, `stops` asks the meter to do nothing after the first element that fails,
+        `described` to repeat in its answer what was asked.
 
         Raises Misuse when not associated or busy, Unsupported when the services in question were
         not negotiated, TooLarge when the request cannot be cut to the meter's size, TimedOut when
@@ -104,8 +116,14 @@ class ClientAssociation(Association):
         self._must_stand(State.ASSOCIATED)
         if self._asking is not None:
             raise Misuse("a request is under way in this association")
-        limit = self.profile.reassembly_limit
-        asking = Asking(tuple(operations), self._next_invoke(), self.negotiated, self._room(), limit)
+        asked, negotiated = tuple(operations), self.negotiated
+        asking: Asking | AskingAccess
+        if access:
+            self._long_invoke = self._long_invoke + 1 & INVOKE_ID
+            asking = AskingAccess(asked, self._long_invoke, negotiated, stops=stops, described=described)
+        else:
+            limit = self.profile.reassembly_limit
+            asking = Asking(asked, self._next_invoke(), negotiated, self._room(), limit)
         octets = asking.first()
         effects = self._with_counters(1, lambda: [Reply(self._seal(octets))])
         self._asking = asking
@@ -118,8 +136,8 @@ class ClientAssociation(Association):
             raise Misuse("invocation counters are being reserved for an earlier call")
 
     def _next_invoke(self) -> int:
-        for step in range(1, _INVOKE_IDS + 2):
-            invoke = (self._invoke + step) & _INVOKE_IDS
+        for step in range(1, SHORT_INVOKE_ID + 2):
+            invoke = (self._invoke + step) & SHORT_INVOKE_ID
             if invoke not in self._given_up:
                 self._invoke = invoke
                 return _CONFIRMED_HIGH | invoke
@@ -139,7 +157,7 @@ class ClientAssociation(Association):
 
     def _put_aside(self) -> None:
         if self._asking is not None:
-            self._given_up.add(self._asking.invoke & _INVOKE_IDS)
+            self._given_up.add(self._asking.identity)
             self._asking = None
 
     def release(self) -> list[Effect]:
@@ -247,7 +265,7 @@ class ClientAssociation(Association):
             raise ProtocolViolation("the answer to pass 3 comes in blocks")
         code, data = outcomes[0]
         if code != SUCCESS:
-            raise asking.refusal(code, bool(opened.applied) or not self.profile.ciphered)
+            raise refused(Service.ACTION, code, bool(opened.applied) or not self.profile.ciphered)
         proof = None if data is None else Data.decode(data).value
 
         def verified(error: MetersealError | None) -> list[Effect]:
@@ -259,10 +277,10 @@ class ClientAssociation(Association):
         return self._computed(self.profile.scheme.needs_keys, lambda: opening.verify(proof, opened), verified)
 
     def _answer(self, step: Step, message: Any, opened: Opened) -> list[Effect]:
-        invoke = message.invoke_id_and_priority & _INVOKE_IDS
-        if invoke in self._given_up:
+        answered = identity(message)
+        if answered in self._given_up:
             if not self._running().response_minimum & ~opened.applied:
-                self._given_up.discard(invoke)
+                self._given_up.discard(answered)
             return []
         asking = self._asked(message)
         self._check_protection(opened)
@@ -275,7 +293,7 @@ class ClientAssociation(Association):
         self._asking = None
         return [Confirmed(outcome)]
 
-    def _asked(self, message: Any) -> Asking:
+    def _asked(self, message: Any) -> Asking | AskingAccess:
         if self._asking is None:
             raise ProtocolViolation(f"a {message.name} that nobody asked for")
         return self._asking
@@ -358,11 +376,11 @@ class ClientAssociation(Association):
 
     def _seal(self, octets: bytes) -> bytes:
         applied = of_request(self.profile.setup.policy) & SUITE_BITS if self.profile.ciphered else 0
-        return protect(self.context, octets, applied, self._style()) if applied else octets
+        return protect(self.context, octets, applied, self._style(octets[0])) if applied else octets
 
-    def _style(self) -> Style:
+    def _style(self, tag: int) -> Style:
         dedicated = self.context.dedicated is not None
-        if self.profile.general and self.context.general:
+        if (self.profile.general or tag not in GLO_TAG) and self.context.general:
             return Style.GENERAL_DED if dedicated else Style.GENERAL_GLO
         return Style.DED if dedicated else Style.GLO
 

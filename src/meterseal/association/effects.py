@@ -47,7 +47,9 @@ class Indication:
     """At the meter: these operations are allowed; do them and `respond` with one outcome each.
 
     `applied` is the protection the request came under, `user` the id behind the client; `broadcast`
-    says that the request came under the broadcast key, which every member of the group has.
+    says that the request came under the broadcast key, which every member of the group has.  With
+    `stops` nothing may be done after the first operation that fails: the outcomes of the rest are
+    `NOT_DONE`.
     """
 
     token: int
@@ -56,6 +58,7 @@ class Indication:
     user: int | None
     confirmed: bool = True
     broadcast: bool = False
+    stops: bool = False
 
 
 @dataclass(frozen=True, slots=True)

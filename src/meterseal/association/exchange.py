@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from meterseal.apdu import access
 from meterseal.apdu import services as s
 from meterseal.apdu.common import (
     CONFIRMED,
@@ -21,11 +22,12 @@ from meterseal.apdu.common import (
     ResultData,
 )
 from meterseal.apdu.lists import OutcomeList, ResultList, ValueList
+from meterseal.association import accessing
 from meterseal.association.blocks import BLOCK_HEADER, Incoming, Outgoing
-from meterseal.association.operations import SUCCESS, Operation, Outcome, Service
+from meterseal.association.operations import SUCCESS, AnyService, Operation, Outcome, Service, Several
 from meterseal.codec.data import Data
 from meterseal.codec.message import Message
-from meterseal.errors import Malformed, TooLarge
+from meterseal.errors import Malformed, Misuse, TooLarge
 from meterseal.security import Style
 
 LONG_GET_ABORTED, NO_LONG_GET, BLOCK_NUMBER_INVALID, NO_LONG_SET = 0x0F, 0x10, 0x13, 0x12
@@ -40,10 +42,11 @@ class Exchange:
     answer must carry.  `outcomes` has a slot per operation, filled by refusals and the party.
     """
 
-    service: Service
+    service: AnyService
     invoke: int
     applied: int
     style: Style
+    confirmed: bool = True
     listed: bool = False
     operations: list[Operation] = field(default_factory=list)
     outcomes: list[Outcome | None] = field(default_factory=list)
@@ -52,11 +55,12 @@ class Exchange:
     required: int = 0
     blocks_received: int = 0
     broadcast: bool = False
+    request: access.AccessRequest | None = None
 
     @property
-    def confirmed(self) -> bool:
-        """True when the client wants an answer."""
-        return bool(self.invoke & CONFIRMED) or self.service is Service.GET
+    def stops(self) -> bool:
+        """True when nothing is to be done after the first error (ACCESS with break-on-error)."""
+        return self.request is not None and bool(self.invoke & access.BREAK_ON_ERROR)
 
 
 NULL_DATA = b"\x00"
@@ -120,6 +124,11 @@ def _call_list_first(x: Exchange, m: Any) -> None:
     x.operations = [_on_method(a) for a in m.methods]
 
 
+def _access(x: Exchange, m: access.AccessRequest) -> None:
+    x.request = m
+    x.operations = accessing.operations_of(m)
+
+
 def _parameter(value: Data) -> Data | None:
     return None if value.raw == NULL_DATA else value
 
@@ -131,11 +140,19 @@ def _equal(left: tuple[Any, ...], right: tuple[Any, ...]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Opener:
-    """A request that starts an exchange; `blocks` ones carry the first piece of long data."""
+    """A request that starts an exchange; `blocks` ones carry the first piece of long data.
 
-    service: Service
+    `wants_answer` is the bit of the invoke-id (a message's first field) that asks for an answer.
+    """
+
+    service: AnyService
     fill: Callable[[Exchange, Any], None]
     blocks: bool = False
+    wants_answer: int = CONFIRMED
+
+    def is_confirmed(self, message: Message) -> bool:
+        """True when the client wants an answer."""
+        return bool(message[0] & self.wants_answer) or self.service is Service.GET
 
 
 OPENERS: dict[type[Message], Opener] = {
@@ -149,6 +166,7 @@ OPENERS: dict[type[Message], Opener] = {
     s.ActionRequestWithList: Opener(Service.ACTION, _call_list),
     s.ActionRequestWithFirstPblock: Opener(Service.ACTION, _call_first, True),
     s.ActionRequestWithListAndFirstPblock: Opener(Service.ACTION, _call_list_first, True),
+    access.AccessRequest: Opener(Several.ACCESS, _access, False, access.CONFIRMED),
 }
 
 BLOCK_REQUESTS: dict[type[Message], Service] = {
@@ -163,8 +181,13 @@ NEXT_REQUESTS: dict[type[Message], Service] = {
 }
 """Requests that ask for the next block of a long answer."""
 
-SERVICE_BIT = {Service.GET: "get", Service.SET: "set", Service.ACTION: "action"}
-BLOCK_BIT = {
+SERVICE_BIT: dict[AnyService, str] = {
+    Service.GET: "get",
+    Service.SET: "set",
+    Service.ACTION: "action",
+    Several.ACCESS: "access",
+}
+BLOCK_BIT: dict[AnyService, str] = {
     Service.GET: "block-transfer-with-get-or-read",
     Service.SET: "block-transfer-with-set-or-write",
     Service.ACTION: "block-transfer-with-action",
@@ -209,7 +232,7 @@ def answer(x: Exchange, size: int | None, blocks: bool) -> Message:
     message = _ANSWERS[x.service](x, outcomes)
     if size is None or len(message.encode()) <= size:
         return message
-    if x.service is Service.SET:
+    if (x.service, x.listed) not in _RAW:
         raise TooLarge("the answer is longer than the client takes")
     if not blocks:
         raise TooLarge("the answer is longer than the client takes, and block transfer was not negotiated")
@@ -232,19 +255,26 @@ def _set_answer(x: Exchange, outcomes: list[Outcome]) -> Message:
     return s.SetResponseWithList(x.invoke, codes) if x.listed else s.SetResponseNormal(x.invoke, codes[0])
 
 
+def _access_answer(x: Exchange, outcomes: list[Outcome]) -> Message:
+    if x.request is None:
+        raise Misuse("an answer without a request")
+    return accessing.response(x.request, x.operations, outcomes)
+
+
 def _action_answer(x: Exchange, outcomes: list[Outcome]) -> Message:
     if x.listed:
         return s.ActionResponseWithList(x.invoke, tuple(_action(o) for o in outcomes))
     return s.ActionResponseNormal(x.invoke, _action(outcomes[0]))
 
 
-_ANSWERS: dict[Service, Callable[[Exchange, list[Outcome]], Message]] = {
+_ANSWERS: dict[AnyService, Callable[[Exchange, list[Outcome]], Message]] = {
     Service.GET: _get_answer,
     Service.SET: _set_answer,
     Service.ACTION: _action_answer,
+    Several.ACCESS: _access_answer,
 }
 
-_RAW: dict[tuple[Service, bool], Callable[[list[Outcome]], bytes]] = {
+_RAW: dict[tuple[AnyService, bool], Callable[[list[Outcome]], bytes]] = {
     (Service.GET, False): lambda outcomes: outcomes[0].data or b"",
     (Service.GET, True): lambda outcomes: ResultList(tuple(_result(o) for o in outcomes)).encode(),
     (Service.ACTION, False): lambda outcomes: _action(outcomes[0]).encode(),
@@ -266,7 +296,7 @@ def block_taken(x: Exchange, number: int) -> Message:
     return kind(x.invoke, number)
 
 
-def block_error(service: Service, invoke: int, number: int, code: int) -> Message:
+def block_error(service: AnyService, invoke: int, number: int, code: int) -> Message:
     """The response that ends a broken block transfer (more 3)."""
     if service is Service.GET:
         return s.GetResponseWithDatablock(invoke, True, number, ResultCode(code))
@@ -275,10 +305,18 @@ def block_error(service: Service, invoke: int, number: int, code: int) -> Messag
     return s.ActionResponseNormal(invoke, s.ActionResult(code, None))
 
 
-NONE_IN_PROGRESS = {Service.GET: NO_LONG_GET, Service.SET: NO_LONG_SET, Service.ACTION: NO_LONG_GET}
-WRONG_NUMBER = {
+NONE_IN_PROGRESS: dict[AnyService, int] = {
+    Service.GET: NO_LONG_GET,
+    Service.SET: NO_LONG_SET,
+    Service.ACTION: NO_LONG_GET,
+}
+WRONG_NUMBER: dict[AnyService, int] = {
     Service.GET: BLOCK_NUMBER_INVALID,
     Service.SET: BLOCK_NUMBER_INVALID,
     Service.ACTION: LONG_GET_ABORTED,
 }
-ABORTED = {Service.GET: LONG_GET_ABORTED, Service.SET: LONG_SET_ABORTED, Service.ACTION: LONG_GET_ABORTED}
+ABORTED: dict[AnyService, int] = {
+    Service.GET: LONG_GET_ABORTED,
+    Service.SET: LONG_SET_ABORTED,
+    Service.ACTION: LONG_GET_ABORTED,
+}

@@ -10,11 +10,20 @@ from meterseal.codec.data import Data
 
 
 class Service(IntEnum):
-    """The three services with logical names."""
+    """The three services of one operation, or of a list of the same."""
 
     GET = 0
     SET = 1
     ACTION = 2
+
+
+class Several(IntEnum):
+    """The service whose elements are operations of the other three, in any mixture."""
+
+    ACCESS = 3
+
+
+AnyService = Service | Several
 
 
 class Operation(NamedTuple):

@@ -24,6 +24,7 @@ DEFAULT_CONFORMANCE = conformance(
     "block-transfer-with-action",
     "multiple-references",
     "data-notification",
+    "access",
     "get",
     "set",
     "selective-access",

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from meterseal.apdu.common import CONFIRMED, DATA_ACCESS_RESULT
+from meterseal.apdu.common import DATA_ACCESS_RESULT
 from meterseal.apdu.initiate import CounterErrorResponse, ExceptionResponse
 from meterseal.association import exchange as ex
+from meterseal.association.accessing import stop_after_error
 from meterseal.association.base import Association
 from meterseal.association.blocks import PROTECTION_OVERHEAD, TITLE_OVERHEAD, Incoming
 from meterseal.association.effects import Effect, Indication, Refusal, Reply
@@ -21,9 +22,10 @@ from meterseal.association.operations import (
     READ_WRITE_DENIED,
     RIGHT_NEEDED,
     SCOPE_VIOLATED,
+    AnyService,
     Operation,
     Outcome,
-    Service,
+    Several,
 )
 from meterseal.association.profile import ServerProfile, conformance
 from meterseal.cosem.obis import Obis
@@ -63,9 +65,7 @@ class Serving(Association):
     def _serve_message(self, message: Any, opened: Opened) -> list[Effect]:
         kind = type(message)
         opener = ex.OPENERS.get(kind)
-        if opened.broadcast and (
-            opener is None or opener.blocks or message.invoke_id_and_priority & CONFIRMED
-        ):
+        if opened.broadcast and (opener is None or opener.blocks or opener.is_confirmed(message)):
             raise UnknownKey("the broadcast key is for whole, unconfirmed requests only")
         if opener is not None:
             return self._open_exchange(opener, message, opened)
@@ -74,7 +74,8 @@ class Serving(Association):
         return self._more_data(ex.BLOCK_REQUESTS[kind], message, opened)
 
     def _open_exchange(self, opener: ex.Opener, message: Any, opened: Opened) -> list[Effect]:
-        x = self._exchange_of(opener.service, message.invoke_id_and_priority, opened)
+        x = self._exchange_of(opener.service, message[0], opened)
+        x.confirmed = opener.is_confirmed(message)
         opener.fill(x, message)
         self._check_negotiated(x, opener)
         # A new request ends a block transfer that was under way.
@@ -85,7 +86,7 @@ class Serving(Association):
         self._exchange = x
         return self._more_data(x.service, message, opened)
 
-    def _exchange_of(self, service: Service, invoke: int, opened: Opened) -> Exchange:
+    def _exchange_of(self, service: AnyService, invoke: int, opened: Opened) -> Exchange:
         x = Exchange(service, invoke, opened.applied, opened.style, broadcast=opened.broadcast)
         x.required = self._answer_protection(x, ())
         return x
@@ -100,8 +101,10 @@ class Serving(Association):
             needed |= _SELECTIVE_ACCESS
         if needed & ~self.negotiated:
             raise Unsupported(f"{ex.SERVICE_BIT[x.service]} in a form that was not negotiated")
+        if x.service is Several.ACCESS and self.profile.ciphered and not self.context.general:
+            raise Unsupported("ACCESS is protected in general forms only, and they were not negotiated")
 
-    def _more_data(self, service: Service, message: Any, opened: Opened) -> list[Effect]:
+    def _more_data(self, service: AnyService, message: Any, opened: Opened) -> list[Effect]:
         x, invoke, block = self._exchange, message.invoke_id_and_priority, message.block
         if x is None or x.incoming is None or x.service is not service or x.invoke != invoke:
             code = ex.NONE_IN_PROGRESS[service]
@@ -124,7 +127,7 @@ class Serving(Association):
         self._exchange = None
         return self._indicate(x)
 
-    def _next_block(self, service: Service, message: Any, opened: Opened) -> list[Effect]:
+    def _next_block(self, service: AnyService, message: Any, opened: Opened) -> list[Effect]:
         x, invoke, number = self._exchange, message.invoke_id_and_priority, message.block_number
         if x is None or x.outgoing is None or x.service is not service or x.invoke != invoke:
             return self._block_error(service, invoke, number, ex.NONE_IN_PROGRESS[service], opened)
@@ -147,7 +150,7 @@ class Serving(Association):
         return [Reply(self._seal(x, octets))]
 
     def _block_error(
-        self, service: Service, invoke: int, number: int, code: int, opened: Opened
+        self, service: AnyService, invoke: int, number: int, code: int, opened: Opened
     ) -> list[Effect]:
         x = self._exchange_of(service, invoke, opened)
         octets = ex.block_error(service, invoke, number, code).encode()
@@ -161,13 +164,16 @@ class Serving(Association):
         pairs = zip(x.operations, rights, strict=True)
         x.outcomes = [self._check(operation, right, x.applied) for operation, right in pairs]
         x.required = self._answer_protection(x, rights)
+        noted = _noted(x)
+        if x.stops:
+            stop_after_error(x.outcomes)
         allowed = tuple(o for o, refused in zip(x.operations, x.outcomes, strict=True) if refused is None)
         self._exchange = x
-        noted = _noted(x)
         if not allowed:
             return [*noted, *self._finish(x)]
         self._indicated = True
-        indication = Indication(self._next_token(), allowed, x.applied, self.user, x.confirmed, x.broadcast)
+        token = self._next_token()
+        indication = Indication(token, allowed, x.applied, self.user, x.confirmed, x.broadcast, x.stops)
         return [*noted, indication]
 
     def _check(self, operation: Operation, right: int | None, applied: int) -> Outcome | None:
@@ -205,6 +211,8 @@ class Serving(Association):
             raise Misuse(f"{len(given)} outcomes for {x.outcomes.count(None)} operations")
         rest = iter(given)
         x.outcomes = [o if o is not None else next(rest) for o in x.outcomes]
+        if x.stops:
+            stop_after_error(x.outcomes)
         self._indicated = False
         return self._afterwards(self._guarded(lambda: self._finish(x), "answering"))
 
@@ -215,7 +223,7 @@ class Serving(Association):
         return self._with_counters(1, lambda: self._send_answer(x))
 
     def _send_answer(self, x: Exchange) -> list[Effect]:
-        message = ex.answer(x, self._room(x), bool(self.negotiated & _BLOCK_BIT[x.service]))
+        message = ex.answer(x, self._room(x), bool(self.negotiated & _BLOCK_BIT.get(x.service, 0)))
         return self._send_block(x, message.encode())
 
     def _room(self, x: Exchange) -> int | None:
@@ -231,11 +239,20 @@ class Serving(Association):
             return octets
         style = x.style
         if style is Style.PLAIN:
-            style = Style.DED if self.context.dedicated else Style.GLO
+            style = _OWN_STYLE[x.service is Several.ACCESS, self.context.dedicated is not None]
         return protect(self.context, octets, x.required, style)
 
     def _refuse(self, error: MetersealError, during: str) -> list[Effect]:
         return [Refusal(error, during), Reply(error_response(error, self.profile.report_counter))]
+
+
+_OWN_STYLE = {
+    (False, False): Style.GLO,
+    (False, True): Style.DED,
+    (True, False): Style.GENERAL_GLO,
+    (True, True): Style.GENERAL_DED,
+}
+"""How the answer to a plain request is protected: (ACCESS, with a dedicated key)."""
 
 
 def _noted(x: Exchange) -> list[Effect]:
@@ -247,7 +264,7 @@ def _noted(x: Exchange) -> list[Effect]:
     reason = DATA_ACCESS_RESULT[outcome.code]
     member = f"{operation.class_id}/{Obis(operation.instance)}:{operation.member}"
     more = f", and {len(refused) - 1} more of the list" if len(refused) > 1 else ""
-    text = f"{ex.SERVICE_BIT[x.service]} {member}: {reason}{more}"
+    text = f"{ex.SERVICE_BIT[operation.service]} {member}: {reason}{more}"
     return [Refusal(Refused(text, reason=reason, code=outcome.code, source="access"), "access")]
 
 

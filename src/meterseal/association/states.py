@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import NamedTuple
 
-from meterseal.apdu import acse, initiate, services
+from meterseal.apdu import access, acse, initiate, services
 from meterseal.codec.message import Message
 from meterseal.errors import Unsupported
 
@@ -116,7 +116,7 @@ def _kinds() -> dict[type[Message], Kind]:
         services.EventNotificationRequest: Kind.NOTIFICATION,
         services.DataNotificationConfirm: Kind.CONFIRMATION,
     }
-    for declared in vars(services).values():
+    for declared in (*vars(services).values(), *vars(access).values()):
         if isinstance(declared, type) and issubclass(declared, Message) and "tag" in vars(declared):
             if "Request" in declared.__name__:
                 kinds.setdefault(declared, Kind.REQUEST)
@@ -132,7 +132,7 @@ KIND_OF: dict[type[Message], Kind] = _kinds()
 def kind_of(message: Message) -> Kind:
     """The kind of a message.
 
-    Raises Unsupported for one that no state takes: ACCESS, services with short names, a bare Initiate.
+    Raises Unsupported for one that no state takes: services with short names, a bare Initiate.
     """
     kind = KIND_OF.get(type(message))
     if kind is None:

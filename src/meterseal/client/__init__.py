@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from meterseal.client.aio import Link, Meter, connect, link
+    from meterseal.client.elements import Call, NotDone, Read, Write, Written
     from meterseal.client.plan import Wishes
     from meterseal.client.values import Answer, NotRead, Profile, Value
 
@@ -20,13 +21,33 @@ _DOORS = {
     "connect": "aio",
     "link": "aio",
     "Wishes": "plan",
+    "Call": "elements",
+    "NotDone": "elements",
+    "Read": "elements",
+    "Write": "elements",
+    "Written": "elements",
     "Answer": "values",
     "NotRead": "values",
     "Profile": "values",
     "Value": "values",
 }
 
-__all__ = ["Answer", "Link", "Meter", "NotRead", "Profile", "Value", "Wishes", "connect", "link"]
+__all__ = [
+    "Answer",
+    "Call",
+    "Link",
+    "Meter",
+    "NotDone",
+    "NotRead",
+    "Profile",
+    "Read",
+    "Value",
+    "Wishes",
+    "Write",
+    "Written",
+    "connect",
+    "link",
+]
 
 
 def __getattr__(name: str) -> Any:

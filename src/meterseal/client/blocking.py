@@ -12,6 +12,7 @@ from typing import Any, TypeVar, Unpack
 from meterseal import net
 from meterseal.apdu.common import SelectiveAccess
 from meterseal.client.base import CredentialsLike, LinkBase, MeterBase
+from meterseal.client.elements import Element, Ended
 from meterseal.client.plan import Wishes
 from meterseal.client.profiles import Moment
 from meterseal.client.session import Session
@@ -117,6 +118,17 @@ class Meter(MeterBase):
     ) -> Answer:
         """Invoke a method, `[CLASS/]OBIS:METHOD`; without parameters the customary integer 0 is sent."""
         return self._run(self._verbs.call(method, parameters, type))
+
+    def access(
+        self, elements: Sequence[Element], *, stop_at_error: bool = False, described: bool = False
+    ) -> list[Ended]:
+        """Reads, writes and calls in one ACCESS request, `Read`, `Write`, `Call`; how each ended, in order.
+
+        With `stop_at_error` the meter does nothing after the first element that fails.  `described` asks it
+        to repeat the request in its answer.  Raises Unsupported where ACCESS was not negotiated.
+        """
+        steps = self._verbs.access(elements, stop_at_error=stop_at_error, described=described)
+        return self._run(steps)
 
     def profile(
         self,

@@ -210,12 +210,22 @@ class Session:
 
     # --- requests -------------------------------------------------------------------------------
 
-    def ask(self, operations: Sequence[Operation]) -> Steps[tuple[Outcome, ...]]:
+    def ask(
+        self,
+        operations: Sequence[Operation],
+        *,
+        access: bool = False,
+        stops: bool = False,
+        described: bool = False,
+    ) -> Steps[tuple[Outcome, ...]]:
         """One request, all its blocks included; the outcomes in order.
+
+        With `access` by ACCESS, whose `stops` and `described` are as in `ClientAssociation.request`.
 
         Raises what went wrong with the request as a whole; a code of the meter is an outcome.
         """
-        effect = yield from self._settle(self.association.request(operations))
+        request = self.association.request(operations, access=access, stops=stops, described=described)
+        effect = yield from self._settle(request)
         if type(effect) is not Confirmed:
             raise ProtocolViolation("the association ended during a request")
         held = self._held

@@ -7,14 +7,15 @@ from typing import Any, Final
 
 from meterseal.association import Operation, Outcome, Service
 from meterseal.client.access import Access, Result, ScalerName
+from meterseal.client.elements import Call, Element, Ended, NotDone, Read, Write, Written
 from meterseal.client.profiles import Moment, read_profile
 from meterseal.client.steps import Steps
-from meterseal.client.typed import to_data
+from meterseal.client.typed import to_data, to_selection
 from meterseal.client.values import Answer, NotRead, Profile, Value, make_value, refusal
 from meterseal.codec.data import decode
 from meterseal.codec.types import Tag, Type
 from meterseal.cosem.classes import PROFILE, SCALED, attribute_shape, interface_class
-from meterseal.cosem.obis import ObjectAddress, parse_object
+from meterseal.cosem.obis import Obis, ObjectAddress, parse_object
 from meterseal.cosem.selection import CaptureObject
 from meterseal.cosem.shapes import ANY
 from meterseal.errors import DecodeError, MetersealError, Misuse, PeerError, Refused
@@ -108,10 +109,10 @@ class Verbs(Access):
 
     def write(self, text: str | ObjectAddress, value: Any, type_: Type | str | None = None) -> Steps[None]:
         """Write one attribute."""
-        address = yield from self.resolve(text)
-        class_id, obis, attribute = _name(address)
-        data = to_data(value, type_, attribute_shape(class_id, attribute), str(address))
-        yield from self.set(class_id, obis, attribute, data)
+        operation = yield from self._operation(Write(text, value, type_))
+        ((code, _),) = yield from self.session.ask((operation,))
+        if code:
+            raise _refusal(operation, code)
 
     def call(
         self, text: str | ObjectAddress, parameters: Any = None, type_: Type | str | None = None
@@ -120,20 +121,71 @@ class Verbs(Access):
 
         Without `parameters` a method whose parameter is the customary integer gets 0, another one none.
         """
-        asked = parse_object(text) if isinstance(text, str) else text
+        operation = yield from self._operation(Call(text, parameters, type_))
+        ((code, returned),) = yield from self.session.ask((operation,))
+        if code:
+            raise _refusal(operation, code)
+        return _answer(operation, returned)
+
+    def access(
+        self, elements: Sequence[Element], *, stop_at_error: bool = False, described: bool = False
+    ) -> Steps[list[Ended]]:
+        """Reads, writes and calls in one request; how each ended, in order."""
+        operations = []
+        for element in elements:
+            operations.append((yield from self._operation(element)))
+        outcomes = yield from self.session.ask(
+            operations, access=True, stops=stop_at_error, described=described
+        )
+        return [_ended(operation, outcome) for operation, outcome in zip(operations, outcomes, strict=True)]
+
+    def _operation(self, element: Element) -> Steps[Operation]:
+        """An element with its class, and its value as Data."""
+        if isinstance(element, Call):
+            return (yield from self._call_operation(element))
+        address = yield from self.resolve(element.object)
+        class_id, obis, attribute = _name(address)
+        selection = to_selection(element.selection)
+        if isinstance(element, Read):
+            return Operation(Service.GET, class_id, obis, attribute, selection)
+        data = to_data(element.value, element.type, attribute_shape(class_id, attribute), str(address))
+        return Operation(Service.SET, class_id, obis, attribute, selection, data)
+
+    def _call_operation(self, element: Call) -> Steps[Operation]:
+        asked = parse_object(element.method) if isinstance(element.method, str) else element.method
         if not asked.explicit_member:
             raise Misuse(f"{asked.obis}: say which method, as in {asked.obis}:1")
         class_id, obis, index = _name((yield from self.resolve(asked)))
         known = interface_class(class_id)
         method = None if known is None else known.methods.get(index)
         data = None
-        if parameters is not None or type_ is not None:
+        if element.parameters is not None or element.type is not None:
             shape = ANY if method is None else method.shape
-            data = to_data(parameters, type_, shape, f"{class_id}/{obis}:{index}")
+            data = to_data(element.parameters, element.type, shape, f"{class_id}/{obis}:{index}")
         elif method is not None and method.type is Tag.INTEGER:
             data = to_data(0, Tag.INTEGER, ANY, "")
-        raw = yield from self.action(class_id, obis, index, data)
-        return Answer(class_id, obis, index, None if raw is None else decode(raw), raw)
+        return Operation(Service.ACTION, class_id, obis, index, None, data)
+
+
+def _refusal(operation: Operation, code: int) -> Refused:
+    what = f"{operation.class_id}/{Obis(operation.instance)}:{operation.member}"
+    return refusal(what, code, method=operation.service is Service.ACTION)
+
+
+def _answer(operation: Operation, raw: bytes | None) -> Answer:
+    value = None if raw is None else decode(raw)
+    return Answer(operation.class_id, Obis(operation.instance), operation.member, value, raw)
+
+
+def _ended(operation: Operation, outcome: Outcome) -> Ended:
+    class_id, obis, member = operation.class_id, Obis(operation.instance), operation.member
+    if operation.service is Service.GET:
+        return _value(ObjectAddress(class_id, obis, member), outcome, None)
+    if outcome.code:
+        return NotDone(class_id, obis, member, _refusal(operation, outcome.code))
+    if operation.service is Service.ACTION:
+        return _answer(operation, outcome.data)
+    return Written(class_id, obis, member)
 
 
 def _alone(asked: ObjectAddress) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from meterseal.association import Operation, Outcome, ServerProfile, Service
+from meterseal.association import NOT_DONE, Operation, Outcome, ServerProfile, Service
 from meterseal.codec.types import Tag
 from meterseal.cosem.obis import Obis
 from meterseal.cosem.profile import Column
@@ -305,13 +305,18 @@ class Meter:
         return (held for device in self.devices.values() for held in device.associations.values())
 
     def perform(
-        self, asker: Asker, operations: Sequence[Operation], *, broadcast: bool = False
+        self,
+        asker: Asker,
+        operations: Sequence[Operation],
+        *,
+        broadcast: bool = False,
+        stops: bool = False,
     ) -> list[Outcome]:
         """Do what has been found allowed, one outcome each.  Raises nothing for what a client can ask.
 
         What was received is on disk before a write or a call takes effect; where the disk does not take
         it, nothing happens.  Under the broadcast key only what the role lists is done: every member of
-        the group can make such a request.
+        the group can make such a request.  With `stops` nothing is done after the first that fails.
         """
         if broadcast:
             listed = self._broadcast[asker.association.profile.client_sap]
@@ -325,7 +330,11 @@ class Meter:
                 self.note(asker.association.profile.setup)
             except StateUnavailable as error:
                 broken = str(error)
-        return [self._perform(asker, operation, broken) for operation in operations]
+        outcomes: list[Outcome] = []
+        for operation in operations:
+            failed = stops and outcomes and outcomes[-1].code
+            outcomes.append(NOT_DONE if failed else self._perform(asker, operation, broken))
+        return outcomes
 
     def _perform(self, asker: Asker, operation: Operation, broken: str) -> Outcome:
         try:

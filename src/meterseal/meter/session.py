@@ -227,7 +227,7 @@ class Session:
         if asked.applied & AUTHENTICATED:
             self._link.established()
         asker = Asker(association, asked.user, asked.applied, live.machine, live.after)
-        outcomes = self._meter.perform(asker, asked.operations, broadcast=asked.broadcast)
+        outcomes = self._meter.perform(asker, asked.operations, broadcast=asked.broadcast, stops=asked.stops)
         return live.machine.respond(asked.token, outcomes)
 
     def _finish(self, live: Live) -> None:
