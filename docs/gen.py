@@ -310,6 +310,13 @@ def url_schemes() -> str:
     return table(("URL", "this version"), rows)
 
 
+def scenes() -> str:
+    """List the scenes of the demo with what they claim."""
+    from meterseal.demo.scenes import SCENES
+
+    return table(("scene", "claim"), [(cell(scene.name), cell(scene.claim)) for scene in SCENES])
+
+
 def peer_options() -> str:
     """List the peer options."""
     from meterseal.security.options import PEER_OPTIONS
@@ -339,6 +346,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "services": services,
     "url-schemes": url_schemes,
     "peer-options": peer_options,
+    "scenes": scenes,
 }
 """Name in a page's marker -> generator of what stands there."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from meterseal import errors
+from meterseal.demo.scenes import SCENES
 from tests.docs.pages import Shell, Step, matches, steps, with_free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,6 +25,13 @@ def test_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("page", HOW_TO, ids=lambda page: page.stem)
 def test_how_to_page_has_something_to_run(page: Path) -> None:
     assert list(steps(page.read_text()))
+
+
+def test_readme_quotes_the_demo_as_it_is() -> None:
+    text = " ".join((ROOT / "README.md").read_text().split())
+    quoted = [scene for scene in SCENES if scene.claim in text]
+    assert len(quoted) == 2 and all(f"{scene.name} {scene.claim}" in text for scene in quoted)
+    assert f"{len(SCENES)} of {len(SCENES)} claims held" in text
 
 
 def test_every_kind_of_error_is_explained() -> None:
