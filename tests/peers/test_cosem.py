@@ -86,7 +86,7 @@ def test_a_whole_session(meter: House, max_pdu: int) -> None:
         assert plain(client.get(attribute(3, ENERGY))) >= energy.value
         assert plain(client.get(attribute(3, ENERGY, 3))) == [0, 30]
         now = instant(plain(client.get(attribute(8, CLOCK))))
-        assert timedelta(0) <= now - clock.value.to_datetime() < timedelta(minutes=1)
+        assert timedelta(0) <= now - clock.value.to_datetime() < timedelta(minutes=5)
         listed = AssociationObjectListParser.parse_bytes(client.get(attribute(15, LIST)))
         assert [(o.interface, o.version, o.logical_name.to_bytes()) for o in listed] == [
             (o.class_id, o.version, bytes(o.obis)) for o in entries
@@ -188,7 +188,7 @@ def test_the_installer_sets_the_metering_point_and_the_clock(meter: House) -> No
             with meter.ours("operator") as ours:
                 assert ours.read(POINT).value == name
                 moved = ours.read(CLOCK).value.to_datetime() - before
-            assert timedelta(0) <= moved - timedelta(hours=max(0, hours)) < timedelta(minutes=1)
+            assert timedelta(0) <= moved - timedelta(hours=max(0, hours)) < timedelta(minutes=5)
 
 
 def test_the_manager_switches_off_and_on(meter: House) -> None:

@@ -85,7 +85,7 @@ def test_a_whole_session(meter: House, max_pdu: int) -> None:
     with gurux.associated(meter, "operator", max_pdu=max_pdu) as peer:
         assert quantity(peer, ENERGY) >= energy.value
         now = instant(peer.read(GXDLMSClock(CLOCK), 2))
-        assert timedelta(0) <= now - clock.value.to_datetime() < timedelta(minutes=1)
+        assert timedelta(0) <= now - clock.value.to_datetime() < timedelta(minutes=5)
         listed = [(o.objectType, o.version, o.logicalName) for o in peer.objects()]
         assert listed == names
         profile = columns(peer)
@@ -94,7 +94,7 @@ def test_a_whole_session(meter: House, max_pdu: int) -> None:
         by_range = rows(peer.rows(profile, peer.client.readRowsByRange(profile, start, end)))
         assert by_range == our_rows(some[10:41])
         by_entry = rows(peer.rows(profile, peer.client.readRowsByEntry(profile, 100, 61)))
-        assert by_entry[-10:] == our_rows(some)[-10:] or by_entry[:-1] == our_rows(some)[1:]
+        assert by_entry == our_rows(some) or by_entry[:-1] == our_rows(some)[1:]
         assert len(by_entry) == 61
         assert peer.release().command == Command.RELEASE_RESPONSE
     with meter.ours("operator") as ours:
@@ -178,10 +178,10 @@ def test_the_installer_sets_the_metering_point_and_the_clock(meter: House) -> No
         with meter.ours("operator") as ours:
             assert ours.read(POINT).value == name
             after = ours.read(CLOCK).value.to_datetime()
-        assert timedelta(hours=1) <= after - before < timedelta(hours=1, minutes=1)
+        assert timedelta(hours=1) <= after - before < timedelta(hours=1, minutes=5)
         clock.time = GXDateTime(instant(peer.read(clock, 2)) - timedelta(hours=1))
         peer.ask(peer.client.write(clock, 2))
-        assert timedelta(0) <= instant(peer.read(clock, 2)) - before < timedelta(minutes=1)
+        assert timedelta(0) <= instant(peer.read(clock, 2)) - before < timedelta(minutes=5)
 
 
 def test_a_value_written_in_blocks(meter: House) -> None:
