@@ -96,7 +96,7 @@ def operations(meter: Meter, server: int) -> Iterator[Operation]:
     Data is of a type that no member takes, so that what is allowed changes nothing.
     """
     device = meter.devices[server]
-    wrong = Data.of(True, Tag.BOOLEAN)
+    wrong = Data.of(1, Tag.BCD)
     keys = [(held.class_id, held.obis, held.table) for held in device.objects.values()]
     association = meter.association(1, server)
     assert association is not None

@@ -171,3 +171,25 @@ def test_a_port_in_use_is_a_configuration_error(tmp_path: Path) -> None:
     with started(tmp_path) as here, pytest.raises(ConfigurationError, match="cannot listen"):
         run_meter(port=here.port, state=tmp_path / "other")
     Meter(load_plan(), tmp_path / "other").close()  # and the state folder is free again
+
+
+def test_the_logs_survive_kill_9(tmp_path: Path) -> None:
+    state = str(tmp_path / "state")
+    with started(tmp_path, state=state) as here:
+        client = here.signed_on("manager")
+        assert client.call(70, "0.0.96.3.10.255", 1) == 0
+        forged = bytearray(client.sealed(bytes.fromhex("C001C100030100010800FF0200")))
+        forged[-1] ^= 1
+        assert client.line.ask(bytes(forged), 1)[0] == 0xD8
+        time.sleep(1.2)  # what is no matter of the answer is written each second
+        here.process.send_signal(signal.SIGKILL)
+        here.process.wait()
+        client.line.close()
+        keys = here.keys
+    with started(tmp_path, state=state) as here:
+        here.keys = keys
+        client = here.signed_on("manager")
+        logs = {log: [code for _, code in client.get(7, f"0.0.99.98.{log}.255")] for log in (0, 1, 2)}
+        assert [code for code in logs[0] if code != 9] == [2, 2], "power came twice, beside the tariff's 9"
+        assert (logs[1], logs[2]) == ([49], [62])
+        client.line.close()

@@ -366,11 +366,11 @@ def test_a_flood_does_not_fill_the_event_log() -> None:
     for number in range(100):
         line = here.line(f"198.51.100.{number}")
         line.put(wrong(here, line), 2)
-    assert [code for _, code in here.meter.store.events] == [46] * 10
+    assert [code for _, code in here.meter.store.events()] == [46] * 10
     here.pass_time(60)
     line = here.line()
     line.put(wrong(here, line), 2)
-    assert len(here.meter.store.events) == 11
+    assert len(here.meter.store.events()) == 11
 
 
 def test_sign_on_by_the_wrong_role_is_refused_for_every_pair_of_roles() -> None:

@@ -9,7 +9,7 @@ verified.
 from meterseal.crypto.check import kcv
 from meterseal.crypto.curves import AgreementKey, AgreementPoint, Curve, SigningKey, VerifyingKey, curve
 from meterseal.crypto.gcm import IV_LENGTH, TAG_LENGTH, GcmKey
-from meterseal.crypto.hashes import hls_sha256
+from meterseal.crypto.hashes import digest_of, hls_sha256
 from meterseal.crypto.old_hashes import hls_md5, hls_sha1
 from meterseal.crypto.secret import Guarded, Secret, random_octets, same
 from meterseal.crypto.suites import SUITES, Suite, suite
@@ -30,6 +30,7 @@ __all__ = [
     "VerifyingKey",
     "WrappingKey",
     "curve",
+    "digest_of",
     "hls_md5",
     "hls_sha1",
     "hls_sha256",

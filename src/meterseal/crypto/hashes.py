@@ -1,4 +1,4 @@
-"""Digests of HLS sign-on by mechanism 6; the old ones of 3 and 4 are in old_hashes.py (security 11)."""
+"""Digests: of images, of HLS sign-on by mechanism 6; those of 3 and 4 are in old_hashes.py (security 11)."""
 
 from __future__ import annotations
 
@@ -12,3 +12,8 @@ def hls_sha256(secret: bytes, sender: bytes, receiver: bytes, answered: bytes, o
     `own` the one he sent.  Pass 3 and pass 4 are this same function with the parties exchanged.
     """
     return sha256(secret + sender + receiver + answered + own).digest()
+
+
+def digest_of(octets: bytes) -> bytes:
+    """SHA-256 of public octets, 32 octets: what an image is known by."""
+    return sha256(octets).digest()

@@ -8,7 +8,7 @@ before anything is built; an error names file, table and key.  Names of files ar
 | --- | --- |
 | `[meter]` | `suite` (0), `system_title`, `device_name`, `firmware`, `kek`, `seed` and `roof` (W peak) of the household, `time_zone` (minutes east of UTC), `daylight_saving`, `clock_offset` (s), `days` (of load profile at the first start), `without` (roles of the preset to leave out) |
 | `[logical_devices.SAP]` | `name` (at most 16 characters) |
-| `[[objects]]` | `class`, `obis`, `logical_device` (1); classes 1, 3, 4: `source`, or `type` and `value` (a text for octet-strings is hex), `writable`, `scaler`, `unit`; class 7: `columns` (`CLASS/OBIS:ATTRIBUTE`), `capture_period` (s), `entries`, or `events = true` with one column, the code; class 70: `control_mode` |
+| `[[objects]]` | `class`, `obis`, `logical_device` (1); classes 1, 3, 4: `source`, or `type` and `value` (a text for octet-strings is hex), `writable`, `scaler`, `unit`; class 5: `source` (an energy), `period` (s), `periods`, `scaler`, `unit`; class 7: `columns` (`CLASS/OBIS:ATTRIBUTE`), `capture_period` (s), `entries`, or `events` (`"standard"`, `"security"`, `"disconnect"`) with one column, the code; class 9: `scripts`, by number a list of `CLASS/OBIS:ATTRIBUTE = TYPE:VALUE` and `CLASS/OBIS:METHOD(TYPE:VALUE)`; class 18: `block_size`, `largest` (octets); class 70: `control_mode`; classes 20, 22, 23, 41, 42, 71: `attributes` by name, `writable` |
 | `[roles.NAME]` | `client` (SAP), `logical_devices` ([1]), `mechanism`, `policy` (`"authenticated+encrypted"`, or `{ request = ..., response = ... }`), `ciphered` (as the policy), `client_system_title`, `guek`, `gak`, `gbek`, `kek`, `secret`, `single`, `report_counter`, `pre_established`, `association_version` (0 to 3), `setup_version` (0, 1), `max_pdu`, `services`, `allow_weak`, `broadcast` (what the broadcast key may do: `CLASS/OBIS:ATTRIBUTE`, `CLASS/OBIS:METHOD()`) |
 | `[roles.NAME.peer]` | peer options by name, `true` or `false` |
 | `[[roles.NAME.rights]]` | `objects` (names, `*` and `1-4` for groups), `class`, `attributes` and `methods` (a right for all, or by index and `all`), `hide` |
@@ -23,17 +23,16 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from meterseal.cosem.enter import from_plain
 from meterseal.cosem.rights import ACCESS, READ, WRITE, policy_to_wire
-from meterseal.cosem.shapes import Leaf
-from meterseal.errors import ConfigurationError, MetersealError, Misuse, Unsupported
-from meterseal.meter.fields import DEVICE, GRANT, METER, OBJECT, ROLE, USER, Place, number, read_table
-from meterseal.meter.plan import MeterPlan, ObjectPlan, RolePlan
+from meterseal.errors import ConfigurationError, Misuse, Unsupported
+from meterseal.meter.config_objects import read_object
+from meterseal.meter.fields import DEVICE, GRANT, METER, ROLE, USER, Place, number, read_table
+from meterseal.meter.plan import MeterPlan, RolePlan
 from meterseal.meter.view import Grant, User
 from meterseal.security.protection import AUTHENTICATED, of_request, of_response
 
@@ -147,7 +146,7 @@ def plan_from(mapping: Mapping[str, Any], name: str, place: Place) -> MeterPlan:
     plan = MeterPlan(
         name=name,
         logical_devices=devices,
-        objects=tuple(_object(table, at, place) for at, table in enumerate(objects, 1)),
+        objects=tuple(read_object(table, place) for table, place in _numbers(objects, place)),
         roles=tuple(roles),
         **meter,
     )
@@ -161,6 +160,13 @@ def _table(value: Any, place: Place) -> Mapping[str, Any]:
     return value
 
 
+def _numbers(tables: list[Any], place: Place) -> Iterator[tuple[Any, Place]]:
+    """Each table with its place: its number in the file that it is from."""
+    for count, numbered in enumerate(tables, 1):
+        table, at = _number_of(numbered, count)
+        yield table, place.inside(f"objects {at}")
+
+
 def _devices(value: Any, place: Place) -> dict[int, str]:
     devices = {1: ""}
     for text, table in _table(value, place.inside("logical_devices")).items():
@@ -169,57 +175,6 @@ def _devices(value: Any, place: Place) -> dict[int, str]:
             raise here.error("a server SAP is a number from 1 to 16383")
         devices[int(text)] = read_table(table, DEVICE, here).get("name", "")
     return devices
-
-
-# --- objects ------------------------------------------------------------------------------------
-
-_BY_CLASS: Final[dict[int, tuple[str, ...]]] = {
-    1: ("type", "value", "source", "writable"),
-    3: ("type", "value", "source", "writable", "scaler", "unit"),
-    4: ("type", "value", "source", "writable", "scaler", "unit"),
-    7: ("columns", "capture_period", "entries", "events"),
-    8: (),
-    70: ("control_mode",),
-}
-
-
-def _object(table: Any, at: int, place: Place) -> ObjectPlan:
-    table, at = _number_of(table, at)
-    place = place.inside(f"objects {at}")
-    values = read_table(table, OBJECT, place, "class", "obis")
-    class_id = values.pop("class")
-    place = place.inside(f"{place.table}: {class_id}/{values['obis']}")
-    known = _BY_CLASS.get(class_id)
-    if known is None:
-        raise place.error(
-            f"objects of class {class_id} are not made here; of {', '.join(map(str, _BY_CLASS))} are"
-        )
-    for key in values:
-        if key not in (*known, "obis", "logical_device"):
-            raise place.error(f"not for class {class_id}", key)
-    if "type" in known:
-        values = _valued(values, place)
-    if class_id == 7 and "columns" not in values:
-        raise place.error("missing", "columns")
-    if values.get("events") and (len(values["columns"]) != 1 or "capture_period" in values):
-        raise place.error("an event log has one column, the code, and no capture period", "events")
-    return ObjectPlan(class_id=class_id, **{"logical_device": 1, **values})
-
-
-def _valued(values: dict[str, Any], place: Place) -> dict[str, Any]:
-    """Where the value comes from: a source, or a type and a value."""
-    leaf: Leaf | None = values.pop("type", None)
-    if "source" in values:
-        if leaf is not None or "value" in values or values.get("writable"):
-            raise place.error("stands alone: no type, no value, not writable", "source")
-        return values
-    if leaf is None or "value" not in values:
-        raise place.error("type and value are wanted, or source", "value" if leaf is not None else "type")
-    try:
-        value, type_ = from_plain(values["value"], leaf)
-    except MetersealError as error:
-        raise place.error(str(error), "value") from None
-    return {**values, "value": value, "type": type_}
 
 
 # --- roles --------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from meterseal.cosem.units import unit_number
 from meterseal.credentials import key_option, text_option
 from meterseal.crypto import SUITES, Secret
 from meterseal.errors import ConfigurationError, MetersealError, Misuse, Unsupported
+from meterseal.meter.events import LOGS
 from meterseal.meter.plant import SOURCES
 from meterseal.meter.view import ALL, Pattern
 from meterseal.security.hls import BY_NAME
@@ -215,6 +216,18 @@ def _source(value: Any, place: Place) -> str:
     return str(value)
 
 
+def _events(value: Any, place: Place) -> bool | str:
+    if isinstance(value, bool) or value in LOGS:
+        return bool(value) if isinstance(value, bool) else str(value)
+    raise Misuse(f"an event log is one of {', '.join(LOGS)}")
+
+
+def _by_number(value: Any, place: Place) -> dict[str, tuple[Any, ...]]:
+    if not isinstance(value, Mapping):
+        raise Misuse("a table by number is wanted")
+    return {str(number): many(words)(items, place) for number, items in value.items()}
+
+
 def _unit(value: Any, place: Place) -> int:
     return value if type(value) is int and 0 <= value <= 255 else unit_number(words(value, place))
 
@@ -275,8 +288,14 @@ OBJECT: Final[dict[str, Reader]] = {
     "columns": many(_column),
     "capture_period": number(60, 86_400),
     "entries": number(1, 1_000_000),
-    "events": flag,
+    "events": _events,
     "control_mode": number(0, 6),
+    "period": number(60, 86_400),
+    "periods": number(1, 96),
+    "scripts": _by_number,
+    "block_size": number(1, 0xFFFF),
+    "largest": number(1, 1 << 22),
+    "attributes": anything,
 }
 """Tables `[[objects]]`."""
 

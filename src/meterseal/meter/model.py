@@ -15,12 +15,13 @@ from typing import Final
 from meterseal.association import NOT_DONE, Operation, Outcome, ServerProfile, Service
 from meterseal.codec.types import Tag
 from meterseal.cosem.obis import Obis
-from meterseal.cosem.profile import Column
 from meterseal.crypto import Secret, random_octets, suite
 from meterseal.errors import ConfigurationError, MetersealError, StateUnavailable
+from meterseal.meter import furnish
 from meterseal.meter import view as views
 from meterseal.meter.association_object import Association, CurrentAssociation, kept_users
-from meterseal.meter.events import Events
+from meterseal.meter.events import KEY_CHANGED, POWER_DOWN, POWER_UP, Events
+from meterseal.meter.image import Check, check_digest
 from meterseal.meter.keyring import GAK, GBEK, GUEK, NAMES, KeyRing, Master
 from meterseal.meter.objects import (
     OBJECT_UNDEFINED,
@@ -31,13 +32,13 @@ from meterseal.meter.objects import (
     CosemObject,
     Denied,
 )
-from meterseal.meter.plan import MeterPlan, ObjectPlan, RolePlan
+from meterseal.meter.plan import MeterPlan, RolePlan
 from meterseal.meter.plant import Identity, Plant
 from meterseal.meter.profile_data import Household, Zone
-from meterseal.meter.profile_object import EventLog, LoadProfile
+from meterseal.meter.routine import Routine
 from meterseal.meter.security_object import FIRST, SecuritySetupObject
 from meterseal.meter.store import MeterStore
-from meterseal.meter.values import Clock, Disconnect, Held, Measured, of_source, sap_assignment
+from meterseal.meter.values import Measured, sap_assignment
 from meterseal.meter.view import View
 from meterseal.security import SecuritySetup
 
@@ -45,7 +46,6 @@ _FLAG: Final = b"MSL"
 _DEVICE_NAME: Final = Obis("0.0.42.0.0.255")
 _SAP_ASSIGNMENT: Final = Obis("0.0.41.0.0.255")
 _COUNTER: Final = Obis("0.0.43.1.0.255")
-_DAY: Final = 86_400
 
 
 @dataclass(slots=True, eq=False)
@@ -65,7 +65,8 @@ class LogicalDevice:
 class Meter:
     """A meter made of a plan, with its state in `folder` (None: in memory).
 
-    `wall` gives the time (seconds since 1970 UTC), `draw(n)` random octets.  Raises ConfigurationError,
+    `wall` gives the time (seconds since 1970 UTC), `draw(n)` random octets; `image_check` verifies a new
+    firmware.  Raises ConfigurationError,
     StateDamaged, StateLocked, StateUnavailable.
     """
 
@@ -76,8 +77,10 @@ class Meter:
         *,
         wall: Callable[[], float] = time.time,
         draw: Callable[[int], bytes] = random_octets,
+        image_check: Check = check_digest,
     ) -> None:
-        self.plan, self.draw = plan, draw
+        self.plan, self.draw, self.image_check = plan, draw, image_check
+        self.routine = Routine(self)
         self.store = MeterStore(folder)
         try:
             self._build(wall)
@@ -102,6 +105,7 @@ class Meter:
             self._furnish(device)
         for device in self.devices.values():
             self._open_to_roles(device)
+        self.plant.on_clock_set.append(self.routine.clock_set)
 
     # --- what it is -------------------------------------------------------------------------
 
@@ -122,7 +126,8 @@ class Meter:
             )
         if any(role.client_system_title == title for role in plan.roles):
             raise ConfigurationError("a client has the meter's own system title")
-        return Identity(title, plan.device_name or kept["name"], plan.firmware)
+        firmware = self.store.get("firmware", plan.firmware)
+        return Identity(title, plan.device_name or kept["name"], firmware)
 
     def _household(self) -> Household:
         plan, kept = self.plan, self.store.get("meter")
@@ -188,7 +193,7 @@ class Meter:
         plans = {(p.class_id, p.obis): p for p in self.plan.objects if p.logical_device == device.sap}
         # Profiles last: their columns are other objects.
         for plan in sorted(plans.values(), key=lambda plan: plan.class_id == 7):
-            device.put(self._object(device, plan))
+            device.put(furnish.make(self, device, plan))
 
     def _security_setup(self, role: RolePlan, ring: KeyRing) -> CosemObject:
         return SecuritySetupObject(
@@ -211,46 +216,13 @@ class Meter:
         return Measured(1, _COUNTER.with_group("E", role.client), self.plant, lowest)
 
     def _key_changed(self, ring: KeyRing) -> None:
-        self.events.key_changed()
+        self.events.happened(KEY_CHANGED)
         self._tell(self.on_key_change, ring)
 
     @staticmethod
     def _tell(listeners: Sequence[Callable[[KeyRing], None]], ring: KeyRing) -> None:
         for listener in listeners:
             listener(ring)
-
-    def _object(self, device: LogicalDevice, plan: ObjectPlan) -> CosemObject:
-        place = f"object/{device.sap}/{plan.class_id}/{plan.obis}"
-        if plan.class_id == 8:
-            return Clock(plan.obis, self.plant)
-        if plan.class_id == 70:
-            return Disconnect(plan.obis, self.plant, self.store, place=place, mode=plan.control_mode)
-        if plan.class_id == 7:
-            return self._profile(device, plan, place)
-        if plan.source is not None:
-            at = of_source(self.plant, plan.source)
-            return Measured(plan.class_id, plan.obis, self.plant, at, plan.scaler, plan.unit)
-        value = plan.value, plan.type if plan.type is not None else Tag.NULL
-        return Held(
-            plan.class_id, plan.obis, value, self.store,
-            place=place, scaler=plan.scaler, unit=plan.unit, writable=plan.writable,
-        )  # fmt: skip
-
-    def _profile(self, device: LogicalDevice, plan: ObjectPlan, place: str) -> CosemObject:
-        if plan.events:
-            return EventLog(plan.obis, plan.columns[0], self.plant, self.store, plan.entries)
-        columns = []
-        for source in plan.columns:
-            held = device.objects.get((source.class_id, source.obis))
-            if held is None:
-                raise ConfigurationError(f"profile {plan.obis}: there is no {source.class_id}/{source.obis}")
-            columns.append((Column(source), held))
-        born = self.store.get("meter")
-        return LoadProfile(
-            plan.obis, columns, self.plant, self.store,
-            place=place, period=plan.capture_period, entries=plan.entries,
-            since=born["born"] - born["days"] * _DAY,
-        )  # fmt: skip
 
     # --- roles ------------------------------------------------------------------------------
 
@@ -350,6 +322,16 @@ class Meter:
         except MetersealError as error:
             self.events.denied(asker, operation, str(error))
             return Outcome(TEMPORARY_FAILURE if isinstance(error, StateUnavailable) else OTHER_REASON)
+
+    # --- its life ---------------------------------------------------------------------------
+
+    def power_up(self) -> None:
+        """It has been switched on."""
+        self.events.happened(POWER_UP)
+
+    def power_down(self) -> None:
+        """It is being switched off."""
+        self.events.happened(POWER_DOWN)
 
     def note(self, setup: SecuritySetup) -> None:
         """Make durable how far messages of a Security setup have been received.  Raises StateUnavailable."""

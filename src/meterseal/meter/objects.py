@@ -47,7 +47,7 @@ class Asker:
     """Who asks: the association, the person behind the client, the protection of the request.
 
     `live` is the association's machine (None outside a connection). `after` collects what may happen
-    only when the answer has gone out.
+    only when the answer has gone out. `own`: nobody asks, the meter does it by itself.
     """
 
     association: Association
@@ -55,6 +55,7 @@ class Asker:
     applied: int = 0
     live: ServerAssociation | None = None
     after: list[Callable[[], None]] = field(default_factory=list)
+    own: bool = False
 
 
 Reader: TypeAlias = Callable[[Asker], Value]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from meterseal.association.profile import DEFAULT_CONFORMANCE
-from meterseal.codec.types import Tag
+from meterseal.codec.types import Tag, Type
 from meterseal.cosem.obis import Obis
 from meterseal.cosem.selection import CaptureObject
 from meterseal.crypto import Secret
@@ -22,8 +22,9 @@ PROFILE_ENTRIES: Final = PROFILE_DAYS * 96
 class ObjectPlan:
     """One object besides those that every logical device has.  Fields that a class does not know are unset.
 
-    Classes 1, 3, 4: `source` (a word of `plant.SOURCES`) or `value` with `type`; 7: `columns` or `events`;
-    8: none; 70: `control_mode`.
+    Classes 1, 3, 4: `source` (a word of `plant.SOURCES`) or `value` with `type`; 5: `source`, `period` (s),
+    `periods`; 7: `columns`, and `log` for an event log; 8: none; 18: `block_size`, `largest` (octets);
+    70: `control_mode`; all others: `attributes`, values with their types by index.
     """
 
     logical_device: int
@@ -38,8 +39,14 @@ class ObjectPlan:
     columns: tuple[CaptureObject, ...] = ()
     capture_period: int = 900
     entries: int = PROFILE_ENTRIES
-    events: bool = False
+    log: int | None = None
     control_mode: int = 2
+    period: int = 900
+    periods: int = 1
+    block_size: int = 512
+    largest: int = 1 << 18
+    version: int = 0
+    attributes: Mapping[int, tuple[Any, Type]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

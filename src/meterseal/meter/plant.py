@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from meterseal.codec.types import Tag
@@ -24,7 +24,7 @@ _OFFSET, _SUPPLY = "clock/offset", "supply"
 _MOST_OFF: Final = 2_000
 """Interruptions ([from, to] in real time, to None while off) that are kept; older ones are forgotten."""
 
-_EARLIEST, _LATEST = 0, 4_102_444_800
+LAST_MOMENT: Final = 4_102_444_800
 """The clock takes the years 1970 to 2099."""
 
 
@@ -92,7 +92,7 @@ class Plant:
 
     def set_clock(self, shown: int) -> None:
         """Let the clock show `shown` (seconds since 1970 UTC) now.  Raises Denied outside 1970 to 2099."""
-        if not _EARLIEST <= shown < _LATEST:
+        if not 0 <= shown < LAST_MOMENT:
             raise Denied(OTHER_REASON, "the clock takes the years 1970 to 2099")
         offset = shown - self.real()
         records: dict[str, Any] = {_OFFSET: offset}
@@ -118,9 +118,17 @@ class Plant:
             raise Denied(OTHER_REASON, str(error)) from error
         if when.tzinfo is not None:
             return int(when.timestamp())
-        face = int(when.replace(tzinfo=UTC).timestamp())
-        standard = face - self.home.zone.offset * 60
-        return face - self.home.zone.minutes(standard) * 60
+        return self.shown_at(when)
+
+    def shown_at(self, face: datetime) -> int:
+        """Seconds since 1970 UTC at which this clock has this face (a time without zone)."""
+        seconds = int(face.replace(tzinfo=UTC).timestamp())
+        standard = seconds - self.home.zone.offset * 60
+        return seconds - self.home.zone.minutes(standard) * 60
+
+    def face(self, shown: int) -> datetime:
+        """The face of this clock (a time without zone) at `shown`, seconds since 1970 UTC."""
+        return datetime.fromtimestamp(shown + self.home.zone.minutes(shown) * 60, UTC).replace(tzinfo=None)
 
     # --- supply -----------------------------------------------------------------------------
 
@@ -192,9 +200,10 @@ class Plant:
         """Tenths of a volt: 230 V with a slow ripple of its own on each phase."""
         return 2300 + (moment.real // 60 * (7 + 4 * phase) + 131 * phase) % 61 - 30
 
-    def last_event(self) -> int:
-        """Code of the latest entry of the event log, 0 without any."""
-        return self._store.events[-1][1] if self._store.events else 0
+    def last_event(self, log: int) -> int:
+        """Code of the latest entry of an event log, 0 without any."""
+        entries = self._store.events(log)
+        return entries[-1][1] if entries else 0
 
     def current(self, moment: Moment) -> int:
         """Hundredths of an ampere that the power of the moment means on phase 1."""
@@ -222,7 +231,9 @@ SOURCES: Final[dict[str, Source]] = {
     "status": Source(Tag.UNSIGNED, lambda p, m: p.status(m)),
     "clock": Source(Tag.OCTET_STRING, lambda p, m: p.clock(m).to_octets()),
     "tariff": Source(Tag.UNSIGNED, lambda p, m: 1 if 6 <= (p.clock(m).hour or 0) < 22 else 2),
-    "event": Source(Tag.UNSIGNED, lambda p, m: p.last_event()),
+    "event": Source(Tag.UNSIGNED, lambda p, m: p.last_event(1)),
+    "event-standard": Source(Tag.UNSIGNED, lambda p, m: p.last_event(0)),
+    "event-disconnect": Source(Tag.UNSIGNED, lambda p, m: p.last_event(2)),
     "system-title": Source(Tag.OCTET_STRING, lambda p, m: p.identity.system_title),
     "device-name": Source(Tag.OCTET_STRING, lambda p, m: p.identity.device_name.encode("ascii")),
     "firmware": Source(Tag.OCTET_STRING, lambda p, m: p.identity.firmware.encode("ascii")),

@@ -1,4 +1,4 @@
-"""Profile generic (class 7) in two kinds: a load profile over the plant, and the event log.
+"""Profile generic (class 7) in two kinds: a load profile over the plant, and event logs.
 
 The load profile keeps no rows. It keeps runs: "from this time of the meter's clock on, a row every so many
 seconds, so many of them", a new run whenever the clock is set, the period changes, or somebody captures by
@@ -27,6 +27,7 @@ from meterseal.cosem.selection import (
 )
 from meterseal.cosem.times import DateTime
 from meterseal.errors import ConfigurationError, Malformed
+from meterseal.meter.events import CLEARED
 from meterseal.meter.objects import OTHER_REASON, Asker, CosemObject, Denied, Value
 from meterseal.meter.plant import Moment, Plant
 from meterseal.meter.store import MeterStore
@@ -281,23 +282,23 @@ def _window(bound: DateTime | bytes | int) -> tuple[int, int] | None:
 
 
 class EventLog(Profile):
-    """The event log: clock and event code of each entry, oldest first.  Method 1 empties it."""
+    """Event log number `log`: clock and event code of each entry, oldest first.  Method 1 empties it."""
 
     def __init__(
-        self, obis: Obis, code: CaptureObject, plant: Plant, store: MeterStore, entries: int
+        self, obis: Obis, code: CaptureObject, plant: Plant, store: MeterStore, entries: int, log: int
     ) -> None:
         columns = [Column(CLOCK_COLUMN), Column(code)]
         super().__init__(obis, columns, [Tag.OCTET_STRING, Tag.UNSIGNED])
-        self._plant, self._store, self.entries = plant, store, entries
+        self._plant, self._store, self.entries, self._log = plant, store, entries, log
         self.callers[1] = self._reset
 
     def rows(self) -> Sequence[Row]:
         """The entries as rows."""
         return [
             (self._plant.home.zone.local(shown).to_octets(), code)
-            for shown, code in list(self._store.events)[-self.entries :]
+            for shown, code in list(self._store.events(self._log))[-self.entries :]
         ]
 
     def _reset(self, asker: Asker, parameter: int) -> None:
-        self._store.clear_events()
-        self._store.event(self._plant.now().shown, 255)
+        self._store.clear_events(self._log)
+        self._store.event(self._plant.now().shown, CLEARED, self._log)

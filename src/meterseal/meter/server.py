@@ -71,11 +71,12 @@ class Party:
             self.events.note(f"counters could not be kept: {error}")
 
     def tick(self) -> None:
-        """Once a second: make durable what was received."""
+        """Once a second: do what the clock asks for, make durable what was received."""
         try:
+            self.meter.routine.turn()
             self.meter.note_all()
         except StateUnavailable as error:
-            self.events.note(f"counters could not be kept: {error}")
+            self.events.note(f"the state could not be kept: {error}")
 
     def _status(self, association: object) -> int:
         states = [live.machine.state for _, live in self.live() if live.association is association]
@@ -149,7 +150,8 @@ class MeterServer:
             admission=self._admission,
             wire_log=self._wire_log,
         )
-        self._tick = loop.call_later(TICK, self._ticked, loop)
+        self.meter.power_up()
+        self._ticked(loop)
 
     def _ticked(self, loop: asyncio.AbstractEventLoop) -> None:
         if self.party is not None:
@@ -163,6 +165,7 @@ class MeterServer:
         if self._server is not None:
             await self._server.close()
         if self.party is not None:
+            self.meter.power_down()
             self.party.tick()
 
     async def __aenter__(self) -> MeterServer:

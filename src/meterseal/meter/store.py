@@ -1,4 +1,4 @@
-"""What a meter must not forget: values by name, the event log, counters; on disk when it has a folder.
+"""What a meter must not forget: values by name, event logs, counters; on disk when it has a folder.
 
 `keep` is durable before it returns: an effect is kept first and happens then. Several values go in one
 record, so a crash leaves all of them or none. Without a folder everything stays in memory, for tests and
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +22,10 @@ _log = logging.getLogger(__name__)
 
 FORMAT: Final = 1
 EVENTS: Final = 256
-"""Entries of the event log that are kept."""
+"""Entries of each event log that are kept."""
+
+SECURITY: Final = 1
+"""The event log of a record that names none."""
 
 FIRST_SENT: Final = 1
 """Where the sending counter of a new key starts: clients in the field take 0 for "nothing received yet"."""
@@ -42,7 +45,7 @@ class MeterStore:
     def __init__(self, folder: Path | None = None) -> None:
         self._journal = None if folder is None else Journal(folder)
         self._values: dict[str, Any] = {}
-        self.events: deque[tuple[int, int]] = deque(maxlen=EVENTS)
+        self._events: dict[int, deque[tuple[int, int]]] = {}
         self.counters: JournalCounters | MemoryCounters = MemoryCounters()
         if self._journal is not None:
             self.counters = JournalCounters(self._journal)
@@ -58,12 +61,12 @@ class MeterStore:
         if isinstance(self.counters, JournalCounters) and self.counters.apply(record):
             return
         if "set" in record:
-            self._values.update(record["set"])
+            self._take(record["set"])
         elif "event" in record:
-            moment, code = record["event"]
-            self.events.append((moment, code))
+            moment, code, *number = record["event"]
+            self._log(number[0] if number else SECURITY).append((moment, code))
         elif "cleared" in record:
-            self.events.clear()
+            self._log(int(record["cleared"])).clear()
         else:
             raise StateDamaged(f"the meter's journal holds a record of another kind; {_MEND}")
 
@@ -72,34 +75,60 @@ class MeterStore:
         if found != FORMAT:
             raise StateDamaged(f"the meter's journal is of format {found}, this version reads {FORMAT}")
 
+    def _take(self, values: Mapping[str, Any]) -> None:
+        for name, value in values.items():
+            if value is None:
+                self._values.pop(name, None)
+            else:
+                self._values[name] = value
+
+    def _log(self, number: int) -> deque[tuple[int, int]]:
+        return self._events.setdefault(number, deque(maxlen=EVENTS))
+
     def get(self, name: str, default: Any = None) -> Any:
         """A kept value, or `default`."""
         return self._values.get(name, default)
 
     def keep(self, values: Mapping[str, Any]) -> None:
-        """Keep these values (JSON), durably, all in one.  Raises StateUnavailable: nothing is kept then."""
+        """Keep these values (JSON; None removes one), durably, all in one.
+
+        Raises StateUnavailable: nothing is kept then.
+        """
         record: Record = {"set": dict(values)}
         if self._journal is not None:
             if not self._values:
                 record["set"]["format"] = FORMAT
             self._journal.commit(record)
-        self._values.update(record["set"])
+        self._take(record["set"])
         self._compact()
 
-    def event(self, moment: int, code: int) -> None:
-        """Add an entry to the event log; durable with the next write, at the latest with `sync`."""
-        self.events.append((moment, code))
+    def collect(self, values: Mapping[str, Any]) -> None:
+        """Keep what can be had again: durable with the next write, at the latest with `sync`.
+
+        Raises StateUnavailable when the disk has not taken anything for so long that too much waits.
+        """
+        if self._journal is not None:
+            self._journal.append({"set": dict(values)})
+        self._take(values)
+
+    def events(self, number: int = SECURITY) -> Sequence[tuple[int, int]]:
+        """An event log, oldest entry first: what the clock showed (seconds since 1970 UTC), code."""
+        return self._events.get(number, ())
+
+    def event(self, moment: int, code: int, number: int = SECURITY) -> None:
+        """Add an entry to an event log; durable with the next write, at the latest with `sync`."""
+        self._log(number).append((moment, code))
         if self._journal is not None:
             try:
-                self._journal.append({"event": [moment, code]})
+                self._journal.append({"event": [moment, code, number]})
             except StateUnavailable as error:
                 _log.warning("an event could not be kept: %s", error)
 
-    def clear_events(self) -> None:
-        """Empty the event log, durably."""
+    def clear_events(self, number: int = SECURITY) -> None:
+        """Empty an event log, durably."""
         if self._journal is not None:
-            self._journal.commit({"cleared": True})
-        self.events.clear()
+            self._journal.commit({"cleared": number})
+        self._log(number).clear()
 
     def note(self, key: KeyInUse) -> None:
         """Note how far messages under a key have been received; durable after `sync`."""
@@ -123,13 +152,16 @@ class MeterStore:
         if journal is None or not isinstance(self.counters, JournalCounters):
             return
         counters = self.counters.snapshot()
-        if journal.length < _SPARE + len(counters) + len(self.events) + len(self._values):
+        events = [
+            {"event": [*entry, number]} for number, entries in self._events.items() for entry in entries
+        ]
+        if journal.length < _SPARE + len(counters) + len(events) + len(self._values):
             return
         try:
             journal.compact(
                 [
                     *({"set": {name: value}} for name, value in self._values.items()),
-                    *({"event": list(entry)} for entry in self.events),
+                    *events,
                     *counters,
                 ]
             )

@@ -13,6 +13,7 @@ from meterseal.codec.data import Data
 from meterseal.codec.types import Array, Structure, Tag, Type
 from meterseal.cosem.obis import Obis
 from meterseal.cosem.times import LAST_DAY, DateTime
+from meterseal.meter.events import BY_HAND, LOCAL, READY_AGAIN, REMOTE_OFF, REMOTE_ON, Event, Events
 from meterseal.meter.objects import (
     OTHER_REASON,
     TYPE_UNMATCHED,
@@ -201,9 +202,12 @@ class Disconnect(CosemObject):
     makes ready and somebody at the meter has to connect (`reconnect_by_hand`).
     """
 
-    def __init__(self, obis: Obis, plant: Plant, store: MeterStore, *, place: str, mode: int) -> None:
+    def __init__(
+        self, obis: Obis, plant: Plant, store: MeterStore, events: Events, *, place: str, mode: int
+    ) -> None:
         super().__init__(70, obis)
         self._plant, self._store, self._place, self._mode = plant, store, place, mode
+        self._events = events
         self._state: int = store.get(place, CONNECTED)
         self.readers |= {
             2: lambda asker: (self._state == CONNECTED, Tag.BOOLEAN),
@@ -220,25 +224,27 @@ class Disconnect(CosemObject):
     def _remote_disconnect(self, asker: Asker, parameter: int) -> None:
         if self._mode == 0:
             raise Denied(OTHER_REASON, "control mode 0: always connected")
-        self._go(DISCONNECTED)
+        self._go(DISCONNECTED, LOCAL if asker.own else REMOTE_OFF)
 
     def _remote_reconnect(self, asker: Asker, parameter: int) -> None:
         if self._state == DISCONNECTED:
-            self._go(READY if self._mode in RECONNECT_READY else CONNECTED)
+            ready = self._mode in RECONNECT_READY
+            self._go(*((READY, READY_AGAIN) if ready else (CONNECTED, LOCAL if asker.own else REMOTE_ON)))
 
     def reconnect_by_hand(self) -> None:
         """Somebody presses the button at the meter.  Raises Denied unless it is ready for reconnection."""
         if self._state != READY:
             raise Denied(OTHER_REASON, "not ready for reconnection")
-        self._go(CONNECTED)
+        self._go(CONNECTED, BY_HAND)
 
-    def _go(self, state: int) -> None:
+    def _go(self, state: int, event: Event) -> None:
         if state == self._state:
             return
         supply = self._plant.supply_record(state == CONNECTED)
         self._store.keep({self._place: state, **supply})
         self._plant.take_supply(supply)
         self._state = state
+        self._events.happened(event)
 
 
 # --- SAP assignment -----------------------------------------------------------------------------

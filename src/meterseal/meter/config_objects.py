@@ -1,0 +1,177 @@
+"""The tables `[[objects]]` of a configuration: which keys a class has, and what they come to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from meterseal.codec.types import Array, MixedArray, Structure, Tag, Type
+from meterseal.cosem.classes import interface_class
+from meterseal.cosem.enter import from_plain, from_text
+from meterseal.cosem.obis import parse_object
+from meterseal.cosem.shapes import Leaf
+from meterseal.errors import MetersealError, Misuse
+from meterseal.meter.events import LOGS
+from meterseal.meter.fields import OBJECT, Place, read_table
+from meterseal.meter.objects import Value
+from meterseal.meter.plan import ObjectPlan
+from meterseal.meter.scripts import EXECUTE, WRITE
+
+_SET_UP: Final = ("attributes", "writable")
+
+_BY_CLASS: Final[dict[int, tuple[str, ...]]] = {
+    1: ("type", "value", "source", "writable"),
+    3: ("type", "value", "source", "writable", "scaler", "unit"),
+    4: ("type", "value", "source", "writable", "scaler", "unit"),
+    5: ("source", "period", "periods", "scaler", "unit"),
+    7: ("columns", "capture_period", "entries", "events"),
+    8: (),
+    9: ("scripts", "writable"),
+    18: ("block_size", "largest"),
+    20: _SET_UP,
+    22: _SET_UP,
+    23: _SET_UP,
+    41: _SET_UP,
+    42: _SET_UP,
+    70: ("control_mode",),
+    71: _SET_UP,
+}
+
+_COMPUTED: Final = {71: (3, 10)}
+"""Attributes that the object itself works out."""
+
+
+def read_object(table: Any, place: Place) -> ObjectPlan:
+    """One object.  Raises ConfigurationError."""
+    values = read_table(table, OBJECT, place, "class", "obis")
+    class_id = values.pop("class")
+    place = place.inside(f"{place.table}: {class_id}/{values['obis']}")
+    known = _BY_CLASS.get(class_id)
+    if known is None:
+        raise place.error(
+            f"objects of class {class_id} are not made here; of {', '.join(map(str, _BY_CLASS))} are"
+        )
+    for key in values:
+        if key not in (*known, "obis", "logical_device"):
+            raise place.error(f"not for class {class_id}", key)
+    for key, read in _READERS.items():
+        if key in known:
+            values = read(class_id, values, place)
+    return ObjectPlan(class_id=class_id, **{"logical_device": 1, **values})
+
+
+def _valued(class_id: int, values: dict[str, Any], place: Place) -> dict[str, Any]:
+    """Where the value comes from: a source, or a type and a value."""
+    leaf: Leaf | None = values.pop("type", None)
+    if "source" in values:
+        if leaf is not None or "value" in values or values.get("writable"):
+            raise place.error("stands alone: no type, no value, not writable", "source")
+        return values
+    if leaf is None or "value" not in values:
+        raise place.error("type and value are wanted, or source", "value" if leaf is not None else "type")
+    try:
+        value, type_ = from_plain(values["value"], leaf)
+    except MetersealError as error:
+        raise place.error(str(error), "value") from None
+    return {**values, "value": value, "type": type_}
+
+
+def _demand(class_id: int, values: dict[str, Any], place: Place) -> dict[str, Any]:
+    if not str(values.get("source", "")).startswith("energy-"):
+        raise place.error("an energy of the plant is wanted: energy-import, energy-export", "source")
+    return values
+
+
+def _profile(class_id: int, values: dict[str, Any], place: Place) -> dict[str, Any]:
+    """A load profile, or an event log: true is the security log."""
+    if "columns" not in values:
+        raise place.error("missing", "columns")
+    events = values.pop("events", False)
+    if not events:
+        return values
+    if len(values["columns"]) != 1 or "capture_period" in values:
+        raise place.error("an event log has one column, the code, and no capture period", "events")
+    return {**values, "log": LOGS["security" if events is True else events]}
+
+
+# --- scripts ------------------------------------------------------------------------------------
+
+_ACTION: Final = re.compile(r"(?P<member>[^=()]+?)\s*(?:=\s*(?P<value>.+)|\((?P<parameter>[^()]*)\))")
+
+
+def _scripts(class_id: int, values: dict[str, Any], place: Place) -> dict[str, Any]:
+    if "scripts" not in values:
+        raise place.error("missing", "scripts")
+    scripts = []
+    for text, actions in values.pop("scripts").items():
+        if not text.isascii() or not text.isdigit() or not 1 <= int(text[:6]) <= 0xFFFF:
+            raise place.error(f"{text[:20]!r} is no number from 1 to 65535", "scripts")
+        try:
+            made = [_action(action) for action in actions]
+        except MetersealError as error:
+            raise place.error(str(error), f"scripts {text}") from None
+        scripts.append(((int(text), [a for a, _ in made]), _numbered(Tag.LONG_UNSIGNED, made)))
+    value = [script for script, _ in scripts], _array([type_ for _, type_ in scripts])
+    return {**values, "attributes": {2: value}}
+
+
+def _numbered(tag: Tag, made: list[Value]) -> Structure:
+    return Structure((tag, _array([type_ for _, type_ in made])))
+
+
+def _array(types: list[Type]) -> Type:
+    return Array(types[0]) if types and len(set(types)) == 1 else MixedArray(tuple(types))
+
+
+_HEAD: Final = (Tag.ENUM, Tag.LONG_UNSIGNED, Tag.OCTET_STRING, Tag.INTEGER)
+
+
+def _action(text: Any) -> Value:
+    """`1/0.0.96.14.0.255:2 = u8:1`, `70/0.0.96.3.10.255:1()`.  Raises Misuse."""
+    found = _ACTION.fullmatch(text) if isinstance(text, str) else None
+    if found is None:
+        raise Misuse(f"{text!r}: write CLASS/OBIS:ATTRIBUTE = TYPE:VALUE or CLASS/OBIS:METHOD()")
+    address = parse_object(found["member"])
+    if address.class_id is None:
+        raise Misuse(f"{text!r} names no class")
+    service, given = (WRITE, found["value"]) if found["value"] else (EXECUTE, found["parameter"])
+    value, type_ = from_text(given) if given else (0, Tag.INTEGER)
+    return (service, address.class_id, address.obis, address.member, value), Structure((*_HEAD, type_))
+
+
+# --- attributes ---------------------------------------------------------------------------------
+
+
+def _attributes(class_id: int, values: dict[str, Any], place: Place) -> dict[str, Any]:
+    """All attributes of a class that is its attributes, by name."""
+    table = interface_class(class_id)
+    given = values.get("attributes", {})
+    if table is None or not isinstance(given, Mapping):
+        raise place.error("a table is wanted", "attributes")
+    wanted = {
+        known.name: known
+        for index, known in table.attributes.items()
+        if index > 1 and index not in _COMPUTED.get(class_id, ())
+    }
+    if unknown := set(given) - set(wanted):
+        raise place.error(f"unknown; known are {', '.join(wanted)}", f"attributes {min(unknown)[:40]!r}")
+    if missing := set(wanted) - set(given):
+        raise place.error("missing", f"attributes {min(missing)}")
+    found = {}
+    for name, known in wanted.items():
+        try:
+            found[known.index] = from_plain(given[name], known.shape)
+        except MetersealError as error:
+            raise place.error(str(error), f"attributes {name}") from None
+    return {**values, "attributes": found, "version": table.version}
+
+
+_READERS: Final = {
+    "type": _valued,
+    "periods": _demand,
+    "columns": _profile,
+    "scripts": _scripts,
+    "attributes": _attributes,
+}
+"""What is worked out from a class's keys, by a key that only such classes have."""

@@ -1,0 +1,163 @@
+"""What a plan's objects are made of: one maker per interface class.
+
+A maker gets the meter, the logical device and the plan of one object; `place` is the name under which the
+object's changes are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from meterseal.codec.types import Tag
+from meterseal.cosem.profile import Column
+from meterseal.errors import ConfigurationError
+from meterseal.meter.configured import Configured
+from meterseal.meter.demand import DemandRegister
+from meterseal.meter.image import ImageTransfer
+from meterseal.meter.limiter import Limiter
+from meterseal.meter.objects import CosemObject, Denied
+from meterseal.meter.plan import ObjectPlan
+from meterseal.meter.profile_object import EventLog, LoadProfile
+from meterseal.meter.schedule import ActivityCalendar, SingleActionSchedule
+from meterseal.meter.scripts import ScriptTable
+from meterseal.meter.values import Clock, Disconnect, Held, Measured, of_source
+
+if TYPE_CHECKING:
+    from meterseal.meter.model import LogicalDevice, Meter
+
+Maker: TypeAlias = "Callable[[Meter, LogicalDevice, ObjectPlan, str], CosemObject]"
+
+_DAY: Final = 86_400
+
+
+def make(meter: Meter, device: LogicalDevice, plan: ObjectPlan) -> CosemObject:
+    """The object of a plan.  Raises ConfigurationError for one that cannot be."""
+    place = f"object/{device.sap}/{plan.class_id}/{plan.obis}"
+    made = MAKERS[plan.class_id](meter, device, plan, place)
+    if isinstance(made, Configured):
+        for index, value in made.values.items():
+            try:
+                made.check(index, value)
+            except Denied as denied:
+                raise ConfigurationError(f"{plan.class_id}/{plan.obis} attribute {index}: {denied}") from None
+    return made
+
+
+def _valued(meter: Meter, device: LogicalDevice, plan: ObjectPlan, place: str) -> CosemObject:
+    if plan.source is not None:
+        at = of_source(meter.plant, plan.source)
+        return Measured(plan.class_id, plan.obis, meter.plant, at, plan.scaler, plan.unit)
+    value = plan.value, plan.type if plan.type is not None else Tag.NULL
+    return Held(
+        plan.class_id, plan.obis, value, meter.store,
+        place=place, scaler=plan.scaler, unit=plan.unit, writable=plan.writable,
+    )  # fmt: skip
+
+
+def _demand(meter: Meter, device: LogicalDevice, plan: ObjectPlan, place: str) -> CosemObject:
+    return DemandRegister(
+        plan.obis, plan.source or "energy-import", meter.plant, meter.store,
+        place=place, period=plan.period, periods=plan.periods,
+        scaler=plan.scaler or 0, unit=27 if plan.unit is None else plan.unit,
+    )  # fmt: skip
+
+
+def _profile(meter: Meter, device: LogicalDevice, plan: ObjectPlan, place: str) -> CosemObject:
+    if plan.log is not None:
+        return EventLog(plan.obis, plan.columns[0], meter.plant, meter.store, plan.entries, plan.log)
+    columns = []
+    for source in plan.columns:
+        held = device.objects.get((source.class_id, source.obis))
+        if held is None:
+            raise ConfigurationError(f"profile {plan.obis}: there is no {source.class_id}/{source.obis}")
+        columns.append((Column(source), held))
+    born = meter.store.get("meter")
+    return LoadProfile(
+        plan.obis, columns, meter.plant, meter.store,
+        place=place, period=plan.capture_period, entries=plan.entries,
+        since=born["born"] - born["days"] * _DAY,
+    )  # fmt: skip
+
+
+def _clock(meter: Meter, device: LogicalDevice, plan: ObjectPlan, place: str) -> CosemObject:
+    return Clock(plan.obis, meter.plant)
+
+
+def _scripts(meter: Meter, device: LogicalDevice, plan: ObjectPlan, place: str) -> CosemObject:
+    return ScriptTable(
+        plan.obis, plan.attributes[2], meter.store,
+        place=place, writable=plan.writable,
+        do=lambda asker, operation: meter.routine.act(device, asker, operation),
+    )  # fmt: skip
+
+
+def _image(meter: Meter, device: LogicalDevice, plan: ObjectPlan, place: str) -> CosemObject:
+    return ImageTransfer(
+        plan.obis, meter.plant, meter.store, meter.events,
+        place=place, block_size=plan.block_size, largest=plan.largest, check=meter.image_check,
+    )  # fmt: skip
+
+
+def _calendar(meter: Meter, device: LogicalDevice, plan: ObjectPlan, place: str) -> CosemObject:
+    made = ActivityCalendar(
+        plan.obis, plan.attributes, meter.store, meter.plant, meter.routine.runner(device), meter.events,
+        place=place, writable=_writable(plan, range(6, 11)),
+    )  # fmt: skip
+    return meter.routine.timed(made)
+
+
+def _schedule(meter: Meter, device: LogicalDevice, plan: ObjectPlan, place: str) -> CosemObject:
+    made = SingleActionSchedule(
+        plan.obis, plan.attributes, meter.store, meter.plant, meter.routine.runner(device),
+        place=place, writable=_writable(plan, (4,)),
+    )  # fmt: skip
+    return meter.routine.timed(made)
+
+
+def _limiter(meter: Meter, device: LogicalDevice, plan: ObjectPlan, place: str) -> CosemObject:
+    def watched(class_id: int, name: bytes, index: int) -> Any:
+        held = device.objects.get((class_id, name))
+        reader = held.readers.get(index) if held is not None else None
+        return None if reader is None else reader(meter.routine.itself(device))[0]
+
+    made = Limiter(
+        plan.obis, plan.attributes, meter.store, meter.plant, meter.routine.runner(device), watched,
+        place=place, writable=_writable(plan, range(4, 10)),
+    )  # fmt: skip
+    return meter.routine.timed(made)
+
+
+def _switch(meter: Meter, device: LogicalDevice, plan: ObjectPlan, place: str) -> CosemObject:
+    return Disconnect(plan.obis, meter.plant, meter.store, meter.events, place=place, mode=plan.control_mode)
+
+
+def _configured(meter: Meter, device: LogicalDevice, plan: ObjectPlan, place: str) -> CosemObject:
+    return Configured(
+        plan.class_id, plan.obis, plan.attributes, meter.store,
+        place=place, writable=_writable(plan, plan.attributes), version=plan.version,
+    )  # fmt: skip
+
+
+def _writable(plan: ObjectPlan, which: Any) -> tuple[int, ...]:
+    return tuple(which) if plan.writable else ()
+
+
+MAKERS: Final[dict[int, Maker]] = {
+    1: _valued,
+    3: _valued,
+    4: _valued,
+    5: _demand,
+    7: _profile,
+    8: _clock,
+    9: _scripts,
+    18: _image,
+    20: _calendar,
+    22: _schedule,
+    23: _configured,
+    41: _configured,
+    42: _configured,
+    70: _switch,
+    71: _limiter,
+}
+"""How objects of a class are made; other classes are not made from a plan."""

@@ -1,0 +1,98 @@
+"""What a meter does by itself: scripts with its own rights, and objects that the clock sets going."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from meterseal.association import Operation, ServerProfile, Service
+from meterseal.codec.data import Data
+from meterseal.codec.types import Tag
+from meterseal.cosem.obis import Obis
+from meterseal.crypto import suite
+from meterseal.errors import MetersealError
+from meterseal.meter.association_object import Association
+from meterseal.meter.objects import OBJECT_UNDEFINED, READ_WRITE_DENIED, Asker, Denied
+from meterseal.meter.schedule import Run, Timed
+from meterseal.meter.view import View
+from meterseal.security import SecuritySetup
+
+if TYPE_CHECKING:
+    from meterseal.meter.model import LogicalDevice, Meter
+
+_NOT_BY_SCRIPT: Final = frozenset({15, 30, 64})
+"""Associations and keys are for those who have signed on."""
+
+_DEEPEST: Final = 4
+"""Scripts that may call one another."""
+
+T = TypeVar("T", bound=Timed)
+
+
+class Routine:
+    """The scripts and the timed objects of one meter."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self._timed: list[Timed] = []
+        self._depth = 0
+
+    def itself(self, device: LogicalDevice) -> Asker:
+        """The meter as the one who asks: no client, no connection."""
+        meter = self._meter
+        setup = SecuritySetup(suite(meter.plan.suite), meter.system_title)
+        view = View({})
+        profile = ServerProfile(client_sap=0, server_sap=device.sap, setup=setup, view=view)
+        place = f"association/{device.sap}/0"
+        own = Association("itself", profile, view, meter.store, version=0, place=place, setup_name=None)
+        return Asker(own, own=True)
+
+    def act(self, device: LogicalDevice, asker: Asker, operation: Operation) -> None:
+        """Do what a script says, with the meter's own rights.  Raises Denied, StateUnavailable."""
+        held = device.objects.get((operation.class_id, operation.instance))
+        name = f"{operation.class_id}/{Obis(operation.instance)}"
+        if held is None:
+            raise Denied(OBJECT_UNDEFINED, f"by script: there is no {name}")
+        if operation.class_id in _NOT_BY_SCRIPT or self._depth >= _DEEPEST:
+            raise Denied(READ_WRITE_DENIED, f"by script: not {name}, or not that deep")
+        self._depth += 1
+        try:
+            held.perform(asker, operation)
+        finally:
+            self._depth -= 1
+
+    def runner(self, device: LogicalDevice) -> Run:
+        """Runs scripts of a logical device; what does not go through is a line in the journal."""
+
+        def run(name: bytes, selector: int) -> None:
+            if not any(name):  # 0.0.0.0.0.0: nothing is to be done
+                return
+            called = Operation(Service.ACTION, 9, Obis(name), 1, None, Data.of(selector, Tag.LONG_UNSIGNED))
+            asker = self.itself(device)
+            try:
+                self.act(device, asker, called)
+            except (Denied, MetersealError) as error:
+                self._meter.events.denied(asker, called, str(error))
+
+        return run
+
+    def timed(self, made: T) -> T:
+        """Keep an object that the clock sets going."""
+        self._timed.append(made)
+        return made
+
+    def turn(self) -> None:
+        """Do what the clock asks for.  Raises StateUnavailable: what is due is then tried again."""
+        now = self._meter.plant.real()
+        for timed in self._timed:
+            if timed.due is not None and timed.due <= now:
+                timed.turn()
+
+    def clock_set(self, offset: int) -> tuple[dict[str, Any], Callable[[], None]]:
+        """For the plant: every moment is looked for anew when the clock has been set."""
+
+        def plan() -> None:
+            for timed in self._timed:
+                timed.plan()
+
+        return {}, plan
