@@ -1,8 +1,7 @@
-"""What a meter does by itself: demand, scripts, schedules, the tariff calendar, the limiter."""
+"""What a meter does by itself: scripts, schedules, the tariff calendar, the limiter, event logs."""
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 from meterseal.codec.types import Array, MixedArray, Structure, Tag
 from meterseal.cosem.times import Date, DateTime, Time
 from meterseal.errors import ConfigurationError
-from tests.meter.world import NOON, Client, World, call, world
+from tests.meter.world import NOON, Client, World, world
 
 DEMAND, SWITCH, TARIFF = "1.0.1.4.0.255", "0.0.96.3.10.255", "0.0.96.14.0.255"
 TARIFF_SCRIPTS, SWITCH_SCRIPTS = "0.0.10.0.100.255", "0.0.10.0.106.255"
@@ -38,82 +37,6 @@ def turned(here: World, seconds: int) -> None:
 
 def log(here: World, number: int) -> list[int]:
     return [code for _, code in here.meter.store.events(number)]
-
-
-# --- demand -------------------------------------------------------------------------------------
-
-
-def demand(client: Client) -> tuple[int, int, str, str]:
-    current, last, captured, start = (client.get(5, DEMAND, at) for at in (2, 3, 6, 7))
-    return current, last, *(str(DateTime.from_octets(octets).time) for octets in (captured, start))  # type: ignore[return-value]
-
-
-def test_demand_rolls_with_the_clock(tmp_path: Path) -> None:
-    here = world(HOME, tmp=tmp_path)
-    client = here.signed_on("manager")
-    power = client.get(3, "1.0.1.7.0.255")
-    here.pass_time(450)
-    current, last, captured, start = demand(client)
-    assert (captured, start) == ("12:00:00", "12:00:00")
-    assert abs(current - power // 2) <= 4, "half of the quarter has passed"
-    here.pass_time(450)
-    now, before, captured, start = demand(client)
-    assert (now, captured, start) == (0, "12:15:00", "12:15:00")
-    assert abs(before - power) <= 4 and before != last
-    assert client.get(5, DEMAND, 4) == (0, 27) and client.get(5, DEMAND, 9) == 1
-
-
-def test_the_next_period_begins_when_somebody_says_so(tmp_path: Path) -> None:
-    here = world(HOME, tmp=tmp_path)
-    client = here.signed_on("manager")
-    here.pass_time(300)
-    running = demand(client)[0]
-    assert client.call(5, DEMAND, 2) == 0
-    current, last, captured, start = demand(client)
-    assert (current, captured, start) == (0, "12:05:00", "12:05:00") and abs(last - running) <= 4
-    here.pass_time(600)
-    _, last, captured, start = demand(client)
-    assert (captured, start) == ("12:15:00", "12:15:00"), "and ends with the clock again"
-
-
-def test_demand_is_reset_and_set_up_anew(tmp_path: Path) -> None:
-    here = world(HOME, folder=tmp_path / "state", tmp=tmp_path)
-    client = here.signed_on("manager")
-    here.pass_time(1000)
-    assert demand(client)[1] > 0
-    assert client.call(5, DEMAND, 1) == 0
-    assert demand(client)[:2] == (0, 0)
-    assert client.set(5, DEMAND, 8, 60, Tag.DOUBLE_LONG_UNSIGNED) == 0
-    assert client.set(5, DEMAND, 9, 3, Tag.LONG_UNSIGNED) == 0
-    here.pass_time(1200)
-    here.restart()
-    client = here.signed_on("manager")
-    assert (client.get(5, DEMAND, 8), client.get(5, DEMAND, 9)) == (60, 3)
-    captured, start = (DateTime.from_octets(client.get(5, DEMAND, at)).minute or 0 for at in (6, 7))
-    assert captured - start == 2, "the average begins two periods before the one that runs"
-    for member, value, kind in ((8, 59, Tag.DOUBLE_LONG_UNSIGNED), (9, 0, Tag.LONG_UNSIGNED)):
-        assert client.set(5, DEMAND, member, value, kind) == OTHER
-
-
-def test_demand_that_was_cut_off(tmp_path: Path) -> None:
-    here = world(HOME, tmp=tmp_path)
-    client = here.signed_on("manager")
-    here.pass_time(450)
-    before = demand(client)[0]
-    client.call(70, SWITCH, 1)
-    here.pass_time(300)
-    assert demand(client)[0] == before
-
-
-def test_demand_in_a_profile(tmp_path: Path) -> None:
-    here = world(
-        '[[objects]]\nclass = 7\nobis = "1.0.99.5.0.255"\ncapture_period = 900\nentries = 4\n'
-        'columns = ["8/0.0.1.0.0.255:2", "5/1.0.1.4.0.255:3", "3/1.0.1.8.0.255:2"]\n',
-        tmp=tmp_path,
-    )
-    rows = here.signed_on("manager").get(7, "1.0.99.5.0.255")
-    for before, row in pairwise(rows):
-        assert row[1] == (row[2] - before[2]) * 4
 
 
 # --- scripts ------------------------------------------------------------------------------------
@@ -414,73 +337,6 @@ def test_nothing_is_watched_until_somebody_sets_a_threshold() -> None:
     here.party.tick()
     (limiter,) = [held for held in here.meter.devices[1].objects.values() if held.class_id == 71]
     assert limiter.due is None  # type: ignore[attr-defined]
-
-
-# --- set up -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("class_id", "name", "wanted"),
-    [
-        (41, "0.0.25.0.0.255", [4059, bytes((0, 0, 25, 1, 0, 255)), 576, 8, 180]),
-        (23, "0.0.22.0.0.255", [5, 1, 1, 128, 128, 25, 120, 16]),
-    ],
-)
-def test_how_lines_are_set_up(class_id: int, name: str, wanted: list[Any]) -> None:
-    client = world().signed_on("manager")
-    assert [client.get(class_id, name, at) for at in range(2, len(wanted) + 2)] == wanted
-    assert client.set(class_id, name, 2, 5, Tag.ENUM if class_id == 23 else Tag.LONG_UNSIGNED) == 3
-
-
-IPV4 = """[[objects]]
-class = 42
-obis = "0.0.25.1.0.255"
-writable = true
-[objects.attributes]
-DL_reference = "0.0.25.2.0.255"
-IP_address = 3232235777
-multicast_IP_address = []
-IP_options = []
-subnet_mask = 4294967040
-gateway_IP_address = 0
-use_DHCP_flag = false
-primary_DNS_address = 0
-secondary_DNS_address = 0
-"""
-
-
-def test_a_setup_that_is_written_is_kept(tmp_path: Path) -> None:
-    here = world(IPV4, folder=tmp_path / "state", tmp=tmp_path)
-    client = here.signed_on("manager")
-    assert client.set(42, "0.0.25.1.0.255", 3, 1, Tag.DOUBLE_LONG_UNSIGNED) == 0
-    assert client.set(42, "0.0.25.1.0.255", 4, [1, 2], Array(Tag.DOUBLE_LONG_UNSIGNED)) == 0
-    here.restart()
-    client = here.signed_on("manager")
-    assert client.get(42, "0.0.25.1.0.255", 3) == 1 and client.get(42, "0.0.25.1.0.255", 4) == [1, 2]
-    assert client.one(call(42, "0.0.25.1.0.255", 3)).code == 3, "methods that it does not have"
-
-
-@pytest.mark.parametrize(
-    ("was", "now", "error"),
-    [
-        ("IP_address = 3232235777", "IP_address = 'x'", "attributes IP_address: value is u32"),
-        ("subnet_mask = 4294967040\n", "", "attributes subnet_mask: missing"),
-        ("subnet_mask", "mask", "attributes 'mask': unknown"),
-        ("class = 42", "class = 47", "objects of class 47 are not made here"),
-    ],
-)
-def test_attributes_of_a_configuration(was: str, now: str, error: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=error):
-        world(IPV4.replace(was, now, 1), tmp=tmp_path)
-
-
-def test_a_configuration_that_an_object_cannot_work_with(tmp_path: Path) -> None:
-    config = (
-        '[[objects]]\nclass = 22\nobis = "0.0.15.0.1.255"\n[objects.attributes]\n'
-        f'executed_script = ["{SWITCH_SCRIPTS}", 1]\ntype = 9\nexecution_time = []\n'
-    )
-    with pytest.raises(ConfigurationError, match=r"22/0\.0\.15\.0\.1\.255 attribute 4: a schedule"):
-        world(config, tmp=tmp_path)
 
 
 # --- logs ---------------------------------------------------------------------------------------
