@@ -202,6 +202,7 @@ def reading(what: str) -> Iterator[None]:
 _UNREADABLE: Final = (
     ValueError,
     TypeError,
+    KeyError,  # up to release 45 at least, for a name of an unknown string type
     UnsupportedAlgorithm,
     x509.InvalidVersion,
     x509.DuplicateExtension,
