@@ -1,11 +1,11 @@
-# Development commands: `make setup`, `demo`, `test`, `lint`, `bench`, `fuzz`, `docs`, `coverage`, `lock`.
+# Development commands: `make setup`, `demo`, `test`, `lint`, `bench`, `fuzz`, `docs`, `coverage`, `oldest`, `lock`.
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.stamp
 CODE := $(wildcard src tests tools docs bench fuzz)
-.PHONY: setup demo test lint bench fuzz docs coverage lock
+.PHONY: setup demo test lint bench fuzz docs coverage oldest lock
 
 setup: $(STAMP)
 
@@ -48,6 +48,10 @@ docs: $(STAMP)
 
 coverage: $(STAMP)
 	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not soak" -q --cov --cov-report=term --cov-report=json
+
+# The crypto and security tests on the oldest `cryptography` of the range; the lock has the newest.
+oldest: $(STAMP)
+	@$(BIN)/python tools/oldest.py
 
 # The newest versions within the ranges of pyproject.toml; neither hosts nor URLs go into the file.
 lock: $(STAMP)
