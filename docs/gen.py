@@ -326,6 +326,38 @@ def peer_options() -> str:
     )
 
 
+_TEST = re.compile(r"^(?:async )?def (test_(?:core_)?[A-I]\d\d\w*)", re.MULTILINE)
+_ROW = re.compile(r"(?<=_)([A-I]\d\d)(?=_|$)")
+_RANGE = re.compile(r"_([A-I])(\d\d)_to_\1(\d\d)_")
+
+
+def _rows_of(test: str) -> set[str]:
+    """The ids in the name of a test; `F03_to_F08` is all between."""
+    found = set(_ROW.findall(test))
+    for letter, first, last in _RANGE.findall(test):
+        found |= {f"{letter}{number:02}" for number in range(int(first), int(last) + 1)}
+    return found
+
+
+def attacks() -> str:
+    """List the attacks with the test files that have tests named by them, and how many."""
+    table_of_rows = tomllib.loads((DOCS / "attacks.toml").read_text())
+    what_is_tried, not_yet = table_of_rows["attacks"], table_of_rows["not-yet"]
+    tested: dict[str, dict[str, int]] = {row: {} for row in what_is_tried}
+    for path in sorted((DOCS.parent / "tests").rglob("test_*.py")):
+        name = path.relative_to(DOCS.parent / "tests").as_posix()
+        for test in _TEST.findall(path.read_text()):
+            for row in _rows_of(test) & set(tested):
+                tested[row][name] = tested[row].get(name, 0) + 1
+    if bare := [row for row, files in tested.items() if not files and row not in not_yet]:
+        raise SystemExit(f"docs/gen.py: no test is named by {', '.join(bare)}, and no reason is given")
+    rows = []
+    for row, what in what_is_tried.items():
+        where = ", ".join(f"`{name}` ({count})" for name, count in tested[row].items())
+        rows.append((row, what, "; ".join(part for part in (where, not_yet.get(row)) if part)))
+    return table(("id", "what is tried", "tests that are named by it"), rows)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "packages": packages,
     "states": states,
@@ -334,6 +366,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "errors": errors,
     "apdus": apdus,
     "classes": classes,
+    "attacks": attacks,
     "commands": commands,
     "credentials-meter": credentials_meter,
     "credentials-role": credentials_role,
