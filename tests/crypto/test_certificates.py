@@ -190,6 +190,18 @@ def test_D18_requests(on: Any) -> None:
             Request(request.der + b"\x00")
 
 
+def test_D03_a_signature_has_no_unused_bits() -> None:
+    """The octet in front of the signature is 00, also where its last bits are zero."""
+    for _ in range(60):
+        request = Request(make_request(SigningKey.generate(P256), TITLE)).der
+        if not request[-1] & 3:
+            break
+    at = request.rindex(b"\x00\x30", 0, len(request) - 60)
+    for unused in range(1, 8):
+        with pytest.raises(CertificateRefused):
+            Request(request[:at] + bytes((unused,)) + request[at + 1 :])
+
+
 def test_D18_requests_outside_the_profile() -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     for subject in (faults.named("4d534c0000000001"), faults.named("meter"), x509.Name([])):

@@ -210,6 +210,14 @@ _UNREADABLE: Final = (
 )
 
 
+def whole_octets(der: bytes, signature: bytes) -> bool:
+    """Whether the BIT STRING of the signature, which comes last, says that all its bits are used.
+
+    The backend takes a number of unused bits for as good as none when the last bits happen to be zero.
+    """
+    return der[-len(signature) - 1] == 0
+
+
 def _load(der: bytes) -> x509.Certificate:
     with reading("a certificate in DER form"):
         loaded = x509.load_der_x509_certificate(der)
@@ -218,11 +226,12 @@ def _load(der: bytes) -> x509.Certificate:
         _ = loaded.subject, loaded.issuer, loaded.not_valid_before_utc, loaded.not_valid_after_utc
         _ = loaded.signature_algorithm_oid, loaded.signature
         again = loaded.public_bytes(Encoding.DER)
+        whole = whole_octets(der, loaded.signature)
     if version is not x509.Version.v3:
         _refuse("not a certificate of version 3")
     if serial <= 0 or serial.bit_length() > 160:
         _refuse("a serial number that is not positive, or longer than 20 octets")
-    if again != der:
+    if again != der or not whole:
         _refuse("not the octets that this certificate has in DER form")
     return loaded
 

@@ -15,7 +15,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from meterseal.crypto.certificates import _SIGNATURES, LARGEST, NO_EXPIRY, Certificate, Purpose, reading
+from meterseal.crypto.certificates import (
+    _SIGNATURES,
+    LARGEST,
+    NO_EXPIRY,
+    Certificate,
+    Purpose,
+    reading,
+    whole_octets,
+)
 from meterseal.crypto.curves import AgreementKey, AgreementPoint, PublicKey, SigningKey, TlsKey, VerifyingKey
 from meterseal.errors import CertificateRefused, MetersealError, Misuse
 
@@ -54,6 +62,7 @@ class Request:
         with reading("a certificate request in DER form"):
             self._x509 = x509.load_der_x509_csr(self.der)
             same = self._x509.public_bytes(Encoding.DER) == self.der
+            same = same and whole_octets(self.der, self._x509.signature)
             signed = self._x509.is_signature_valid
             _ = self._x509.subject, self._x509.signature_algorithm_oid
         if not same:
