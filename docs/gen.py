@@ -340,20 +340,20 @@ def _rows_of(test: str) -> set[str]:
 
 
 def attacks() -> str:
-    """List the attacks with the test files that have tests named by them, and how many."""
+    """List the attacks with the test files that have tests named by them."""
     table_of_rows = tomllib.loads((DOCS / "attacks.toml").read_text())
     what_is_tried, not_yet = table_of_rows["attacks"], table_of_rows["not-yet"]
-    tested: dict[str, dict[str, int]] = {row: {} for row in what_is_tried}
+    tested: dict[str, dict[str, None]] = {row: {} for row in what_is_tried}
     for path in sorted((DOCS.parent / "tests").rglob("test_*.py")):
         name = path.relative_to(DOCS.parent / "tests").as_posix()
         for test in _TEST.findall(path.read_text()):
             for row in _rows_of(test) & set(tested):
-                tested[row][name] = tested[row].get(name, 0) + 1
+                tested[row][name] = None
     if bare := [row for row, files in tested.items() if not files and row not in not_yet]:
         raise SystemExit(f"docs/gen.py: no test is named by {', '.join(bare)}, and no reason is given")
     rows = []
     for row, what in what_is_tried.items():
-        where = ", ".join(f"`{name}` ({count})" for name, count in tested[row].items())
+        where = ", ".join(f"`{name}`" for name in tested[row])
         rows.append((row, what, "; ".join(part for part in (where, not_yet.get(row)) if part)))
     return table(("id", "what is tried", "tests that are named by it"), rows)
 
