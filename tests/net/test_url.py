@@ -52,5 +52,6 @@ def test_schemes_are_a_table() -> None:
         "tcp": True,
         "udp": True,
         "hdlc+tcp": False,
+        "han+tcp": False,
         "serial": False,
     }

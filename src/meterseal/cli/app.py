@@ -5,16 +5,17 @@ from __future__ import annotations
 import typer
 
 from meterseal import __version__
-from meterseal.cli import access, credentials, decode, demo, meter, output, talk
+from meterseal.cli import access, credentials, decode, demo, listen, meter, output, talk
 
 app = typer.Typer(
-    help="DLMS/COSEM security: simulate a meter, speak to one, open captured frames.",
+    help="DLMS/COSEM security: simulate a meter, speak to one, hear what meters send, open captured frames.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,  # its tracebacks show local variables, and those may be keys
 )
 app.command("decode")(decode.decode)
+app.command("listen")(listen.listen)
 app.command("read")(talk.read)
 _NEGATIVE = {"ignore_unknown_options": True}  # a value like -5 is no option
 app.command("write", context_settings=_NEGATIVE)(talk.write)

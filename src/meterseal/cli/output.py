@@ -60,6 +60,11 @@ def emit_json(value: Any) -> None:
     emit(json_text(value))
 
 
+def flush() -> None:
+    """Let whoever reads along see it now."""
+    sys.stdout.flush()
+
+
 def note(text: str) -> None:
     """A line for the person at the terminal."""
     sys.stdout.flush()

@@ -114,6 +114,21 @@ class Capture:
                 self._layers = transfer.layers
                 raise Truncated(f"general block transfer: block {transfer.blocks.missing} is missing")
 
+    def take_items(self) -> list[Item]:
+        """What was found since the last call."""
+        items, self.items = self.items, []
+        return items
+
+    def lose(self, error: DecodeError) -> None:
+        """On a line that goes on: what `error` is about is lost; when it was too much, all that is open."""
+        self.items.append(Item(self._layers, b"", APDU if self._layers else LINK, error))
+        if isinstance(error, TooLarge):
+            self.hdlc = hdlc.Segments(self._limit, MAX_OPEN)
+            self.mbus = mbus.Segments(MAX_OPEN)
+            self._transfers.clear()
+        self._begun.clear()
+        self._layers = ()
+
     def _fail(self, error: DecodeError) -> None:
         # Beyond the cap only this item is added, so the list stays bounded.
         self.items.append(Item(self._layers, b"", APDU if self._layers else LINK, error))
@@ -216,7 +231,7 @@ class Capture:
 def _hdlc_at(capture: Capture, octets: bytes, pos: int) -> int:
     """A frame between flags; its closing flag may open the next frame."""
     frame, after = hdlc.decode_at(octets, pos)
-    _hdlc_frame(capture, frame)
+    hdlc_frame(capture, frame)
     while octets[after : after + 1] == b"\x7e":
         after += 1
     return after - 1 if _is_hdlc_format(octets, after) else after
@@ -225,11 +240,12 @@ def _hdlc_at(capture: Capture, octets: bytes, pos: int) -> int:
 def _hdlc_without_flags_at(capture: Capture, octets: bytes, pos: int) -> int:
     """A frame whose flags were lost on the way into the capture."""
     after = pos + hdlc.length_at(octets, pos)
-    _hdlc_frame(capture, hdlc.decode(octets[pos:after]))
+    hdlc_frame(capture, hdlc.decode(octets[pos:after]))
     return after
 
 
-def _hdlc_frame(capture: Capture, frame: hdlc.Frame) -> None:
+def hdlc_frame(capture: Capture, frame: hdlc.Frame) -> None:
+    """Take one HDLC frame."""
     meaning = frame.meaning
     fields: dict[str, int | str | bool] = {
         "source": frame.source.upper,
@@ -259,9 +275,15 @@ _SINGLE = Item((Layer("m-bus"),), b"", LINK)  # one octet on the line, so one ob
 
 def _mbus_at(capture: Capture, octets: bytes, pos: int) -> int:
     frame, after = mbus.decode_at(octets, pos, capture.length_modulo_256)
+    mbus_frame(capture, frame)
+    return after
+
+
+def mbus_frame(capture: Capture, frame: mbus.Frame) -> None:
+    """Take one M-Bus frame."""
     if frame.control is None:
         capture.add(_SINGLE)
-        return after
+        return
     fields: dict[str, int | str | bool] = {}
     for name in ("source", "destination", "address"):
         value = getattr(frame, name)
@@ -270,30 +292,40 @@ def _mbus_at(capture: Capture, octets: bytes, pos: int) -> int:
     layer = Layer("m-bus", fields)
     if frame.segment is None:
         capture.without_apdu(layer, frame.data)
-        return after
+        return
     party = ("m-bus", frame.address, frame.source, frame.destination)
     capture.begin(party, layer)
     whole = capture.mbus.add(frame)
     if whole is not None:
         capture.inside(whole, party)
-    return after
 
 
 def _wrapper_at(capture: Capture, octets: bytes, pos: int) -> int:
-    (source, destination, apdu), after = wrapper.decode_at(octets, pos)
+    frame, after = wrapper.decode_at(octets, pos)
+    wrapper_frame(capture, frame)
+    return after
+
+
+def wrapper_frame(capture: Capture, frame: wrapper.Frame) -> None:
+    """Take one wrapper frame."""
+    source, destination, apdu = frame
     party = ("wrapper", source, destination)
     capture.begin(party, Layer("wrapper", {"source": source, "destination": destination}))
     capture.inside(apdu, party)
-    return after
 
 
 def _p1_at(capture: Capture, octets: bytes, pos: int) -> int:
     telegram, after = p1.decode_at(octets, pos)
-    layer = Layer("p1", {"identification": telegram.identification, "checked": telegram.checked})
-    capture.without_apdu(layer, octets[pos:after], P1_TELEGRAM)
+    p1_telegram(capture, telegram, octets[pos:after])
     while octets[after : after + 1] in (b"\r", b"\n"):
         after += 1
     return after
+
+
+def p1_telegram(capture: Capture, telegram: p1.Telegram, octets: bytes) -> None:
+    """Take one telegram in clear."""
+    layer = Layer("p1", {"identification": telegram.identification, "checked": telegram.checked})
+    capture.without_apdu(layer, octets, P1_TELEGRAM)
 
 
 def _is_hdlc_format(octets: bytes, pos: int) -> bool:

@@ -195,3 +195,63 @@ class CipheredReader:
         at = max(at, pos + 1)
         self.noise += at - pos
         return at
+
+
+class TextReader:
+    """Telegrams in clear out of a stream, as they stand there; noise is skipped and counted.
+
+    Bad input raises nothing.  Between calls at most one telegram is kept.
+    """
+
+    __slots__ = ("_buffer", "budget", "noise")
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self.budget = Budget()
+        self.noise = 0
+
+    @property
+    def held(self) -> int:
+        """Octets of a telegram that has not ended yet."""
+        return len(self._buffer)
+
+    def reset(self) -> None:
+        """Forget what is held (a pause on the line ends a telegram)."""
+        self.noise += len(self._buffer)
+        self._buffer.clear()
+
+    def feed(self, octets: Octets) -> list[tuple[Telegram, bytes]]:
+        """Take in all of `octets`; the telegrams that are complete, with their octets.
+
+        A telegram ends with the line of its `!`, so that a CRC behind it has come as well.
+        """
+        self._buffer += octets
+        self.budget.grant(len(octets))
+        found: list[tuple[Telegram, bytes]] = []
+        while (end := self._ended()) is not None:
+            text = bytes(self._buffer[:end])
+            try:
+                found.append((decode(text), text))
+            except DecodeError:
+                self.noise += len(text)
+            del self._buffer[:end]
+        return found
+
+    def _ended(self) -> int | None:
+        """Where the telegram at the beginning of the buffer ends; what stands in front of it goes."""
+        start = self._buffer.find(_START)
+        self._skip(len(self._buffer) if start < 0 else start)
+        mark = self._buffer.find(b"!")
+        end = -1 if mark < 0 else self._buffer.find(b"\n", mark)
+        if end < 0 and len(self._buffer) > MAX_TELEGRAM:
+            self._skip(len(self._buffer))
+        if end < 0 or not self.budget.affords(end):
+            return None
+        # A start of its own in the middle: the beginning was a piece of another one.
+        begun = self._buffer.rfind(b"\n" + _START, 0, mark) + 1
+        self._skip(begun)
+        return end + 1 - begun
+
+    def _skip(self, count: int) -> None:
+        self.noise += count
+        del self._buffer[:count]

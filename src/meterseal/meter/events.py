@@ -15,6 +15,7 @@ from meterseal.association import Operation, Service
 from meterseal.cosem.obis import Obis
 from meterseal.errors import MetersealError, ProtectionError, Replayed
 from meterseal.meter.store import MeterStore
+from meterseal.net.rate import Rate
 
 if TYPE_CHECKING:
     from meterseal.meter.objects import Asker
@@ -48,33 +49,13 @@ LINES_PER_SECOND: Final = 20
 ENTRIES_PER_MINUTE: Final = 10
 
 
-class _Budget:
-    """At most `most` in each window of `seconds`; counts what went beyond."""
-
-    def __init__(self, most: int, seconds: int) -> None:
-        self._most, self._seconds = most, seconds
-        self._window, self._used, self.left_out = -1, 0, 0
-
-    def take(self, now: int) -> tuple[bool, int]:
-        """Whether this one is in, and how many of the window before were not."""
-        before = 0
-        if now // self._seconds != self._window:
-            self._window, self._used = now // self._seconds, 0
-            before, self.left_out = self.left_out, 0
-        self._used += 1
-        if self._used > self._most:
-            self.left_out += 1
-            return False, before
-        return True, before
-
-
 class Events:
     """The journal of one meter."""
 
     def __init__(self, store: MeterStore, plant: Plant) -> None:
         self._store, self._plant = store, plant
-        self._lines = _Budget(LINES_PER_SECOND, 1)
-        self._entries: dict[Event, _Budget] = {}
+        self._lines = Rate(LINES_PER_SECOND, 1)
+        self._entries: dict[Event, Rate] = {}
         plant.on_clock_set.append(self._clock_set)
 
     def refused(self, who: str, error: MetersealError, during: str) -> None:
@@ -106,7 +87,7 @@ class Events:
         self._entry(event, self._plant.now().shown)
 
     def _entry(self, event: Event, shown: int) -> None:
-        budget = self._entries.setdefault(event, _Budget(ENTRIES_PER_MINUTE, 60))
+        budget = self._entries.setdefault(event, Rate(ENTRIES_PER_MINUTE, 60))
         if budget.take(self._plant.real())[0]:
             self._store.event(shown, event.code, event.log)
 

@@ -26,7 +26,8 @@ SCHEMES: dict[str, Scheme] = {
         Scheme("tcp", True, frozenset({"gateway"}), True),
         Scheme("udp", True, frozenset({"gateway"}), True),
         Scheme("hdlc+tcp", True, frozenset({"gateway"}), False),
-        Scheme("serial", False, frozenset({"baud", "gateway"}), False),
+        Scheme("han+tcp", True, frozenset(), False),
+        Scheme("serial", False, frozenset({"baud", "form", "gateway"}), False),
     )
 }
 

@@ -12,26 +12,23 @@ from typing import Any, Final, TypeAlias
 
 from meterseal import apdu
 from meterseal.apdu import acse, ciphered, initiate
-from meterseal.apdu.ciphered import SC_BROADCAST, SC_COMPRESSED
 from meterseal.codec.data import Data
 from meterseal.codec.message import Message
 from meterseal.errors import DecodeError, Forged, Malformed, MetersealError, Replayed, Unsupported
 from meterseal.framing import detect, p1
-from meterseal.framing.items import DATA, LINK, P1_TELEGRAM, Item, Layer
+from meterseal.framing.items import DATA, LINK, P1_TELEGRAM, Item
 from meterseal.probe import opening as opener
 from meterseal.probe import show
 from meterseal.probe.keyring import EMPTY, Keyring
 from meterseal.probe.opening import Frame, Opening
 from meterseal.probe.resync import frames_within
 from meterseal.probe.stream import Line, Stream
-from meterseal.security.protection import AUTHENTICATED, ENCRYPTED
+from meterseal.security.describe import P1_APDU, ciphered_layer, framing_layer
 
 Described: TypeAlias = dict[str, Any]
 
-P1_APDU: Final = "p1-telegram"
 DATA_APDU: Final = "data"
 _LATER: Final = frozenset({0xDD, 0xDF})
-_LAYER_KINDS: Final = {"p1": P1_APDU}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +111,7 @@ class Dissector:
             yield self._item(item)
 
     def _item(self, item: Item) -> Dissection:
-        layers = tuple(_framing_layer(layer) for layer in item.layers)
+        layers = tuple(framing_layer(layer) for layer in item.layers)
         whole = _Whole(layers, item, self._stream.line(item.layers))
         try:
             if item.error is not None:
@@ -187,10 +184,10 @@ class Dissector:
         parsed = ciphered.parse(octets)
         frame = Frame(parsed, whole.item.layers, whole.line)
         title = next(opener.titles(frame, self._keyring, opener.candidates(frame, self._keyring)[0]), None)
-        whole.layers += (_ciphered_layer(frame, title, None),)
+        whole.layers += (ciphered_layer(frame.message, title, None),)
         opener.check_shape(frame)
         opened = opener.open_frame(frame, self._keyring, self._stream, self._unverified)
-        whole.layers = (*whole.layers[:-1], _ciphered_layer(frame, opened.title, opened.verified))
+        whole.layers = (*whole.layers[:-1], ciphered_layer(frame.message, opened.title, opened.verified))
         whole.warnings += opened.warnings
         opener.check_inside(frame, opened.plain)
         whole.by = opened
@@ -240,26 +237,6 @@ def _check_content(plain: bytes) -> None:
         "nothing proves what is inside, and it makes no sense: wrong key, wrong system title, "
         "or changed on the way"
     )
-
-
-def _framing_layer(layer: Layer) -> Described:
-    return {"kind": _LAYER_KINDS.get(layer.kind, layer.kind), **layer.fields}
-
-
-def _ciphered_layer(frame: Frame, title: bytes | None, verified: bool | None) -> Described:
-    sc = frame.message.sc
-    return {
-        "kind": frame.name,
-        "suite": frame.suite,
-        "authenticated": bool(frame.applied & AUTHENTICATED),
-        "encrypted": bool(frame.applied & ENCRYPTED),
-        "signed": False,
-        "compressed": bool(sc & SC_COMPRESSED),
-        "broadcast": bool(sc & SC_BROADCAST),
-        "system_title": None if title is None else title.hex().upper(),
-        "invocation_counter": frame.message.counter,
-        "verified": verified,
-    }
 
 
 def _is_apdu(octets: bytes) -> bool:

@@ -1,0 +1,171 @@
+"""`meterseal listen`: pushes from meters and customer ports, until it is told to end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from meterseal.cli import options, output, pages
+from meterseal.cli.output import answering, understanding
+from meterseal.client.plan import STATE_VARIABLE
+from meterseal.listener import (
+    PRESETS,
+    WEAK,
+    Book,
+    Floors,
+    Listener,
+    Preset,
+    Quarantine,
+    Received,
+    Receiver,
+    is_weak,
+    preset,
+)
+from meterseal.net import WireLog
+from meterseal.net import parse as parse_url
+from meterseal.probe import Dissection, show
+from meterseal.security.protection import from_text
+
+
+def listen(
+    url: Annotated[
+        str,
+        typer.Argument(
+            metavar="URL",
+            help="tcp://HOST:PORT or udp://HOST:PORT to be called by meters; for a customer port "
+            "serial:///dev/NAME?baud=N&form=8E1, or han+tcp://HOST:PORT (a bridge).",
+        ),
+    ],
+    credentials: Annotated[
+        Path,
+        typer.Option(
+            "--credentials", help="Credentials file, or a folder of them (*.toml).", metavar="FILE|FOLDER"
+        ),
+    ],
+    port_preset: Annotated[
+        str | None,
+        typer.Option("--preset", help=f"Kind of customer port: {', '.join(PRESETS)}.", metavar="NAME"),
+    ] = None,
+    accept: Annotated[
+        str | None,
+        typer.Option(
+            "--accept",
+            help="Least protection of a push: authenticated+encrypted (default), authenticated; "
+            "encrypted and none are weak.",
+            metavar="WORDS",
+        ),
+    ] = None,
+    json: options.Json = False,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            "--state",
+            help="Folder of received counters and of what was put aside. "
+            "Default: $METERSEAL_STATE/listener, else FILE.state/listener beside the credentials.",
+            metavar="DIR",
+        ),
+    ] = None,
+    count: Annotated[
+        int | None, typer.Option("--count", help="End after so many pushes.", min=1, metavar="N")
+    ] = None,
+    wire_log: options.WireLogFile = None,
+) -> None:
+    """Print every push whose protection holds, until SIGINT or SIGTERM.
+
+    Keys are found by system title. Each invocation counter is taken once, also after a restart. Pushes of
+    unknown meters are put aside in STATE/unknown, a file for each title, within bounds. Refusals are lines on
+    stderr (with --json also objects on stdout with an `error`), at most 20 a second.
+    """
+    with understanding("--preset"):
+        kind = preset(port_preset)
+    with understanding("--accept"):
+        least = kind.accept if accept is None else from_text(accept)
+    if is_weak(least):
+        output.note(f"warning: {WEAK}")
+    with answering():
+        folder = state or _state_folder(credentials)
+        asyncio.run(_listen(url, credentials, folder, kind, least, json, count, wire_log))
+
+
+def _state_folder(credentials: Path) -> Path:
+    given = os.environ.get(STATE_VARIABLE)
+    base = Path(given) if given else credentials.with_name(f"{credentials.name}.state")
+    return base / "listener"
+
+
+async def _listen(
+    url: str,
+    credentials: Path,
+    folder: Path,
+    kind: Preset,
+    least: int,
+    json: bool,
+    count: int | None,
+    wire_log: Path | None,
+) -> None:
+    where = parse_url(url)
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    with ExitStack() as stack:
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        store = stack.enter_context(Floors(folder))
+        receiver = Receiver(
+            Book(credentials, store),
+            store,
+            accept=least,
+            quarantine=Quarantine(folder / "unknown"),
+            tagged_time=kind.tagged_time,
+        )
+        wires = None if wire_log is None else stack.enter_context(WireLog(wire_log))
+        left = count
+
+        def deliver(received: Received) -> None:
+            nonlocal left
+            if left == 0:
+                return
+            _show(received, json)
+            if received.error is None and left is not None:
+                left -= 1
+                if not left:
+                    stop.set()
+
+        async with Listener(receiver, deliver, preset=kind, wire_log=wires) as listener:
+            output.note(f"listening on {await listener.open(where)}")
+            await stop.wait()
+
+
+def _show(received: Received, json: bool) -> None:
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    one = _dissection(received)
+    if json:
+        who = {"time": now, "source": received.source, "meter": received.meter, "role": received.role}
+        output.emit_json({**who, **one.to_json(), **({"aside": received.aside} if received.aside else {})})
+    elif received.error is None:
+        output.emit(f"{now}  {received.meter or 'a meter'} from {received.source}")
+        pages.dissection(one)
+        output.emit("")
+    output.flush()
+
+
+def _dissection(received: Received) -> Dissection:
+    value: Any = None
+    if received.telegram is not None:
+        value = show.telegram(received.telegram)
+    elif received.message is not None:
+        value = show.show(received.message)
+    return Dissection(
+        received.layers,
+        received.apdu,
+        received.plain,
+        value,
+        error=received.error,
+        message=received.message,
+    )

@@ -1,0 +1,139 @@
+"""Whose pushes can be opened: credentials of meters by system title, from a file or a folder of files."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from meterseal.credentials import Credentials
+from meterseal.crypto import GcmKey, suite
+from meterseal.errors import ConfigurationError, MetersealError
+from meterseal.keys.counters import ReceiveCounter, SendCounter, key_id
+from meterseal.security import KeyInUse, SecuritySetup
+from meterseal.state import CounterStore
+
+MOST: Final = 200_000
+"""Files of a folder that are looked at."""
+
+LOOK_EVERY: Final = 5.0
+"""Seconds between two looks for changed files; an unknown title makes it look."""
+
+_log = logging.getLogger("meterseal.listener")
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """One key that a meter may push under: whose it is, and the setup that opens it."""
+
+    meter: str
+    role: str
+    client: int
+    setup: SecuritySetup
+
+    @property
+    def key(self) -> KeyInUse:
+        """The key with its counter."""
+        return self.setup.key("global")
+
+
+class Book:
+    """Doors by system title.  `path` is a credentials file, or a folder of them (`*.toml`).
+
+    A meter goes by the name of its file; several files may be about the same meter.  Of a folder a file
+    that cannot be used is a warning, and the others go on; new and changed files are found without a
+    restart.  Keys that come again keep their counters.
+    """
+
+    def __init__(self, path: Path, store: CounterStore) -> None:
+        """Raises ConfigurationError for a file that cannot be used, and when there is nothing to open by."""
+        self.path, self._store = path, store
+        self._folder = path.is_dir()
+        self._files: dict[Path, tuple[int, int]] = {}
+        self._doors: dict[bytes, dict[Path, list[Door]]] = {}
+        self._counters: dict[str, ReceiveCounter] = {}
+        self._looked = 0.0
+        if self._folder:
+            self._look()
+        else:
+            self._add(path, Credentials.load(path))
+        if not self._doors:
+            raise ConfigurationError(f"{path}: no credentials with a system title and a guek in there")
+
+    def __len__(self) -> int:
+        return len(self._doors)
+
+    def find(self, title: bytes, now: float) -> list[Door]:
+        """The doors of a meter, empty for an unknown one; then changed files are looked for."""
+        doors = self._of(title)
+        if not doors and self._folder and now - self._looked >= LOOK_EVERY:
+            self._looked = now
+            self._look()
+            doors = self._of(title)
+        return doors
+
+    def _of(self, title: bytes) -> list[Door]:
+        files = self._doors.get(title)
+        return [] if files is None else [door for doors in files.values() for door in doors]
+
+    # --- files ----------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Take in new and changed files, and let go of those that are gone."""
+        there = dict(self._listed())
+        for path in self._files.keys() - there.keys():
+            self._remove(path)
+        for path, signature in there.items():
+            if self._files.get(path) != signature:
+                self._remove(path)
+                self._files[path] = signature
+                try:
+                    self._add(path, Credentials.load(path))
+                except MetersealError as error:
+                    _log.warning("%s is left out: %s", path.name, error)
+
+    def _listed(self) -> Iterator[tuple[Path, tuple[int, int]]]:
+        try:
+            names = sorted(self.path.glob("*.toml"))[:MOST]
+        except OSError as error:
+            _log.warning("%s: %s", self.path, error.strerror)
+            names = list(self._files)
+        for path in names:
+            try:
+                status = path.stat()
+            except OSError:
+                continue
+            yield path, (status.st_mtime_ns, status.st_size)
+
+    def _remove(self, path: Path) -> None:
+        self._files.pop(path, None)
+        for title in [title for title, files in self._doors.items() if path in files]:
+            del self._doors[title][path]
+            if not self._doors[title]:
+                del self._doors[title]
+
+    def _add(self, path: Path, credentials: Credentials) -> None:
+        meter = credentials.meter
+        if meter.system_title is None:
+            _log.warning("%s names no system title: its pushes cannot be told from others", path.name)
+            return
+        doors = []
+        for name, role in credentials.roles.items():
+            guek = role.octets("guek")
+            if guek is None:
+                continue
+            handle = GcmKey(guek, role.octets("gak") or b"")
+            counter = self._counter(key_id(handle.kcv, meter.system_title, "rx"))
+            setup = SecuritySetup(suite(meter.suite), role.client_system_title or b"", meter.system_title)
+            setup.unicast = KeyInUse(handle, SendCounter(0, 0), counter[1], counter[0])
+            doors.append(Door(path.stem, name, role.client, setup))
+        if doors:
+            self._doors.setdefault(meter.system_title, {})[path] = doors
+
+    def _counter(self, name: str) -> tuple[str, ReceiveCounter]:
+        """The one counter of a key and title, however many roles and files have that key."""
+        if name not in self._counters:
+            self._counters[name] = ReceiveCounter(self._store.received(name) or 0)
+        return name, self._counters[name]

@@ -1,0 +1,237 @@
+"""Pushes out of APDUs: the key found by system title, protection and counter held against the own rule.
+
+No input or output but the counters' store.  What a push is let through by is never the sender's say: the
+protection that is required is the listener's, and a counter that came before is refused, also after a
+restart, for the floor of every push is durable before the push is handed on (design 5, B22).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from meterseal import apdu
+from meterseal.apdu import ciphered, services, short_names
+from meterseal.apdu.ciphered import Ciphered
+from meterseal.codec.message import Message
+from meterseal.errors import (
+    DecodeError,
+    Forged,
+    MetersealError,
+    ProtectionError,
+    ProtocolViolation,
+    Replayed,
+    StateUnavailable,
+    TooWeak,
+    UnknownKey,
+    Unsupported,
+)
+from meterseal.framing import p1
+from meterseal.framing.items import LINK, P1_TELEGRAM, Item
+from meterseal.listener.book import Book, Door
+from meterseal.listener.presets import STRONG
+from meterseal.listener.quarantine import Quarantine
+from meterseal.security import AUTHENTICATED, Context, KeyInUse, unprotect
+from meterseal.security.describe import P1_APDU, ciphered_layer, framing_layer
+from meterseal.security.protection import NONE, of_control, text
+from meterseal.state import CounterStore
+
+_PUSHES: Final = (
+    services.DataNotification,
+    services.EventNotificationRequest,
+    short_names.InformationReportRequest,
+)
+_P1_MARK: Final = b"/"
+_CARRIERS: Final = frozenset({"wrapper", "hdlc", "m-bus"})
+_NO_CLOCK: Final = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class Received:
+    """One push, or why what came is none.
+
+    `meter` and `role` name the credentials that opened it, `title` the sender.  `plain` is the push itself;
+    `message` its declaration, or `telegram` for the text of a customer port.  With an `error` the rest is as
+    far as it got, and `aside` says where an unknown meter's push was put.
+    """
+
+    source: str
+    layers: tuple[dict[str, Any], ...]
+    apdu: str | None = None
+    plain: bytes | None = None
+    message: Message | None = None
+    telegram: p1.Telegram | None = None
+    meter: str | None = None
+    role: str | None = None
+    title: bytes | None = None
+    error: MetersealError | None = None
+    aside: str = ""
+    door: Door | None = field(default=None, repr=False)
+
+
+class Receiver:
+    """Opens what comes, by the keys of a book.
+
+    `accept` is the least protection of a push (AUTHENTICATED | ENCRYPTED).  Floors are kept in `store`.
+    `tagged_time` is the peer option of that name.
+    """
+
+    def __init__(
+        self,
+        book: Book,
+        store: CounterStore,
+        *,
+        accept: int = STRONG,
+        quarantine: Quarantine | None = None,
+        tagged_time: bool = False,
+    ) -> None:
+        self._book, self._store, self._accept = book, store, accept
+        self._quarantine, self._tagged_time = quarantine, tagged_time
+        self._dirty = False
+
+    def take(
+        self, items: Iterable[Item], source: str, *, window: int = 0, now: float = _NO_CLOCK
+    ) -> Iterator[Received]:
+        """What became of each item.  `window` is how far counters may come out of order on this line.
+
+        Nothing of it may be handed on before `sync`.  Raises nothing for what the items hold.
+        """
+        for item in items:
+            if item.kind == LINK and item.error is None:
+                continue
+            received = Received(source, tuple(framing_layer(layer) for layer in item.layers))
+            try:
+                self._take(received, item, window, now)
+            except MetersealError as error:
+                received.error = error
+            yield received
+
+    def sync(self) -> None:
+        """Make the floors of all that was taken durable.  Raises what the store raises."""
+        if self._dirty:
+            self._store.sync()
+            self._dirty = False
+
+    # --- one item -------------------------------------------------------------------------------
+
+    def _take(self, received: Received, item: Item, window: int, now: float) -> None:
+        if item.error is not None:
+            raise item.error
+        octets = item.payload
+        if item.kind == P1_TELEGRAM:
+            octets = octets.rstrip(b"\r\n")
+        if octets[:1] and octets[0] in ciphered.FORMS:
+            octets = self._open(received, item, window, now)
+        elif octets[:1] and octets[0] in apdu.UNDECODED:
+            raise Unsupported(f"{apdu.UNDECODED[octets[0]]} is not opened by this version")
+        elif self._accept:
+            raise TooWeak(f"in clear, and pushes have to be {text(self._accept)} here")
+        self._read(received, octets)
+
+    def _read(self, received: Received, plain: bytes) -> None:
+        """What is inside: a push, or the text of a customer port."""
+        if plain[:1] == _P1_MARK:
+            received.telegram = p1.decode(plain)
+            received.apdu, received.plain = P1_APDU, plain
+            return
+        if self._tagged_time and plain[:1] == services.DataNotification.tag and plain[5:7] == b"\x09\x0c":
+            plain = plain[:5] + plain[6:]
+        message = apdu.decode(plain)
+        if not isinstance(message, _PUSHES):
+            raise ProtocolViolation(f"a {message.name} is no push")
+        received.apdu, received.plain, received.message = message.name, plain, message
+
+    # --- ciphered -------------------------------------------------------------------------------
+
+    def _open(self, received: Received, item: Item, window: int, now: float) -> bytes:
+        message = ciphered.parse(item.payload)
+        title = received.title = message.title or None
+        received.layers += (ciphered_layer(message, title, None),)
+        if title is None:
+            raise UnknownKey("the push does not say whose it is: no system title in front")
+        applied = of_control(message.sc)
+        doors = self._book.find(title, now)
+        if not doors:
+            self._put_aside(received, item.payload, title)
+        if self._accept & ~applied:
+            raise TooWeak(f"{text(applied)}, and pushes have to be {text(self._accept)} here")
+        opened = self._through_doors(doors, item, message, window)
+        received.door, plain = opened
+        received.meter, received.role = opened[0].meter, opened[0].role
+        proved = bool(applied & AUTHENTICATED)
+        received.layers = (*received.layers[:-1], ciphered_layer(message, title, proved or None))
+        if proved:
+            self._note(opened[0].key)
+        return plain
+
+    def _put_aside(self, received: Received, octets: bytes, title: bytes) -> None:
+        cause = f"no credentials for system title {title.hex().upper()}"
+        if self._quarantine is not None:
+            try:
+                received.aside = self._quarantine.put(title, received.source, received.layers, octets)
+            except StateUnavailable as error:
+                raise UnknownKey(f"{cause}, and it could not be put aside: {error}") from error
+        raise UnknownKey(cause)
+
+    def _through_doors(
+        self, doors: list[Door], item: Item, message: Ciphered, window: int
+    ) -> tuple[Door, bytes]:
+        """Open by the first key that fits, that of the client SAP it is for first.
+
+        Raises what the others had against it: a counter that came before tells most, then a wrong tag.
+        """
+        client = _client(item)
+        causes: list[MetersealError] = []
+        for door in sorted(doors, key=lambda door: door.client != client):
+            context = Context(door.setup, general=True, minimum=self._accept, window=window)
+            try:
+                plain = unprotect(context, item.payload).apdu
+                if not of_control(message.sc) & AUTHENTICATED:
+                    _check_sense(plain)
+            except (ProtectionError, DecodeError, Unsupported) as error:
+                causes.append(error)
+            else:
+                return door, plain
+        raise min(causes, key=_rank)
+
+    def _note(self, key: KeyInUse) -> None:
+        self._store.note_received(key.key_id, key.rx.lowest)
+        self._dirty = True
+
+
+_RANKS: Final = (Replayed, Forged)
+
+
+def _rank(error: MetersealError) -> int:
+    return next((rank for rank, kind in enumerate(_RANKS) if isinstance(error, kind)), len(_RANKS))
+
+
+def _client(item: Item) -> Any:
+    """The SAP that a push is for, by its carrier."""
+    carrier = next((layer for layer in item.layers if layer.kind in _CARRIERS), None)
+    return None if carrier is None else carrier.fields.get("destination")
+
+
+def _check_sense(plain: bytes) -> None:
+    """Without a tag only the content tells a right key from a wrong one; the error tells nothing of it."""
+    try:
+        if plain[:1] == _P1_MARK:
+            p1.decode(plain)
+        else:
+            apdu.decode(plain)
+    except (DecodeError, Unsupported):
+        pass
+    else:
+        return
+    del plain
+    raise Forged("nothing proves what is inside, and it makes no sense: wrong key, or changed on the way")
+
+
+WEAK: Final = "pushes are taken that nobody has to have proved: anybody on the line can write or repeat them"
+"""The warning that goes with an `accept` without authentication."""
+
+
+def is_weak(accept: int) -> bool:
+    """True when pushes without a tag, or without any protection, are let through."""
+    return accept == NONE or not accept & AUTHENTICATED

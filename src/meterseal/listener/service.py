@@ -1,0 +1,236 @@
+"""The listener on lines: connections and datagrams of meters, serial ports, bridges; one write a turn."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from types import TracebackType
+from typing import Final
+
+from meterseal import apdu, net
+from meterseal.errors import ConnectionLost, DecodeError, MetersealError, Unsupported
+from meterseal.framing.items import Item
+from meterseal.framing.live import LineReader
+from meterseal.keys.counters import WINDOW
+from meterseal.listener.presets import ANY, Preset
+from meterseal.listener.receiver import Received, Receiver
+from meterseal.net import Admission, Handler, Link, Listening, WireLog
+from meterseal.net.octets import listen_to
+from meterseal.net.rate import Rate
+from meterseal.net.url import Url
+
+REFUSALS_PER_SECOND: Final = 20
+_AGAIN, _AGAIN_AT_MOST = 1.0, 30.0
+"""Seconds before a line that was lost is opened again: doubling."""
+
+_log = logging.getLogger("meterseal.listener")
+
+Deliver = Callable[[Received], None]
+
+
+class Refusals:
+    """Says what was refused, so many a second, and then how many more there were (H15)."""
+
+    def __init__(self, most: int = REFUSALS_PER_SECOND) -> None:
+        self._rate = Rate(most, 1)
+        self.count = 0
+        """All of them."""
+
+    def says(self, received: Received, now: float) -> bool:
+        """True when this one is to be told of; the line is written here."""
+        self.count += 1
+        told, before = self._rate.take(now)
+        if before:
+            _log.warning("%d more refusals were left out", before)
+        if told and received.error is not None:
+            where = f" (put aside in {received.aside})" if received.aside else ""
+            _log.warning("%s: %s: %s%s", received.source, received.error.kind, received.error, where)
+        return told
+
+
+def _is_apdu(octets: bytes) -> bool:
+    """Does it parse, where a tag leaves a choice between an APDU and Data?"""
+    try:
+        apdu.decode(octets)
+    except (DecodeError, Unsupported):
+        return False
+    return True
+
+
+class Listener:
+    """Lines, a receiver behind them, and `deliver`, which gets what was received, in order.
+
+    Pushes are handed on once their counters are durable, all that came in one turn of the loop after one
+    write; where the disk does not take that, each of them is handed on as that error.  Refused ones go to
+    `deliver` too, at most so many a second.
+    """
+
+    def __init__(
+        self,
+        receiver: Receiver,
+        deliver: Deliver,
+        *,
+        preset: Preset = ANY,
+        wire_log: WireLog | None = None,
+        admission: Admission | None = None,
+    ) -> None:
+        self.receiver, self.preset = receiver, preset
+        self.refusals = Refusals()
+        self._deliver, self._wire_log, self._admission = deliver, wire_log, admission
+        self._waiting: list[tuple[Received, Link | None]] = []
+        self._lines: list[Listening] = []
+        self._hearing: list[asyncio.Task[None]] = []
+        self._loop = asyncio.get_running_loop()
+
+    async def open(self, where: Url) -> str:
+        """Listen at `tcp://` or `udp://`, or to a line; where that is.
+
+        Raises ConfigurationError, Unsupported, ConnectionLost (a line that was there once is opened again by
+        itself later).
+        """
+        listen = _LISTEN.get(where.scheme)
+        if listen is not None:
+            server = await listen(
+                where.host,
+                where.port,
+                self._caller,
+                wire_log=self._wire_log,
+                admission=self._admission,
+            )
+            self._lines.append(server)
+            return server.url
+        ear = _Ear(self, where)
+        await ear.open()
+        self._hearing.append(self._loop.create_task(ear.keep_open()))
+        return str(where)
+
+    def _caller(self, link: Link) -> Handler:
+        return _Caller(self, link)
+
+    async def close(self) -> None:
+        """End all lines; what was received is handed on first."""
+        for task in self._hearing:
+            task.cancel()
+        await asyncio.gather(*self._hearing, return_exceptions=True)
+        for line in self._lines:
+            await line.close()
+        self._flush()
+
+    async def __aenter__(self) -> Listener:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def reader(self) -> LineReader:
+        """What takes the frames of one line apart."""
+        return LineReader(self.preset.kinds, _is_apdu, length_modulo_256=self.preset.length_modulo_256)
+
+    def take(self, items: list[Item], source: str, link: Link | None, window: int) -> None:
+        """Items have come from a line."""
+        for received in self.receiver.take(items, source, window=window, now=self._loop.time()):
+            if not self._waiting:
+                self._loop.call_soon(self._flush)
+            self._waiting.append((received, link))
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        failed: MetersealError | None = None
+        try:
+            self.receiver.sync()
+        except MetersealError as error:
+            failed = error
+        for received, link in waiting:
+            if received.error is None and failed is not None:
+                received.error, received.plain, received.message, received.telegram = failed, None, None, None
+            if received.error is not None:
+                if self.refusals.says(received, self._loop.time()):
+                    self._deliver(received)
+                continue
+            if link is not None:
+                link.established()
+            self._deliver(received)
+
+
+class _Caller:
+    """The handler of one connection of a meter, or of one address."""
+
+    def __init__(self, listener: Listener, link: Link) -> None:
+        self._listener, self._link, self._reader = listener, link, listener.reader()
+
+    def received(self, source: int, destination: int, payload: bytes) -> None:
+        """One APDU, or a block of one."""
+        items = self._reader.frame((source, destination, payload))
+        self._listener.take(items, self._link.peer, self._link, WINDOW)
+
+    def parted(self, source: int, destination: int, cause: Exception | None) -> None:
+        """Pairs have no state here."""
+
+    def closed(self, cause: Exception | None) -> None:
+        """The connection is gone; what it sent counts."""
+
+
+_LISTEN: Final[dict[str, Callable[..., Awaitable[Listening]]]] = {
+    "tcp": net.serve,
+    "udp": net.serve_datagrams,
+}
+
+
+class _Ear:
+    """A line that is listened to, opened again when it is lost."""
+
+    def __init__(self, listener: Listener, where: Url) -> None:
+        self._listener, self._where = listener, where
+        self._reader = listener.reader()
+        self._transport: asyncio.BaseTransport | None = None
+        self._over = asyncio.Event()
+
+    async def open(self) -> None:
+        """Open the line."""
+        preset = self._listener.preset
+        self._over.clear()
+        self._reader = self._listener.reader()
+        self._transport = await listen_to(self._where, self, baud=preset.baud, form=preset.form)
+
+    async def keep_open(self) -> None:
+        """Wait for the end of the line and open it again, until cancelled."""
+        try:
+            while True:
+                await self._over.wait()
+                for pause in _pauses():
+                    await asyncio.sleep(pause)
+                    try:
+                        await self.open()
+                    except ConnectionLost as error:
+                        _log.warning("%s", error)
+                    else:
+                        break
+        finally:
+            if self._transport is not None:
+                self._transport.close()
+
+    def heard(self, octets: bytes) -> None:
+        """Octets have come."""
+        self._take(self._reader.feed(octets))
+
+    def paused(self) -> None:
+        """What has not ended will not."""
+        self._take(self._reader.pause())
+
+    def lost(self, cause: ConnectionLost) -> None:
+        """The line has ended."""
+        _log.warning("%s", cause)
+        self._over.set()
+
+    def _take(self, items: list[Item]) -> None:
+        self._listener.take(items, str(self._where), None, 0)
+
+
+def _pauses() -> Iterator[float]:
+    pause = _AGAIN
+    while True:
+        yield pause
+        pause = min(2 * pause, _AGAIN_AT_MOST)

@@ -1,0 +1,34 @@
+"""Layers as JSON: one object each, from the outside in, the same in every command that shows any."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from meterseal.apdu.ciphered import SC_BROADCAST, SC_COMPRESSED, Ciphered
+from meterseal.framing.items import Layer
+from meterseal.security.protection import AUTHENTICATED, ENCRYPTED, of_control
+
+P1_APDU: Final = "p1-telegram"
+_KINDS: Final = {"p1": P1_APDU}
+
+
+def framing_layer(layer: Layer) -> dict[str, Any]:
+    """`kind` and the fields of its header."""
+    return {"kind": _KINDS.get(layer.kind, layer.kind), **layer.fields}
+
+
+def ciphered_layer(message: Ciphered, title: bytes | None, verified: bool | None) -> dict[str, Any]:
+    """What protects, who says so and whether the tag was verified (None: there is none, or nobody could)."""
+    applied = of_control(message.sc)
+    return {
+        "kind": message.form.name,
+        "suite": message.sc & 0x0F,
+        "authenticated": bool(applied & AUTHENTICATED),
+        "encrypted": bool(applied & ENCRYPTED),
+        "signed": False,
+        "compressed": bool(message.sc & SC_COMPRESSED),
+        "broadcast": bool(message.sc & SC_BROADCAST),
+        "system_title": None if title is None else title.hex().upper(),
+        "invocation_counter": message.counter,
+        "verified": verified,
+    }
