@@ -16,9 +16,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 from meterseal.crypto import SigningKey, curve
-from meterseal.crypto.certificates import HARDWARE_MODULE_NAME, Certificate, Purpose
+from meterseal.crypto.certificates import Certificate, Purpose
 from meterseal.crypto.issuing import Authority, Validity, _key_usage
 from meterseal.crypto.issuing import title_name as title_name
+from meterseal.crypto.titles import HARDWARE_MODULE_NAME
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 VALIDITY = Validity(NOW - timedelta(days=1), NOW + timedelta(days=3650))

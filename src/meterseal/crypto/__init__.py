@@ -7,7 +7,15 @@ verified.
 """
 
 from meterseal.crypto.check import kcv
-from meterseal.crypto.curves import AgreementKey, AgreementPoint, Curve, SigningKey, VerifyingKey, curve
+from meterseal.crypto.curves import (
+    AgreementKey,
+    AgreementPoint,
+    Curve,
+    PublicKey,
+    SigningKey,
+    VerifyingKey,
+    curve,
+)
 from meterseal.crypto.gcm import IV_LENGTH, TAG_LENGTH, GcmKey
 from meterseal.crypto.hashes import digest_of, hls_sha256
 from meterseal.crypto.old_hashes import hls_md5, hls_sha1
@@ -24,6 +32,7 @@ __all__ = [
     "Curve",
     "GcmKey",
     "Guarded",
+    "PublicKey",
     "Secret",
     "SigningKey",
     "Suite",

@@ -16,7 +16,7 @@ where a certificate is touched.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import Enum
@@ -25,9 +25,10 @@ from typing import Final, NoReturn
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import ExtensionOID, NameOID, ObjectIdentifier, SignatureAlgorithmOID
+from cryptography.x509.oid import ExtensionOID, SignatureAlgorithmOID
 
 from meterseal.crypto.curves import AgreementPoint, PublicKey, VerifyingKey
+from meterseal.crypto.titles import title_of
 from meterseal.errors import CertificateRefused, MetersealError
 
 LARGEST: Final = 8192
@@ -41,8 +42,6 @@ MOST_OTHERS: Final = 8
 
 NO_EXPIRY: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 """notAfter of a certificate without a planned end (RFC 5280, 4.1.2.5)."""
-
-HARDWARE_MODULE_NAME: Final = ObjectIdentifier("1.3.6.1.5.5.7.8.4")
 
 _SIGNATURES: Final = {
     "P-256": SignatureAlgorithmOID.ECDSA_WITH_SHA256,
@@ -96,7 +95,7 @@ class Certificate:
         self.purpose = _purpose(extensions)
         self.path_length = _basic_constraints(extensions, self.purpose)
         self.key = _public_key(self._x509, self.purpose)
-        self.title = None if self.purpose is Purpose.AUTHORITY else _title(self._x509.subject, extensions)
+        self.title = None if self.purpose is Purpose.AUTHORITY else title_of(self._x509.subject, extensions)
         self.subject_key = _key_identifier(extensions, x509.SubjectKeyIdentifier, "digest")
         self.authority_key = _key_identifier(extensions, x509.AuthorityKeyIdentifier, "key_identifier")
 
@@ -300,55 +299,10 @@ def _key_identifier(extensions: x509.Extensions, kind: type[x509.ExtensionType],
     return value if isinstance(value, bytes) else None
 
 
-# --- the system title ---------------------------------------------------------------------------
-
-
-def _title(subject: x509.Name, extensions: x509.Extensions) -> bytes:
-    found = {*_from_common_name(subject), *_from_hardware_module(extensions), *_from_identifier(subject)}
-    if not found:
-        _refuse("no system title: neither in the common name nor in one of the other places")
-    if len(found) > 1:
-        _refuse("two system titles that differ")
-    return found.pop()
-
-
-def _from_common_name(subject: x509.Name) -> Iterable[bytes]:
-    names = subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    for name in names:
-        text = name.value
-        if isinstance(text, str) and len(text) == 16 and not set(text) - set("0123456789ABCDEF"):
-            yield bytes.fromhex(text)
-
-
-def _from_identifier(subject: x509.Name) -> Iterable[bytes]:
-    for name in subject.get_attributes_for_oid(NameOID.X500_UNIQUE_IDENTIFIER):
-        octets = name.value
-        if not isinstance(octets, bytes) or len(octets) != 9 or octets[0]:
-            _refuse("a uniqueIdentifier that is no system title of 64 bits")
-        yield octets[1:]
-
-
-def _from_hardware_module(extensions: x509.Extensions) -> Iterable[bytes]:
-    try:
-        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return
-    for name in names.get_values_for_type(x509.OtherName):
-        if name.type_id == HARDWARE_MODULE_NAME:
-            yield _hardware_serial(name.value)
-
-
-def _hardware_serial(der: bytes) -> bytes:
-    """hwSerialNum of HardwareModuleName: SEQUENCE { hwType OBJECT IDENTIFIER, hwSerialNum OCTET STRING }."""
-    # Both lengths are below 80 hex where the serial number is a title.
-    if len(der) > 4 and der[0] == 0x30 and der[1] == len(der) - 2 and der[2] == 0x06:
-        at = 4 + der[3]
-        if der[at : at + 2] == b"\x04\x08" and len(der) == at + 10:
-            return der[at + 2 :]
-    _refuse("a HardwareModuleName whose serial number is no system title of 8 octets")
-
-
 # --- chains -------------------------------------------------------------------------------------
+
+Standing = Callable[[Certificate, Certificate], None]
+"""Asked for a certificate and its issuer, on each step of a way: raises CertificateRefused (revoked)."""
 
 
 def verify_chain(
@@ -356,17 +310,19 @@ def verify_chain(
     others: Sequence[Certificate],
     anchors: Sequence[Certificate],
     now: datetime | None,
+    standing: Standing | None = None,
 ) -> list[Certificate]:
     """The way from `leaf` to one of the `anchors`, both in it.  `now` None: dates are not looked at.
 
     `others` are certificates that came with it; order and surplus do not matter.  Every certificate of
     the way is in date, of sufficient path length, and signed by the next; the anchor is trusted as it is,
-    but for its dates.  Raises CertificateRefused with the reason of the way that got furthest.
+    but for its dates.  `standing` may refuse a step.  Raises CertificateRefused with the reason of the
+    way that got furthest.
     """
     if len(others) > MOST_OTHERS:
         _refuse(f"more than {MOST_OTHERS} certificates beside the one to be verified")
     reasons: list[str] = []
-    found = _climb([leaf], others, anchors, now, reasons)
+    found = _climb([leaf], others, anchors, now, standing, reasons)
     if found is None:
         _refuse(reasons[-1] if reasons else "no way to a trust anchor")
     return found
@@ -377,6 +333,7 @@ def _climb(
     others: Sequence[Certificate],
     anchors: Sequence[Certificate],
     now: datetime | None,
+    standing: Standing | None,
     reasons: list[str],
 ) -> list[Certificate] | None:
     """The rest of the way; depth is bounded by LONGEST_CHAIN and no certificate comes twice."""
@@ -398,10 +355,12 @@ def _climb(
                 _refuse("more authorities below one than its path length allows")
             if len(way) >= LONGEST_CHAIN:
                 _refuse(f"a chain of more than {LONGEST_CHAIN} certificates")
+            if standing is not None:
+                standing(last, issuer)
         except CertificateRefused as error:
             reasons.append(str(error))
             continue
-        found = _climb([*way, issuer], others, anchors, now, reasons)
+        found = _climb([*way, issuer], others, anchors, now, standing, reasons)
         if found is not None:
             return found
     return None

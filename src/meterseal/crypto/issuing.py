@@ -25,6 +25,7 @@ from meterseal.crypto.certificates import (
     whole_octets,
 )
 from meterseal.crypto.curves import AgreementKey, AgreementPoint, PublicKey, SigningKey, TlsKey, VerifyingKey
+from meterseal.crypto.revocation import Reason, Revocation
 from meterseal.errors import CertificateRefused, MetersealError, Misuse
 
 TITLE_LENGTH: Final = 8
@@ -153,20 +154,23 @@ class Authority:
         return self._issue(title_name(title), public, purpose, validity)
 
     def revocation_list(
-        self, revoked: Iterable[tuple[bytes, datetime]], number: int, now: datetime, following: datetime
+        self,
+        revoked: Iterable[tuple[bytes, datetime] | Revocation],
+        number: int,
+        now: datetime,
+        following: datetime,
     ) -> bytes:
-        """The CRL, DER: serial numbers with the moment of revocation; the next one is due at `following`."""
+        """The CRL, DER: who is revoked, since when and why; the next one is due at `following`."""
+        # The builder's own way to add an entry copies all those before it.
+        entries = [_revoked(Revocation(*entry)) for entry in revoked]
         builder = (
-            x509.CertificateRevocationListBuilder()
+            x509.CertificateRevocationListBuilder(revoked_certificates=entries)
             .issuer_name(self.certificate._x509.subject)
             .last_update(now)
             .next_update(following)
             .add_extension(x509.CRLNumber(number), critical=False)
             .add_extension(_authority_identifier(self._key), critical=False)
         )
-        for serial, moment in revoked:
-            entry = x509.RevokedCertificateBuilder().serial_number(int.from_bytes(serial, "big"))
-            builder = builder.add_revoked_certificate(entry.revocation_date(moment).build())
         return builder.sign(self._key.backend(), self._key.curve.hash).public_bytes(Encoding.DER)
 
     def _issue(
@@ -181,6 +185,13 @@ class Authority:
             raise Misuse("a P-256 authority certifies no P-384 key")
         issuer = self.certificate._x509.subject
         return _build(self._key, issuer, subject, public, purpose, validity, self._key, path_length)
+
+
+def _revoked(entry: Revocation) -> x509.RevokedCertificate:
+    builder = x509.RevokedCertificateBuilder(int.from_bytes(entry.serial, "big"))
+    if entry.reason is not Reason.UNSPECIFIED:  # which is said by silence
+        builder = builder.add_extension(x509.CRLReason(entry.reason.flag), critical=False)
+    return builder.revocation_date(entry.moment).build()
 
 
 def _authority_name(name: str) -> x509.Name:

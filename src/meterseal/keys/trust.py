@@ -1,19 +1,22 @@
 """Trust: which certificates one party holds of others, and on what ground (classes 12; keys 6).
 
-A certificate is held against the anchors when it is taken in, and its dates again each time its key is
-asked for.  Per system title and purpose there is one: a newer one that holds takes the place of the older.
-The anchors are set once; nothing that comes over a line changes them.
+A certificate is held against the anchors when it is taken in, and its dates and the revocation lists again
+each time its key is asked for.  Per system title and purpose there is one: a newer one that holds takes the
+place of the older.  The anchors are set once; nothing that comes over a line changes them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from itertools import pairwise
 from typing import Final
 
 from meterseal.crypto import AgreementPoint, VerifyingKey
 from meterseal.crypto.certificates import Certificate, Purpose, verify_chain
+from meterseal.crypto.revocation import RevocationList
 from meterseal.errors import CertificateRefused, UnknownKey
+from meterseal.keys.revocation import RevocationLists
 
 MOST: Final = 4096
 """Certificates of others that are held at most; one that is not asked for any more can be removed."""
@@ -26,23 +29,30 @@ class Trust:
     """Certificates of others, as keys by system title: a `Directory` of `security`.
 
     `anchors` are trusted as they are; `authorities` are certificates between them and the end entities.
-    Only what is `pinned` is taken without a way to an anchor.
+    Only what is `pinned` is taken without a way to an anchor.  `lists` say what is revoked; a party
+    without them looks at no revocation.
     """
 
     def __init__(
-        self, anchors: Iterable[Certificate], clock: Clock, authorities: Iterable[Certificate] = ()
+        self,
+        anchors: Iterable[Certificate],
+        clock: Clock,
+        authorities: Iterable[Certificate] = (),
+        lists: RevocationLists | None = None,
     ) -> None:
         self.anchors = tuple(anchors)
+        self.lists = RevocationLists() if lists is None else lists
         self._authorities: dict[bytes, Certificate] = {one.subject: one for one in authorities}
         self._clock = clock
-        self._held: dict[tuple[bytes, Purpose], Certificate] = {}
+        # Each with its way to an anchor; alone where it was pinned and there is none.
+        self._held: dict[tuple[bytes, Purpose], list[Certificate]] = {}
 
     # --- what is held -----------------------------------------------------------------------
 
     @property
     def held(self) -> list[Certificate]:
         """All certificates of end entities."""
-        return list(self._held.values())
+        return [way[0] for way in self._held.values()]
 
     @property
     def authorities(self) -> list[Certificate]:
@@ -51,11 +61,19 @@ class Trust:
 
     def find(self, title: bytes, purpose: Purpose) -> Certificate | None:
         """The certificate of one party for one purpose."""
-        return self._held.get((title, purpose))
+        way = self._held.get((title, purpose))
+        return None if way is None else way[0]
 
     def pin(self, certificate: Certificate) -> None:
-        """Take a certificate in because somebody who may say so has handed it over."""
-        self._put(certificate)
+        """Take a certificate in because somebody who may say so has handed it over.
+
+        Where it has a way to an anchor now, revocation lists count for it as for others.
+        """
+        try:
+            way = verify_chain(certificate, self._between(certificate, ()), self.anchors, None)
+        except CertificateRefused:
+            way = [certificate]
+        self._put(way)
 
     def take(self, certificate: Certificate, others: Sequence[Certificate] = ()) -> list[Certificate]:
         """Take a certificate in on its own strength; the way to its anchor.
@@ -66,27 +84,50 @@ class Trust:
         if certificate.title is None:
             self._authorities[certificate.subject] = certificate
         else:
-            self._put(certificate)
+            self._put(way)
         return way
+
+    def take_list(self, found: RevocationList) -> None:
+        """Hold a revocation list.  Raises CertificateRefused unless it is of an anchor or an authority here,
+        and as `RevocationLists.take` does."""
+        refused = CertificateRefused(f"a revocation list of an unknown issuer, {found.issuer_text}")
+        for issuer in (*self.anchors, *self._authorities.values()):
+            if issuer.subject == found.issuer:
+                try:
+                    return self.lists.take(found, issuer, self._clock())
+                except CertificateRefused as error:
+                    refused = error
+        raise refused
 
     def verify(self, certificate: Certificate, others: Sequence[Certificate] = ()) -> list[Certificate]:
         """The way from a certificate to its anchor, without taking it in.  Raises CertificateRefused."""
-        issuers = [one for one in self._authorities.values() if one.subject == certificate.issuer]
-        between = [one for one in self._authorities.values() if issuers and one.subject == issuers[0].issuer]
-        return verify_chain(certificate, [*others, *issuers, *between], self.anchors, self._clock())
+        now = self._clock()
+        return verify_chain(
+            certificate,
+            self._between(certificate, others),
+            self.anchors,
+            now,
+            lambda one, issuer: self.lists.check(one, issuer, now),
+        )
 
     def remove(self, certificate: Certificate) -> None:
         """Hold it no more."""
-        self._held = {name: held for name, held in self._held.items() if held != certificate}
+        self._held = {name: way for name, way in self._held.items() if way[0] != certificate}
         self._authorities = {n: held for n, held in self._authorities.items() if held != certificate}
 
-    def _put(self, certificate: Certificate) -> None:
+    def _between(self, certificate: Certificate, others: Sequence[Certificate]) -> list[Certificate]:
+        issuers = [one for one in self._authorities.values() if one.subject == certificate.issuer]
+        above = [one for one in self._authorities.values() if issuers and one.subject == issuers[0].issuer]
+        return [*others, *issuers, *above]
+
+    def _put(self, way: list[Certificate]) -> None:
+        certificate = way[0]
         if certificate.title is None:
             raise CertificateRefused("a certificate of an authority where one of an end entity is wanted")
         name = certificate.title, certificate.purpose
         if name not in self._held and len(self._held) >= MOST:
             raise CertificateRefused(f"{MOST} certificates of others are held already")
-        self._held[name] = certificate
+        self._held[name] = way
 
     # --- a directory of keys ----------------------------------------------------------------
 
@@ -97,31 +138,34 @@ class Trust:
         """
         held = self.find(title, Purpose.SIGNATURE)
         if certificate is not None and (held is None or certificate != held.der):
-            held = self._introduced(title, Certificate(certificate))
-        key = self._in_date(held, title, Purpose.SIGNATURE).key
+            self._introduce(title, Certificate(certificate))
+        key = self._in_order(title, Purpose.SIGNATURE).key
         if not isinstance(key, VerifyingKey):  # the purpose says so already
             raise CertificateRefused("not a signature key")
         return key
 
     def agreement_point(self, title: bytes) -> AgreementPoint:
         """The static key agreement key of `title`.  Raises UnknownKey, CertificateRefused."""
-        key = self._in_date(self.find(title, Purpose.AGREEMENT), title, Purpose.AGREEMENT).key
+        key = self._in_order(title, Purpose.AGREEMENT).key
         if not isinstance(key, AgreementPoint):
             raise CertificateRefused("not a key agreement key")
         return key
 
-    def _introduced(self, title: bytes, certificate: Certificate) -> Certificate:
+    def _introduce(self, title: bytes, certificate: Certificate) -> None:
         if certificate.title != title:
             raise CertificateRefused("the certificate names another system title than its sender")
         if certificate.purpose is not Purpose.SIGNATURE:
             raise CertificateRefused(f"a certificate for {certificate.purpose.name.lower()}, not signature")
         self.take(certificate)
-        return certificate
 
-    def _in_date(self, held: Certificate | None, title: bytes, purpose: Purpose) -> Certificate:
-        if held is None:
+    def _in_order(self, title: bytes, purpose: Purpose) -> Certificate:
+        """The certificate held: in date, and nothing on its way revoked."""
+        way = self._held.get((title, purpose))
+        if way is None:
             raise UnknownKey(f"no {purpose.name.lower()} certificate of {title.hex().upper()} is held")
         now = self._clock()
         if now is not None:
-            held.check_dates(now)
-        return held
+            way[0].check_dates(now)
+        for one, issuer in pairwise(way):
+            self.lists.check(one, issuer, now)
+        return way[0]
