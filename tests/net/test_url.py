@@ -51,7 +51,8 @@ def test_schemes_are_a_table() -> None:
     assert {name: scheme.supported for name, scheme in SCHEMES.items()} == {
         "tcp": True,
         "udp": True,
-        "hdlc+tcp": False,
+        "hdlc+tcp": True,
         "han+tcp": False,
-        "serial": False,
+        "serial": True,
     }
+    assert {name for name, scheme in SCHEMES.items() if scheme.hdlc} == {"hdlc+tcp", "serial"}

@@ -1,8 +1,8 @@
-"""Lines: TCP and UDP that carry whole APDUs, both ends; the only package that imports sockets.
+"""Lines: TCP, UDP and HDLC that carry whole APDUs, both ends; the only package that imports sockets.
 
-`serve` and `serve_datagrams` listen for a party, `connect` opens a line with asyncio, `blocking.connect` is
-its twin without a loop and without a thread, `loopback` and `blocking_loopback` stay in memory. A `WireLog`
-given to any of them writes each frame down.
+`listen` listens for a party where a URL says (`serve` on TCP, `serve_datagrams` on UDP), `connect` opens a
+line with asyncio, `blocking.connect` is its twin without a loop and without a thread, `loopback` and
+`blocking_loopback` stay in memory. A `WireLog` given to any of them writes each frame down.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from .admission import Admission
 from .client import Channel, Line, connect
 from .datagram import DatagramServer, serve_datagrams
 from .handler import CallingLink, Factory, Handler, Limits, Link, Listening
+from .hdlc import Answering, Asking
+from .listen import listen
 from .loopback import Tamper, blocking_loopback, loopback
 from .server import Server, serve
 from .url import SCHEMES, Scheme, Url, parse
@@ -20,6 +22,8 @@ from .wirelog import WireLog
 __all__ = [
     "SCHEMES",
     "Admission",
+    "Answering",
+    "Asking",
     "CallingLink",
     "Channel",
     "DatagramServer",
@@ -37,6 +41,7 @@ __all__ = [
     "blocking",
     "blocking_loopback",
     "connect",
+    "listen",
     "loopback",
     "parse",
     "serve",

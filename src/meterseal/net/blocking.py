@@ -1,271 +1,24 @@
-"""The calling end without a loop and without a thread: the names of `net.client` over a plain socket."""
+"""The calling end without a loop and without a thread: the names of `net.client` over sockets and ports."""
 
 from __future__ import annotations
 
 import socket
-import time
-from collections import deque
 from collections.abc import Callable
-from types import TracebackType
-from typing import Final, TypeAlias
+from typing import Final
 
-from meterseal.errors import ConnectionLost, DecodeError, Misuse, TimedOut, TooLarge
-from meterseal.framing import wrapper
-from meterseal.framing.wrapper import Frame
+from meterseal.errors import ConnectionLost, TimedOut
 
 from . import url as urls
-from .connection import address_text
-from .datagram import LARGEST, frame_of
+from .blocking_hdlc import HdlcLine, SerialPort, SocketPort
+from .blocking_lines import UNREAD, Channel, DatagramLine, Line, Pair, SocketLine
 from .handler import Limits
+from .hdlc import Asking
+from .serial_line import octet_time
 from .timing import seconds
 from .url import Url
 from .wirelog import WireLog
 
-UNREAD = 1 << 20
-"""Octets that may lie unread on a line before it is closed."""
-
-_ENTRY = 64  # what holding one frame costs beside its octets
-
-Pair: TypeAlias = tuple[int, int]
-"""Source and destination of frames that come in."""
-
-
-class Channel:
-    """One pair of SAPs on a line: what an association speaks through. Made by `Line.channel`."""
-
-    __slots__ = ("_line", "client", "server")
-
-    def __init__(self, line: Line, client: int, server: int) -> None:
-        self._line = line
-        self.client = client
-        self.server = server
-
-    def send(self, payload: bytes) -> None:
-        """One APDU from client to server; errors as `Line.send`."""
-        self._line.send(self.client, self.server, payload)
-
-    def receive(self, timeout: float | None = None) -> bytes:
-        """The next APDU from server to client; errors as `Line.receive`."""
-        return self._line.receive_for((self.server, self.client), timeout)[2]
-
-    def close(self) -> None:
-        """Free the pair; what still comes for it goes to the line's own `receive`."""
-        self._line.release(self)
-
-
-class Line:
-    """Frames over whatever `_write` and `_read` of the subclass reach. Not for use by several threads."""
-
-    datagrams = False
-    """May frames be lost, repeated and reordered?"""
-
-    def __init__(self, name: str, limits: Limits, wire_log: WireLog | None) -> None:
-        self.name = name
-        self._limits = limits
-        self._wire_log = wire_log
-        self._reader = wrapper.WrapperReader(limits.apdu)
-        self._others: deque[Frame] = deque()
-        self._channels: dict[Pair, deque[Frame]] = {}
-        self._unread = 0
-        self._begun: float | None = None  # when it was seen that a frame is not complete
-        self._end: Exception | None = None
-
-    @property
-    def is_closing(self) -> bool:
-        """Has the line ended?"""
-        return self._end is not None
-
-    def send(self, source: int, destination: int, payload: bytes) -> None:
-        """One APDU; returns when the system has taken it. ConnectionLost, TimedOut, TooLarge."""
-        if self._end is not None:
-            raise self._end
-        frame = wrapper.encode(source, destination, payload)
-        if self._wire_log is not None:
-            self._wire_log.record(self.name, "out", frame)
-        self._write(frame)
-
-    def receive(self, timeout: float | None = None) -> Frame:
-        """Source, destination and APDU of the next frame that belongs to no open channel.
-
-        Waits `timeout` seconds (None: for ever, 0: not at all), then TimedOut; the line stays open.
-        ConnectionLost when the line has ended, or the error that ended it.
-        """
-        return self.receive_for(None, timeout)
-
-    def receive_for(self, pair: Pair | None, timeout: float | None) -> Frame:
-        """`receive` for a channel's pair, or with None for what belongs to no channel."""
-        inbox = self._others if pair is None else self._channels.get(pair)
-        if inbox is None:
-            raise Misuse("the channel is closed")
-        wait = seconds("timeout", timeout)
-        if self._end is not None and not inbox:
-            raise self._end
-        deadline: float | None = None
-        while not inbox:
-            frame = self._next_frame() if self._reader.held else None
-            if frame is not None:
-                own = self._channels.get(frame[:2], self._others)
-                if own is inbox:
-                    return frame
-                self._keep(own, frame)
-            elif wait is None or deadline is None:
-                deadline = None if wait is None else time.monotonic() + wait
-                self._read(wait)
-            else:
-                self._read(max(0.0, deadline - time.monotonic()))
-        frame = inbox.popleft()
-        self._unread -= len(frame[2]) + _ENTRY
-        return frame
-
-    def channel(self, client: int, server: int) -> Channel:
-        """A channel for the pair of SAPs. Misuse when there is one."""
-        if (server, client) in self._channels:
-            raise Misuse(f"client {client} has a channel to server {server} on this line already")
-        if self._end is not None:
-            raise self._end
-        self._channels[server, client] = deque()
-        return Channel(self, client, server)
-
-    def release(self, channel: Channel) -> None:
-        """Free the pair of a channel."""
-        self._others += self._channels.pop((channel.server, channel.client), ())
-
-    def close(self) -> None:
-        """Close the line."""
-        self._finish(ConnectionLost("the line was closed at this end"))
-
-    def __enter__(self) -> Line:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    # --- for subclasses ---------------------------------------------------------------------
-
-    def _write(self, octets: bytes) -> None:
-        """Send all of `octets`."""
-        raise NotImplementedError
-
-    def _read(self, wait: float | None) -> None:
-        """Put more octets into the reader, within `wait` seconds, or raise."""
-        raise NotImplementedError
-
-    def _release(self) -> None:
-        """Let go of what the line holds."""
-
-    def _finish(self, end: Exception) -> Exception:
-        """The line has ended because of `end`; gives back the error to raise."""
-        if self._end is None:
-            self._end = end
-            self._release()
-        return self._end
-
-    # --- inside -----------------------------------------------------------------------------
-
-    def _next_frame(self) -> Frame | None:
-        try:
-            frame = self._reader.next_frame()
-        except DecodeError as error:
-            raise self._finish(error) from None
-        if frame is not None:
-            self._begun = None
-            if self._wire_log is not None:
-                self._wire_log.record(self.name, "in", wrapper.encode(*frame))
-        return frame
-
-    def _keep(self, inbox: deque[Frame], frame: Frame) -> None:
-        self._unread += len(frame[2]) + _ENTRY
-        if self._unread > UNREAD:
-            raise self._finish(TooLarge(f"more than {UNREAD} octets came that nobody waited for"))
-        inbox.append(frame)
-
-
-class _SocketLine(Line):
-    """A line over a connected TCP socket."""
-
-    def __init__(self, connected: socket.socket, limits: Limits, wire_log: WireLog | None) -> None:
-        ends = address_text(connected.getsockname()), address_text(connected.getpeername())
-        super().__init__("->".join(ends), limits, wire_log)
-        self._socket = connected
-        self._wait: float | None = -1.0
-
-    def _set_wait(self, wait: float | None) -> None:
-        if wait != self._wait:
-            self._socket.settimeout(wait)
-            self._wait = wait
-
-    def _write(self, octets: bytes) -> None:
-        try:
-            sent = self._send_some(octets)
-            if sent < len(octets):
-                self._set_wait(self._limits.write_time)
-                self._socket.sendall(memoryview(octets)[sent:])
-        except TimeoutError:
-            late = TimedOut(f"{self.name}: the peer has not read for {self._limits.write_time:g} s")
-            raise self._finish(late) from None
-        except OSError as error:
-            raise self._finish(ConnectionLost(f"{self.name}: {error.strerror or error}")) from error
-
-    def _send_some(self, octets: bytes) -> int:
-        """What the system takes under the wait that is set: nearly always all."""
-        try:
-            return self._socket.send(octets)
-        except (TimeoutError, BlockingIOError):
-            return 0
-
-    def _read(self, wait: float | None) -> None:
-        left = self._frame_left() if self._reader.held else None
-        late = left is not None and (wait is None or left < wait)
-        try:
-            self._set_wait(left if late else wait)
-            count = self._socket.recv_into(self._reader.get_buffer())
-        except (TimeoutError, BlockingIOError):
-            if late:
-                text = f"{self.name}: a frame was not complete after {self._limits.frame_time:g} s"
-                raise self._finish(TimedOut(text)) from None
-            raise TimedOut("no answer came in time") from None
-        except OSError as error:
-            raise self._finish(ConnectionLost(f"{self.name}: {error.strerror or error}")) from error
-        if not count:
-            inside = " inside a frame" if self._reader.held else ""
-            raise self._finish(ConnectionLost(f"{self.name}: the peer closed the connection{inside}"))
-        self._reader.advance(count)
-
-    def _frame_left(self) -> float | None:
-        """Seconds that are left for the frame that has begun; None when there is no bound."""
-        if self._limits.frame_time is None:
-            return None
-        now = time.monotonic()
-        if self._begun is None:
-            self._begun = now
-        return max(0.0, self._begun + self._limits.frame_time - now)
-
-    def _release(self) -> None:
-        self._socket.close()
-
-
-class _DatagramLine(_SocketLine):
-    """A line over a UDP socket that knows one address; a datagram is one frame, whole, or nothing."""
-
-    datagrams = True
-
-    def _write(self, octets: bytes) -> None:
-        if len(octets) > LARGEST + wrapper.HEADER_LENGTH:
-            raise TooLarge(f"an APDU of {len(octets)} octets does not fit a datagram ({LARGEST})")
-        super()._write(octets)
-
-    def _read(self, wait: float | None) -> None:
-        try:
-            self._set_wait(wait)
-            octets = self._socket.recv(wrapper.MAX_APDU)
-        except (TimeoutError, BlockingIOError):
-            raise TimedOut("no answer came in time") from None
-        except OSError as error:
-            raise self._finish(ConnectionLost(f"{self.name}: {error.strerror or error}")) from error
-        if frame_of(octets, self._limits) is not None:
-            self._reader.feed(octets)
+__all__ = ["UNREAD", "Channel", "Line", "Pair", "connect"]
 
 
 def connect(
@@ -274,41 +27,58 @@ def connect(
     timeout: float | None = 10.0,
     limits: Limits | None = None,
     wire_log: WireLog | None = None,
+    hdlc: Asking | None = None,
 ) -> Line:
     """Open a line as `net.connect` does, with the same errors."""
     where = urls.to_open(url)
     wait = seconds("timeout", timeout)
     try:
-        return _OPENERS[where.scheme](where, wait, limits or Limits(), wire_log)
+        return _OPENERS[where.scheme](where, wait, limits or Limits(), wire_log, hdlc or Asking())
     except (TimeoutError, BlockingIOError) as error:
         raise TimedOut(f"{where}: no connection after {wait} s") from error
     except (OSError, UnicodeError, OverflowError) as error:
         raise ConnectionLost(f"{where}: {error}") from error
 
 
-def _tcp(where: Url, wait: float | None, limits: Limits, wire_log: WireLog | None) -> Line:
+def _connected(where: Url, wait: float | None) -> socket.socket:
     connected = socket.create_connection((where.host, where.port), wait)
     try:
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return _SocketLine(connected, limits, wire_log)
     except OSError:
         connected.close()
         raise
+    return connected
 
 
-def _udp(where: Url, wait: float | None, limits: Limits, wire_log: WireLog | None) -> Line:
+def _tcp(where: Url, wait: float | None, limits: Limits, wire_log: WireLog | None, asking: Asking) -> Line:
+    return SocketLine(_connected(where, wait), limits, wire_log)
+
+
+def _hdlc(where: Url, wait: float | None, limits: Limits, wire_log: WireLog | None, asking: Asking) -> Line:
+    port = SocketPort(_connected(where, wait), limits)
+    return HdlcLine(port, asking.station(limits), limits, wire_log)
+
+
+def _serial(where: Url, wait: float | None, limits: Limits, wire_log: WireLog | None, asking: Asking) -> Line:
+    station = asking.station(limits, octet_time(where))
+    return HdlcLine(SerialPort(where, limits), station, limits, wire_log)
+
+
+def _udp(where: Url, wait: float | None, limits: Limits, wire_log: WireLog | None, asking: Asking) -> Line:
     found = socket.getaddrinfo(where.host, where.port, type=socket.SOCK_DGRAM)
     family, kind, protocol, _, address = found[0]
     connected = socket.socket(family, kind, protocol)
     try:
         connected.connect(address)
-        return _DatagramLine(connected, limits, wire_log)
+        return DatagramLine(connected, limits, wire_log)
     except OSError:
         connected.close()
         raise
 
 
-_OPENERS: Final[dict[str, Callable[[Url, float | None, Limits, WireLog | None], Line]]] = {
+_OPENERS: Final[dict[str, Callable[[Url, float | None, Limits, WireLog | None, Asking], Line]]] = {
     "tcp": _tcp,
     "udp": _udp,
+    "hdlc+tcp": _hdlc,
+    "serial": _serial,
 }

@@ -11,10 +11,12 @@ from typing import Final, Generic, TypeAlias, TypeVar
 from meterseal.errors import ConnectionLost, Misuse, TimedOut, TooLarge
 from meterseal.framing.wrapper import Frame
 
+from . import serial_line
 from . import url as urls
 from .connection import Connection
 from .datagram import Calling
 from .handler import CallingLink, Handler, Limits
+from .hdlc import Asking, calling
 from .timing import seconds
 from .url import Url
 from .wirelog import WireLog
@@ -33,7 +35,7 @@ class _Inbox(Generic[T]):
     One timer serves many waits: it is set again only when it fires before the time of the present wait.
     """
 
-    __slots__ = ("_deadline", "_end", "_items", "_loop", "_size", "_timer", "_waiter")
+    __slots__ = ("_deadline", "_items", "_loop", "_size", "_timer", "_waiter", "end")
 
     def __init__(self) -> None:
         self._items: deque[tuple[T, int]] = deque()
@@ -42,7 +44,13 @@ class _Inbox(Generic[T]):
         self._waiter: asyncio.Future[T] | None = None
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self._end: Exception | None = None
+        self.end: Exception | None = None
+        """Why nothing comes any more."""
+
+    @property
+    def empty(self) -> bool:
+        """Has nothing come that was not received?"""
+        return not self._items
 
     def put(self, item: T, size: int) -> None:
         """Something has come, of `size` octets. TooLarge when too much lies unread."""
@@ -62,8 +70,8 @@ class _Inbox(Generic[T]):
             item, size = items.popleft()
             self._size -= size + _ENTRY
             return item
-        if self._end is not None:
-            raise self._end
+        if self.end is not None:
+            raise self.end
         if self._waiter is not None:
             raise Misuse("somebody waits already on this line")
         wait = seconds("timeout", timeout)
@@ -85,7 +93,7 @@ class _Inbox(Generic[T]):
 
     def fail(self, error: Exception) -> None:
         """Nothing comes any more."""
-        self._end = error
+        self.end = error
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -127,11 +135,14 @@ class Channel:
 
     async def send(self, payload: bytes) -> None:
         """One APDU from client to server; errors as `Line.send`."""
+        if self._inbox.end is not None:
+            raise self._inbox.end
         await self._line.send(self.client, self.server, payload)
 
     def receive(self, timeout: float | None = None) -> Coroutine[None, None, bytes]:
         """The next APDU from server to client, to be awaited; errors as `Line.receive`."""
-        self._line.link.poll(self.client, self.server, timeout)
+        if self._inbox.empty:
+            self._line.link.poll(self.client, self.server, timeout)
         return self._inbox.get(timeout)
 
     def put(self, payload: bytes) -> None:
@@ -248,10 +259,12 @@ async def connect(
     timeout: float | None = 10.0,
     limits: Limits | None = None,
     wire_log: WireLog | None = None,
+    hdlc: Asking | None = None,
 ) -> Line:
-    """Open a line to `tcp://host:port` or `udp://host:port`; `timeout` is for the opening alone.
+    """Open a line of any scheme (`SCHEMES`); `timeout` is for the opening alone.
 
-    A UDP line is there at once: whether anybody listens, only an answer tells.
+    A UDP or serial line is there at once: whether anybody listens, only an answer tells. `hdlc` says how
+    the meter is addressed on lines with HDLC.
 
     ConfigurationError for a wrong URL, Unsupported for one of the other schemes, ConnectionLost when nobody
     answers there, TimedOut.
@@ -266,7 +279,7 @@ async def connect(
 
     try:
         async with asyncio.timeout(wait):
-            await _OPENERS[where.scheme](where, line_over, limits or Limits(), wire_log)
+            await _OPENERS[where.scheme](where, line_over, limits or Limits(), wire_log, hdlc or Asking())
     except TimeoutError as error:
         raise TimedOut(f"{where}: no connection after {wait} s") from error
     except (OSError, UnicodeError, OverflowError) as error:
@@ -277,7 +290,7 @@ async def connect(
 Make: TypeAlias = Callable[[CallingLink], Handler]
 
 
-async def _tcp(where: Url, make: Make, limits: Limits, wire_log: WireLog | None) -> None:
+async def _tcp(where: Url, make: Make, limits: Limits, wire_log: WireLog | None, asking: Asking) -> None:
     def protocol() -> Connection:
         connection = Connection(lambda _: make(connection), limits, wire_log, outgoing=True)
         return connection
@@ -285,13 +298,20 @@ async def _tcp(where: Url, make: Make, limits: Limits, wire_log: WireLog | None)
     await asyncio.get_running_loop().create_connection(protocol, where.host, where.port)
 
 
-async def _udp(where: Url, make: Make, limits: Limits, wire_log: WireLog | None) -> None:
+async def _udp(where: Url, make: Make, limits: Limits, wire_log: WireLog | None, asking: Asking) -> None:
     loop = asyncio.get_running_loop()
     there = (where.host, where.port)
     await loop.create_datagram_endpoint(lambda: Calling(make, limits, wire_log), remote_addr=there)
 
 
-_OPENERS: Final[dict[str, Callable[[Url, Make, Limits, WireLog | None], Awaitable[None]]]] = {
+async def _hdlc(where: Url, make: Make, limits: Limits, wire_log: WireLog | None, asking: Asking) -> None:
+    loop = asyncio.get_running_loop()
+    await loop.create_connection(lambda: calling(asking, make, limits, wire_log), where.host, where.port)
+
+
+_OPENERS: Final[dict[str, Callable[[Url, Make, Limits, WireLog | None, Asking], Awaitable[None]]]] = {
     "tcp": _tcp,
     "udp": _udp,
+    "hdlc+tcp": _hdlc,
+    "serial": serial_line.call,
 }

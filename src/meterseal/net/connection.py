@@ -1,4 +1,4 @@
-"""One TCP connection with wrapper frames, on `asyncio.BufferedProtocol`: the same class at both ends.
+"""One connection, the same class at both ends: what all framings need, and the wrapper frames of TCP.
 
 One call of the handler per frame, no task and no future. What a slow or hostile peer can hold is bounded:
 the buffer by the largest APDU, an incomplete frame by time, unsent octets by size and time, and while
@@ -44,21 +44,25 @@ def source_of(address: Any) -> str:
 class Keeper(Protocol):
     """Who keeps the connections of a listening end."""
 
-    def enter(self, connection: Connection) -> bool:
+    def enter(self, connection: Stream) -> bool:
         """A connection has come; may it stay?"""
 
-    def established(self, connection: Connection) -> None:
+    def established(self, connection: Stream) -> None:
         """It has signed on."""
 
-    def later(self, connection: Connection) -> None:
+    def later(self, connection: Stream) -> None:
         """It has more frames than the one it was served: call its `go_on` when it is its turn."""
 
-    def leave(self, connection: Connection) -> None:
+    def leave(self, connection: Stream) -> None:
         """One that was let in has gone."""
 
 
-class Connection(asyncio.BufferedProtocol):
-    """A `Link` over TCP; the handler is made by the factory when the connection is there."""
+class Stream(asyncio.BaseProtocol):
+    """A `Link` over a stream of octets; the handler is made by the factory when the connection is there.
+
+    A framing adds how octets come in and APDUs go out, and for the intake `_has_more`, `_has_begun` and
+    `_take_one`.
+    """
 
     __slots__ = (
         "_blocked",
@@ -73,7 +77,6 @@ class Connection(asyncio.BufferedProtocol):
         "_loop",
         "_outgoing",
         "_paused",
-        "_reader",
         "_transport",
         "_wire_log",
         "_write_timer",
@@ -95,7 +98,6 @@ class Connection(asyncio.BufferedProtocol):
         self._wire_log = wire_log
         self._keeper = keeper
         self._outgoing = outgoing
-        self._reader = wrapper.WrapperReader(limits.apdu)
         self._handler: Handler | None = None
         self._transport: asyncio.Transport | None = None
         self._paused = False  # something is unsent
@@ -120,14 +122,15 @@ class Connection(asyncio.BufferedProtocol):
         return self._ending or self._transport is None
 
     def send(self, source: int, destination: int, payload: bytes) -> None:
-        """One whole APDU, at most 65535 octets (TooLarge). Nothing happens when the connection is gone."""
+        """One whole APDU. Nothing happens when the connection is gone."""
+        raise NotImplementedError
+
+    def _write(self, octets: bytes) -> None:
+        """Whole frames, as long as there is a transport."""
         transport = self._transport
-        if transport is None or self._ending:
+        if transport is None:
             return
-        frame = wrapper.encode(source, destination, payload)
-        if self._wire_log is not None:
-            self._wire_log.record(self.name, "out", frame)
-        transport.write(frame)
+        transport.write(octets)
         if transport.is_closing():  # the write has failed: nobody is there for whom to do more
             self._ending = self._blocked = True
         elif self._paused and transport.get_write_buffer_size() > self._limits.unsent:
@@ -152,12 +155,6 @@ class Connection(asyncio.BufferedProtocol):
         if self._keeper is not None:
             self._keeper.established(self)
 
-    def poll(self, client: int, server: int, timeout: float | None) -> None:
-        """The peer speaks when it likes."""
-
-    def free(self, client: int, server: int) -> None:
-        """Pairs have no state of their own here."""
-
     async def drain(self) -> None:
         """Wait until nothing is unsent."""
         if not self._paused or self._transport is None:
@@ -174,11 +171,7 @@ class Connection(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         # Any octet that the system does not take at once stops the reading: the peer has to read first.
         self._transport.set_write_buffer_limits(high=0)
-        own, peer = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
-        ends = [address_text(end) for end in ((own, peer) if self._outgoing else (peer, own))]
-        self.name = "->".join(ends)
-        self.peer = address_text(peer)
-        self.source = source_of(peer)
+        self._name_ends(transport)
         if self._keeper is not None and not self._keeper.enter(self):
             self._keeper = None
             self.abort()
@@ -188,19 +181,17 @@ class Connection(asyncio.BufferedProtocol):
         except MetersealError as cause:
             self.abort(cause)
 
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """Room for the next octets."""
-        return self._reader.get_buffer()
-
-    def buffer_updated(self, count: int) -> None:
-        """Octets have come."""
-        self._reader.advance(count)
-        self._take(False)
+    def _name_ends(self, transport: asyncio.BaseTransport) -> None:
+        own, peer = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
+        ends = [address_text(end) for end in ((own, peer) if self._outgoing else (peer, own))]
+        self.name = "->".join(ends)
+        self.peer = address_text(peer)
+        self.source = source_of(peer)
 
     def eof_received(self) -> None:
         """The peer sends no more: this end closes, after what is unsent."""
         self._ending = self._blocked = True
-        inside = " inside a frame" if self._reader.held else ""
+        inside = " inside a frame" if self._has_begun() else ""
         if self._cause is None:
             self._cause = ConnectionLost(f"{self.peer} closed the connection{inside}")
 
@@ -238,30 +229,36 @@ class Connection(asyncio.BufferedProtocol):
 
     # --- inside --------------------------------------------------------------------------------
 
+    def _has_more(self) -> bool:
+        """Are there octets that were not looked at?"""
+        raise NotImplementedError
+
+    def _has_begun(self) -> bool:
+        """Is there a frame that is not complete?"""
+        raise NotImplementedError
+
+    def _take_one(self, handler: Handler) -> bool:
+        """Hand the next complete frame over; False when there is none."""
+        raise NotImplementedError
+
     def _take(self, progress: bool) -> None:
         """Hand the complete frames over, then watch the time of one that is not complete."""
-        reader, handler = self._reader, self._handler
+        handler = self._handler
         if handler is None:
             return
         try:
-            while reader.held and not self._blocked:
-                frame = reader.next_frame()
-                if frame is None:
-                    break
+            while not self._blocked and self._has_more() and self._take_one(handler):
                 progress = True
-                if self._wire_log is not None:
-                    self._wire_log.record(self.name, "in", wrapper.encode(*frame))
-                handler.received(*frame)
-                if reader.held and not self._blocked:
+                if self._has_more():
                     self._wait_for_a_turn()
         except MetersealError as cause:
             self.abort(cause)
-        if self._frame_timer is not None or reader.held:
+        if self._frame_timer is not None or self._has_more():
             self._watch_frame(progress)
 
     def _wait_for_a_turn(self) -> None:
         """More has come than the one frame: others first.  A caller has nobody else to serve."""
-        if self._keeper is not None and self._transport is not None:
+        if self._keeper is not None and self._transport is not None and not self._blocked:
             self._blocked = True
             self._transport.pause_reading()
             self._keeper.later(self)
@@ -275,7 +272,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _watch_frame(self, progress: bool) -> None:
         """A frame that has begun has `frame_time`, counted from its own first octets."""
-        waiting = bool(self._reader.held) and not self._blocked
+        waiting = not self._blocked and self._has_begun()
         if self._frame_timer is not None and (progress or not waiting):
             self._frame_timer.cancel()
             self._frame_timer = None
@@ -294,7 +291,66 @@ class Connection(asyncio.BufferedProtocol):
         if self._write_timer is not None:
             self._write_timer.cancel()
             self._write_timer = None
+        self._end_drain()
+
+    def _end_drain(self) -> None:
+        """Who waits for the sending goes on."""
         if self._drained is not None:
             if not self._drained.done():
                 self._drained.set_result(None)
             self._drained = None
+
+
+class Connection(Stream, asyncio.BufferedProtocol):
+    """Wrapper frames over TCP, received in place."""
+
+    __slots__ = ("_reader",)
+
+    def __init__(
+        self,
+        factory: Factory,
+        limits: Limits,
+        wire_log: WireLog | None = None,
+        keeper: Keeper | None = None,
+        outgoing: bool = False,
+    ) -> None:
+        super().__init__(factory, limits, wire_log, keeper, outgoing)
+        self._reader = wrapper.WrapperReader(limits.apdu)
+
+    def send(self, source: int, destination: int, payload: bytes) -> None:
+        """One whole APDU, at most 65535 octets (TooLarge). Nothing happens when the connection is gone."""
+        if self.is_closing:
+            return
+        frame = wrapper.encode(source, destination, payload)
+        if self._wire_log is not None:
+            self._wire_log.record(self.name, "out", frame)
+        self._write(frame)
+
+    def poll(self, client: int, server: int, timeout: float | None) -> None:
+        """The peer speaks when it likes."""
+
+    def free(self, client: int, server: int) -> None:
+        """Pairs have no state of their own here."""
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Room for the next octets."""
+        return self._reader.get_buffer()
+
+    def buffer_updated(self, count: int) -> None:
+        """Octets have come."""
+        self._reader.advance(count)
+        self._take(False)
+
+    def _has_more(self) -> bool:
+        return bool(self._reader.held)
+
+    _has_begun = _has_more
+
+    def _take_one(self, handler: Handler) -> bool:
+        frame = self._reader.next_frame()
+        if frame is None:
+            return False
+        if self._wire_log is not None:
+            self._wire_log.record(self.name, "in", wrapper.encode(*frame))
+        handler.received(*frame)
+        return True

@@ -8,12 +8,14 @@ import errno
 import logging
 import os
 import socket
+from collections.abc import Callable
 from types import TracebackType
+from typing import TypeAlias
 
 from meterseal.errors import ConfigurationError
 
 from .admission import Admission
-from .connection import Connection, address_text
+from .connection import Connection, Keeper, Stream, address_text
 from .handler import Factory, Limits, Link
 from .wirelog import WireLog
 
@@ -23,6 +25,10 @@ _EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _PAUSE = 0.05  # seconds, after a failure to accept
 
 _log = logging.getLogger(__name__)
+
+
+Make: TypeAlias = Callable[[Factory, Limits, WireLog | None, Keeper], Stream]
+"""Makes the connection of a framing."""
 
 
 class Server:
@@ -35,14 +41,17 @@ class Server:
         limits: Limits,
         admission: Admission,
         wire_log: WireLog | None,
+        scheme: str = "tcp",
+        make: Make = Connection,
     ) -> None:
         self.admission = admission
+        self._scheme, self._make = scheme, make
         self._listeners = listeners
         self._factory = factory
         self._limits = limits
         self._wire_log = wire_log
         self._links: dict[Link, None] = {}
-        self._turns: dict[Connection, None] = {}
+        self._turns: dict[Stream, None] = {}
         self._connecting: set[asyncio.Task[None]] = set()
         self._no_links = asyncio.Event()
         self._no_links.set()
@@ -57,8 +66,8 @@ class Server:
 
     @property
     def url(self) -> str:
-        """`tcp://host:port`, to connect to."""
-        return f"tcp://{address_text(self._listeners[0].getsockname())}"
+        """`tcp://host:port`, or the like of its scheme, to connect to."""
+        return f"{self._scheme}://{address_text(self._listeners[0].getsockname())}"
 
     @property
     def links(self) -> list[Link]:
@@ -126,12 +135,12 @@ class Server:
             _log.warning("a connection was lost while it was accepted: %s", error.strerror)
             accepted.close()
 
-    def _new_connection(self) -> Connection:
-        return Connection(self._factory, self._limits, self._wire_log, keeper=self)
+    def _new_connection(self) -> Stream:
+        return self._make(self._factory, self._limits, self._wire_log, self)
 
     # --- called by the connections -------------------------------------------------------------
 
-    def enter(self, connection: Connection) -> bool:
+    def enter(self, connection: Stream) -> bool:
         """May this connection stay?"""
         if not self.admission.enter(connection):
             return False
@@ -139,11 +148,11 @@ class Server:
         self._no_links.clear()
         return True
 
-    def established(self, connection: Connection) -> None:
+    def established(self, connection: Stream) -> None:
         """Its peer has signed on."""
         self.admission.established(connection)
 
-    def later(self, connection: Connection) -> None:
+    def later(self, connection: Stream) -> None:
         """It waits behind the others that sent more than one frame; one of all these is served a turn.
 
         Who sends one frame at a time does not wait, however many of the others there are.
@@ -159,7 +168,7 @@ class Server:
             asyncio.get_running_loop().call_soon(self._turn)
         connection.go_on()  # has no effect when it has ended meanwhile
 
-    def leave(self, connection: Connection) -> None:
+    def leave(self, connection: Stream) -> None:
         """It has ended."""
         self.admission.leave(connection)
         del self._links[connection]
@@ -175,10 +184,13 @@ async def serve(
     limits: Limits | None = None,
     admission: Admission | None = None,
     wire_log: WireLog | None = None,
+    scheme: str = "tcp",
+    make: Make = Connection,
 ) -> Server:
     """Listen on `host` (a name may stand for several addresses) and `port` (0: any free one).
 
-    `factory(link)` is called for each new connection and returns its handler. ConfigurationError when the
+    `factory(link)` is called for each new connection and returns its handler; `make` is the framing, named
+    `scheme` in URLs. ConfigurationError when the
     address cannot be listened on.
     """
     loop = asyncio.get_running_loop()
@@ -196,7 +208,7 @@ async def serve(
             problem = error
     if not listeners:
         raise ConfigurationError(f"cannot listen on {host}:{port}: {problem}") from problem
-    return Server(listeners, factory, limits or Limits(), admission or Admission(), wire_log)
+    return Server(listeners, factory, limits or Limits(), admission or Admission(), wire_log, scheme, make)
 
 
 def _listen(family: int, address: tuple[str | int, ...]) -> socket.socket:

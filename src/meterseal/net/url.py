@@ -18,6 +18,7 @@ class Scheme:
     network: bool  # host and port; otherwise a device path
     options: frozenset[str]
     supported: bool
+    hdlc: bool = False
 
 
 SCHEMES: dict[str, Scheme] = {
@@ -25,9 +26,9 @@ SCHEMES: dict[str, Scheme] = {
     for scheme in (
         Scheme("tcp", True, frozenset({"gateway"}), True),
         Scheme("udp", True, frozenset({"gateway"}), True),
-        Scheme("hdlc+tcp", True, frozenset({"gateway"}), False),
+        Scheme("hdlc+tcp", True, frozenset({"gateway"}), True, True),
         Scheme("han+tcp", True, frozenset(), False),
-        Scheme("serial", False, frozenset({"baud", "form", "gateway"}), False),
+        Scheme("serial", False, frozenset({"baud", "form", "gateway"}), True, True),
     )
 }
 
@@ -96,6 +97,11 @@ def to_open(text: str) -> Url:
     url = parse(text)
     if not SCHEMES[url.scheme].supported:
         raise Unsupported(f"{url.scheme}:// lines cannot be opened yet")
-    if url.options:
-        raise Unsupported(f"the option {next(iter(url.options))!r} of {url.scheme}:// is not there yet")
+    if "gateway" in url.options:
+        raise Unsupported(f"the option 'gateway' of {url.scheme}:// is not there yet")
     return url
+
+
+def on_hdlc(text: str | None) -> bool:
+    """Is this the URL of a line with HDLC?"""
+    return text is not None and SCHEMES[parse(text).scheme].hdlc

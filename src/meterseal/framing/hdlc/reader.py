@@ -29,6 +29,11 @@ class FrameReader:
         self.noise = 0
 
     @property
+    def waiting(self) -> bool:
+        """Are there octets that no frame was made of yet?"""
+        return self._at < len(self._buffer)
+
+    @property
     def held(self) -> int:
         """Octets of a frame that has begun and not ended; flags alone begin nothing."""
         return len(bytes(self._buffer[self._at :]).lstrip(b"\x7e"))

@@ -1,0 +1,204 @@
+"""HDLC over a serial port: two pseudo-terminals and a wire between them; ports that go, and come back."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from meterseal import net
+from meterseal.errors import ConfigurationError, ConnectionLost, TimedOut, Unsupported
+from meterseal.framing import hdlc
+from meterseal.framing.hdlc import Address, Control, Frame, Kind, Parameters, Timing
+from meterseal.net import Answering, Asking, Link, blocking
+from meterseal.net.serial_line import SerialServer
+from tests.net.parties import Parties, until
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals")
+
+APDU = bytes.fromhex("C001C100080000010000FF0200")
+QUICK = Timing(response=0.3, retries=2, pause=0.01, hold=0.05)
+
+
+@dataclass
+class Wire:
+    """Two serial ports and what runs between them; `drop` takes what it likes out of the octets."""
+
+    masters: list[int] = field(default_factory=list)
+    slaves: list[int] = field(default_factory=list)
+    dropped: int = 0
+
+    def __post_init__(self) -> None:
+        import tty
+
+        for _ in range(2):
+            master, slave = os.openpty()
+            tty.setraw(slave)
+            self.masters.append(master)
+            self.slaves.append(slave)
+        one, two = self.masters
+        for ends in ((one, two), (two, one)):
+            threading.Thread(target=self._carry, args=ends, daemon=True).start()
+
+    def _carry(self, source: int, sink: int) -> None:
+        try:
+            while octets := os.read(source, 4096):
+                if self.dropped:
+                    self.dropped -= 1
+                else:
+                    os.write(sink, octets)
+        except OSError:
+            pass
+
+    def url(self, end: int, baud: int = 115200) -> str:
+        return f"serial://{os.ttyname(self.slaves[end])}?baud={baud}"
+
+    def close(self) -> None:
+        for descriptor in self.slaves + self.masters:
+            os.close(descriptor)
+
+
+@pytest.fixture
+def wire() -> Iterator[Wire]:
+    one = Wire()
+    yield one
+    one.close()
+
+
+async def serve(wire: Wire, parties: Parties, timing: Timing | None = None) -> SerialServer:
+    answering = Answering(lambda server: server in (1, 17), timing=timing)
+    server = await net.listen(net.parse(wire.url(0)), parties, hdlc=answering)
+    assert isinstance(server, SerialServer)
+    return server
+
+
+async def test_both_ends_with_asyncio(wire: Wire) -> None:
+    parties = Parties()
+    async with await serve(wire, parties) as server:
+        assert server.url == wire.url(0)
+        async with await net.connect(wire.url(1), hdlc=Asking(17)) as line:
+            one, two = line.channel(16, 1), line.channel(1, 17)
+            for channel, apdu in ((one, APDU), (two, bytes(range(256)) * 40), (one, APDU * 2)):
+                await channel.send(apdu)
+                assert await channel.receive(10) == apdu
+        party = parties.made[0]
+        await until(lambda: len(party.partings) == 2)
+        assert server.links and not party.ended.is_set(), "the meter stays on its line"
+
+
+async def test_a_blocking_client(wire: Wire) -> None:
+    def talk() -> None:
+        with blocking.connect(wire.url(1), hdlc=Asking(17, 4)) as line:
+            channel = line.channel(16, 1)
+            for apdu in (APDU, bytes(range(256)) * 40):
+                channel.send(apdu)
+                assert channel.receive(10) == apdu
+            with pytest.raises(TimedOut):
+                line.receive(0)
+
+    async with await serve(wire, Parties()):
+        await asyncio.to_thread(talk)
+
+
+async def test_what_is_lost_on_the_wire_comes_again(wire: Wire) -> None:
+    asking = Asking(timing=QUICK, wanted=Parameters(64, 64, 3, 3))
+    async with await serve(wire, Parties(), QUICK), await net.connect(wire.url(1), hdlc=asking) as line:
+        channel = line.channel(16, 1)
+        for _ in range(3):
+            wire.dropped = 1
+            await channel.send(APDU * 10)
+            assert await channel.receive(10) == APDU * 10
+
+
+async def test_half_a_frame_is_forgotten(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("meterseal.net.serial_line.INTER_OCTET", 0.05)
+    parties = Parties()
+    async with await serve(wire, parties):
+        snrm = hdlc.encode(
+            Frame(Address(1), Address(16), Control(Kind.SNRM, True).encode(), Parameters().encode())
+        )
+        os.write(wire.slaves[1], snrm[: len(snrm) // 2])
+        await asyncio.sleep(0.2)
+        async with await net.connect(wire.url(1), hdlc=Asking(timing=QUICK)) as line:
+            await line.send(16, 1, APDU)
+            assert await line.receive(10) == (1, 16, APDU)
+
+
+async def test_a_party_that_aborts_starts_anew_and_keeps_the_port(wire: Wire) -> None:
+    def picky(link: Link, source: int, destination: int, payload: bytes) -> None:
+        if payload == b"\xc0bad":
+            link.abort(ConnectionLost("too much"))
+        else:
+            link.send(destination, source, payload)
+
+    parties = Parties(picky)
+    async with (
+        await serve(wire, parties, QUICK),
+        await net.connect(wire.url(1), hdlc=Asking(timing=QUICK)) as line,
+    ):
+        bad, good = line.channel(16, 1), line.channel(1, 1)
+        await bad.send(b"\xc0bad")
+        await until(lambda: len(parties.made) == 2)
+        assert isinstance(parties.made[0].cause, ConnectionLost)
+        await good.send(APDU)
+        assert await good.receive(10) == APDU
+
+
+async def test_a_meter_whose_port_goes_tries_again(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("meterseal.net.serial_line._AGAIN", 0.05)
+    parties = Parties()
+    async with await serve(wire, parties) as server:
+        link = server.links[0]
+        transport: Any = link._transport  # type: ignore[attr-defined]
+        transport.abort()
+        await until(lambda: len(parties.made) == 2)
+        assert server.links and server.links != [link]
+        async with await net.connect(wire.url(1), hdlc=Asking(timing=QUICK)) as line:
+            await line.send(16, 1, APDU)
+            assert await line.receive(10) == (1, 16, APDU)
+
+
+@pytest.mark.parametrize(
+    "text", ["0", "fast", "99999999", "-9600", "", "9600.0", "9600&form=9N1", "9600&form=8X1"]
+)
+async def test_a_speed_or_form_that_is_none(wire: Wire, text: str) -> None:
+    url = wire.url(1).partition("?")[0] + f"?baud={text}"
+    with pytest.raises(ConfigurationError, match=r"speed|form"):
+        await net.connect(url)
+    with pytest.raises(ConfigurationError, match=r"speed|form"):
+        blocking.connect(url)
+
+
+async def test_a_port_that_is_not_there() -> None:
+    with pytest.raises(ConnectionLost):
+        await net.connect("serial:///dev/no-such-port")
+    with pytest.raises(ConnectionLost):
+        blocking.connect("serial:///dev/no-such-port")
+    with pytest.raises(ConfigurationError, match="cannot listen"):
+        await net.listen(
+            net.parse("serial:///dev/no-such-port"), Parties(), hdlc=Answering(lambda server: True)
+        )
+
+
+async def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *rest: Any, **more: Any) -> Any:
+        if name.startswith("serial"):
+            raise ImportError(f"No module named {name!r}")
+        return real(name, *rest, **more)
+
+    for name in [name for name in sys.modules if name.split(".")[0] in ("serial", "serial_asyncio_fast")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(Unsupported, match=r"meterseal\[serial\]"):
+        await net.connect("serial:///dev/x")
+    with pytest.raises(Unsupported, match=r"meterseal\[serial\]"):
+        blocking.connect("serial:///dev/x")
