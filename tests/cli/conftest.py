@@ -46,7 +46,9 @@ def meter(folder: Path, *words: str, umask: int = 0o077) -> Iterator[Running]:
         assert process.stdout is not None and process.stderr is not None
         try:
             line = process.stdout.readline()
-            assert line.startswith("listening on tcp://127.0.0.1:"), line + process.stderr.read()
+            scheme = words[words.index("--url") + 1].partition("://")[0] if "--url" in words else "tcp"
+            where = "" if scheme == "serial" else "127.0.0.1:"
+            assert line.startswith(f"listening on {scheme}://{where}"), line + process.stderr.read()
             yield Running(process, line.removeprefix("listening on ").strip(), credentials)
         finally:
             process.kill()

@@ -179,6 +179,7 @@ def running(
     state: Path | None = None,
     delays: bool = False,
     admission: Admission | None = None,
+    url: str | None = None,
 ) -> Iterator[Running]:
     """A meter of preset suite0 with a configuration over it, on a socket of this machine."""
     path = None
@@ -191,7 +192,7 @@ def running(
     thread.start()
 
     async def start() -> MeterServer:
-        server = MeterServer(meter, admission=admission)
+        server = MeterServer(meter, url=url, admission=admission)
         await server.start()
         assert server.party is not None
         if not delays:

@@ -45,12 +45,11 @@ class House:
 
 
 @contextmanager
-def house(folder: Path, config: str = "") -> Iterator[House]:
-    """`meterseal meter run` on a free port, with a configuration over the preset."""
-    words = []
+def house(folder: Path, config: str = "", *words: str) -> Iterator[House]:
+    """`meterseal meter run` on a free port, with a configuration over the preset, and more options."""
     if config:
         (folder / "config.toml").write_text(config)
-        words = ["--config", str(folder / "config.toml")]
+        words = ("--config", str(folder / "config.toml"), *words)
     with meter(folder, *words) as one:
         yield House(Credentials.load(one.credentials))
 

@@ -31,7 +31,7 @@ def run(
         str | None,
         typer.Option(
             "--url",
-            help="Where to listen, in place of --port: tcp://HOST:PORT, udp://HOST:PORT.",
+            help="Where to listen, in place of --port: tcp://, udp:// or hdlc+tcp://HOST:PORT, serial:///dev/PORT.",
             metavar="URL",
         ),
     ] = None,

@@ -15,7 +15,7 @@ Url = Annotated[
     str,
     typer.Argument(
         metavar="URL",
-        help="Where the meter listens: tcp://HOST:PORT or udp://HOST:PORT; port 4059 by default.",
+        help="Where the meter listens: tcp://, udp:// or hdlc+tcp://HOST:PORT (4059), or serial:///dev/PORT.",
     ),
 ]
 CredentialsFile = Annotated[

@@ -234,7 +234,11 @@ class Link(LinkBase):
             raise Misuse("this line was opened before: make another one")
         if self._line is None:
             self._line = await net.connect(
-                self.url, timeout=self._timeout, limits=self._limits, wire_log=self._wire_log
+                self.url,
+                timeout=self._timeout,
+                limits=self._limits,
+                wire_log=self._wire_log,
+                hdlc=self._asking(),
             )
         self._driver = Driver(self._line)
         self._shared.free, self._shared.datagrams = self._driver.free, self._line.datagrams

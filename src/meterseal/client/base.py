@@ -11,6 +11,7 @@ from meterseal.client.session import Session, Shared
 from meterseal.client.verbs import Verbs
 from meterseal.credentials import Credentials
 from meterseal.errors import ConfigurationError
+from meterseal.net import Asking
 from meterseal.state import CounterStore
 
 CredentialsLike: TypeAlias = Credentials | str | os.PathLike[str]
@@ -83,6 +84,16 @@ class LinkBase:
             raise ConfigurationError("neither the call nor the credentials say where the meter is (url)")
         self.url = where
         self._shared = Shared(where, make_state(self.credentials, counters, state))
+
+    def _asking(self) -> Asking:
+        """How the meter is addressed on a line with HDLC.  Raises ConfigurationError."""
+        meter = self.credentials.meter
+        lower = None if meter.server_address is None or meter.address_size == 1 else meter.server_address[1]
+        if lower is None and (meter.address_size or 1) > 1:
+            raise ConfigurationError(
+                f"address_size {meter.address_size} needs server_address = [upper, lower]"
+            )
+        return Asking(lower, meter.address_size or 0)
 
     def _session(self, role: str | None, wishes: Wishes) -> Session:
         return Session(make_plan(self.credentials, role, wishes), self._shared)

@@ -58,7 +58,7 @@ class Plan:
     @property
     def pair(self) -> tuple[int, int]:
         """Client SAP and server SAP."""
-        return self.role.client, self.credentials.meter.logical_device
+        return self.role.client, self.credentials.meter.server_sap
 
     @property
     def timeout(self) -> float:
@@ -77,7 +77,7 @@ class Plan:
         )
         profile = ClientProfile(
             client_sap=role.client,
-            server_sap=meter.logical_device,
+            server_sap=meter.server_sap,
             setup=setup,
             mechanism=BY_NAME[role.mechanism].number,
             ciphered=role.in_ciphered_context,

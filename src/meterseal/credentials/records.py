@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from meterseal.crypto import Secret
+from meterseal.net.url import on_hdlc
 from meterseal.security.protection import AUTHENTICATED, ENCRYPTED
 
 STRONG: Final = AUTHENTICATED | ENCRYPTED
@@ -31,6 +32,13 @@ class MeterCredentials:
     trust: tuple[str, ...] = ()
     signing_certificate: str | None = None
     agreement_certificate: str | None = None
+
+    @property
+    def server_sap(self) -> int:
+        """What the logical device is called on the line: on HDLC the upper part of `server_address`."""
+        if self.server_address is not None and on_hdlc(self.url):
+            return self.server_address[0]
+        return self.logical_device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

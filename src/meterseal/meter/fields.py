@@ -256,6 +256,12 @@ def _peer(value: Any, place: Place) -> frozenset[str]:
     return frozenset(name for name, on in switches.items() if on)
 
 
+def _address_size(value: Any, place: Place) -> int:
+    if type(value) is not int or value not in (1, 2, 4):
+        raise Misuse("an HDLC address has 1, 2 or 4 octets")
+    return value
+
+
 METER: Final[dict[str, Reader]] = {
     "suite": _suite,
     "system_title": _title,
@@ -269,6 +275,8 @@ METER: Final[dict[str, Reader]] = {
     "clock_offset": number(-(10**8), 10**8),
     "days": number(1, 1_500),
     "without": many(words),
+    "physical_address": number(1, (1 << 14) - 1),
+    "address_sizes": many(_address_size),
 }
 """Table `[meter]`."""
 

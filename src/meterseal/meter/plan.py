@@ -96,6 +96,7 @@ class RolePlan:
 class MeterPlan:
     """A meter.  `seed`, `system_title` and names left out follow from what is drawn at the first start.
 
+    `physical_address` and the forms of address it answers to, in octets (empty: all that fit), are for HDLC.
     `logical_devices` maps SAPs to names (empty: made from the device name).  `time_zone` is minutes east of
     UTC, `clock_offset` seconds that the clock is ahead at the first start.
     """
@@ -112,6 +113,8 @@ class MeterPlan:
     daylight_saving: bool = True
     clock_offset: int = 0
     days: int = PROFILE_DAYS
+    physical_address: int = 17
+    address_sizes: tuple[int, ...] = ()
     logical_devices: Mapping[int, str] = field(default_factory=lambda: {1: ""})
     objects: tuple[ObjectPlan, ...] = ()
     roles: tuple[RolePlan, ...] = ()

@@ -21,6 +21,7 @@ from meterseal.meter.model import Meter
 from meterseal.meter.plan import MeterPlan, RolePlan
 from meterseal.meter.server import MeterServer
 from meterseal.net import WireLog
+from meterseal.net.url import on_hdlc
 from meterseal.security.protection import of_request, of_response
 
 PathLike = str | os.PathLike[str]
@@ -34,7 +35,14 @@ def credentials_of(meter: Meter, url: str | None = None) -> Credentials:
     `counter_start` is the lowest value that the meter takes, at least 1.
     """
     plan = meter.plan
-    described = MeterCredentials(url=url, system_title=meter.system_title, suite=plan.suite, logical_device=1)
+    described = MeterCredentials(
+        url=url,
+        system_title=meter.system_title,
+        suite=plan.suite,
+        logical_device=1,
+        server_address=(1, plan.physical_address) if on_hdlc(url) else None,
+        address_size=min(plan.address_sizes) if on_hdlc(url) and plan.address_sizes else None,
+    )
     return Credentials(described, {role.name: _role(meter, role) for role in plan.roles})
 
 

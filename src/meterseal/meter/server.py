@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from types import TracebackType
 from typing import Final
 
-from meterseal.errors import Misuse, StateUnavailable, Unsupported
+from meterseal.errors import Misuse, StateUnavailable
 from meterseal.meter.delays import Delays
 from meterseal.meter.keyring import KeyRing
 from meterseal.meter.model import Meter
 from meterseal.meter.session import Handle, Live, Session, Timer
-from meterseal.net import Admission, Handler, Limits, Link, Listening, Url, WireLog, serve, serve_datagrams
+from meterseal.net import Admission, Answering, Handler, Limits, Link, Listening, Url, WireLog, listen
 from meterseal.net.url import to_open
 from meterseal.security import SecuritySetup
 from meterseal.security.protection import of_request
@@ -103,15 +103,12 @@ class Party:
 _STATUS: Final = {"PENDING": 1, "ASSOCIATED": 2, "STANDING": 2}
 
 
-_LISTEN: Final[dict[str, tuple[Callable[..., Awaitable[Listening]], Callable[[Party, Link], Handler]]]] = {
-    "tcp": (serve, Party.session),
-    "udp": (serve_datagrams, Party.datagram_session),
-}
-"""Per scheme of URL: what listens, and the handler that a newcomer gets."""
+_SESSIONS: Final[dict[str, Callable[[Party, Link], Handler]]] = {"udp": Party.datagram_session}
+"""The handler that a newcomer gets, by scheme of URL; on all others `Party.session`."""
 
 
 class MeterServer:
-    """A meter that listens on TCP, or where `url` says (`udp://host:port`; port 0: any free one).
+    """A meter that listens on TCP, or where `url` says (port 0: any free one).
 
     Used with `async with`; the meter stays the caller's to close.
     """
@@ -136,19 +133,17 @@ class MeterServer:
     async def start(self) -> None:
         """Listen.  Raises ConfigurationError when the address cannot be had, Unsupported for other lines."""
         loop = asyncio.get_running_loop()
-        where = self._where
-        if where.scheme not in _LISTEN:
-            raise Unsupported(f"a meter does not listen on {where.scheme}://")
-        listen, session = _LISTEN[where.scheme]
+        where, plan = self._where, self.meter.plan
+        session = _SESSIONS.get(where.scheme, Party.session)
         self.party = Party(self.meter, loop)
         sizes = [held.profile.max_pdu for held in self.meter.associations()]
         self._server = await listen(
-            where.host,
-            where.port,
+            where,
             partial(session, self.party),
             limits=Limits(apdu=max(sizes, default=_LARGEST) or _LARGEST),
             admission=self._admission,
             wire_log=self._wire_log,
+            hdlc=Answering(plan.logical_devices.__contains__, plan.physical_address, plan.address_sizes),
         )
         self.meter.power_up()
         self._ticked(loop)
