@@ -98,6 +98,19 @@ def states() -> str:
     return table(("role", "state", "message", "action", "outcome: next state"), rows)
 
 
+def hdlc_states() -> str:
+    """Tell the state table of an HDLC link, both roles; rows that do alike stand together."""
+    from meterseal.framing.hdlc.states import TABLE
+
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for (role, state, kind), step in TABLE.items():
+        outcomes = "; ".join(f"{outcome}: {following.value}" for outcome, following in step.outcomes.items())
+        row = (role.value, state.value, f"`{step.action}`", outcomes)
+        alike.setdefault(row, []).append("unknown" if kind is None else kind.value)
+    rows = [(role, state, ", ".join(kinds), *rest) for (role, state, *rest), kinds in alike.items()]
+    return table(("role", "state", "frame", "action", "outcome: next state"), rows)
+
+
 def suites() -> str:
     """List the security suites with their lengths in octets."""
     from meterseal.crypto.suites import SUITES
@@ -361,6 +374,7 @@ def attacks() -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "packages": packages,
     "states": states,
+    "hdlc-states": hdlc_states,
     "suites": suites,
     "mechanisms": mechanisms,
     "errors": errors,
