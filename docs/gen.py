@@ -332,11 +332,13 @@ def scenes() -> str:
 
 def peer_options() -> str:
     """List the peer options."""
-    from meterseal.security.options import PEER_OPTIONS
+    from meterseal.security.options import PEER_OPTIONS, toml
 
-    return table(
-        ("option", "when it is on"), [(f"`{name}`", cell(text)) for name, text in PEER_OPTIONS.items()]
-    )
+    rows = [
+        (f"`{name} = {toml(option.deviation)}`", f"`{toml(option.strict)}`", cell(option.does))
+        for name, option in PEER_OPTIONS.items()
+    ]
+    return table(("option", "strict", "such a peer"), rows)
 
 
 _TEST = re.compile(r"^(?:async )?def (test_(?:core_)?[A-I]\d\d\w*)", re.MULTILINE)

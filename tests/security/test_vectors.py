@@ -9,7 +9,7 @@ import pytest
 from meterseal.apdu import ciphered
 from meterseal.apdu.ciphered import DEDICATED, FORMS, SC_BROADCAST
 from meterseal.crypto import GcmKey, suite
-from meterseal.errors import AuthenticationFailed, Forged, Malformed, Replayed, UnknownKey
+from meterseal.errors import AuthenticationFailed, Forged, Replayed, UnknownKey
 from meterseal.keys.counters import ReceiveCounter, SendCounter
 from meterseal.security import (
     MECHANISMS,
@@ -115,13 +115,6 @@ def test_swapped_keys_open_nothing(row: Row, apdu: bytes) -> None:
     title = octets(row, "system_title") or message.title
     with pytest.raises(Forged):
         unprotect(a_context(swapped, message.sc, message.counter, title, own=False), apdu)
-
-
-@pytest.mark.parametrize("row", load("general_ciphering"), ids=ids)
-def test_general_ciphering_is_not_of_this_road(row: Row) -> None:
-    sc = 0x30
-    with pytest.raises(Malformed, match="not a ciphered APDU"):
-        unprotect(a_context(row, sc, 0, b"MMM\0\0\xbc\x61N", own=False), octets(row, "apdu"))
 
 
 # --- proofs ----------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from meterseal.errors import ConfigurationError, MetersealError, Misuse
 from meterseal.keys.counters import LIMIT
 from meterseal.net.url import parse as parse_url
 from meterseal.security.hls import BY_NAME
-from meterseal.security.options import PEER_OPTIONS
+from meterseal.security.options import PEER_OPTIONS, PeerOption
 from meterseal.security.protection import from_text
 
 NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,32}", re.ASCII)
@@ -203,5 +203,10 @@ ROLE: Final[dict[str, Reader]] = {
 }
 """Tables `[roles.NAME]`."""
 
-PEER: Final[dict[str, Reader]] = dict.fromkeys(PEER_OPTIONS, _flag)
-"""Tables `[roles.NAME.peer]`."""
+
+def _deviation(option: PeerOption) -> Reader:
+    return lambda value, where: option.read(value)
+
+
+PEER: Final[dict[str, Reader]] = {name: _deviation(option) for name, option in PEER_OPTIONS.items()}
+"""Tables `[roles.NAME.peer]`: True where the value is not the strict one."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from meterseal.credentials.fields import METER, ROLE
 from meterseal.credentials.records import MeterCredentials, RoleCredentials
 from meterseal.crypto import Secret
 from meterseal.security import protection
+from meterseal.security.options import PEER_OPTIONS
+from meterseal.security.options import toml as option_value
 
 _HEAD = "# Credentials of meterseal: the keys in this file speak for you. Keep its mode at 0600."
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
@@ -20,8 +22,13 @@ def text(meter: MeterCredentials, roles: Mapping[str, RoleCredentials]) -> str:
     for name, role in roles.items():
         lines += ["", f"[roles.{name}]", *_role(role)]
         if role.peer:
-            lines += [f"[roles.{name}.peer]", *(f"{option} = true" for option in sorted(role.peer))]
+            lines += [f"[roles.{name}.peer]", *_peer(role.peer)]
     return "\n".join(lines) + "\n"
+
+
+def _peer(options: Iterable[str]) -> Iterator[str]:
+    for name in sorted(options):
+        yield f"{name} = {option_value(PEER_OPTIONS[name].deviation)}"
 
 
 def _meter(meter: MeterCredentials) -> Iterator[str]:

@@ -6,7 +6,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
 
 from meterseal.crypto.check import AES_LENGTHS, kcv_of
-from meterseal.crypto.secret import Guarded, same
+from meterseal.crypto.secret import Guarded, random_octets, same
 from meterseal.errors import Forged, KeyLength, UnknownKey
 
 SHORTEST, LONGEST = 16, 1024
@@ -52,6 +52,11 @@ class WrappingKey(Guarded):
             del key
             raise KeyLength(f"{length} octets cannot be wrapped: 16 to 1024 in steps of 8 can")
         return aes_key_wrap(self._held(), key)
+
+    def fresh(self, length: int) -> tuple[bytes, bytes]:
+        """A new random key of `length` octets, bare and wrapped.  Raises as `wrap`."""
+        key = random_octets(length)
+        return key, self.wrap(key)
 
     def unwrap(self, blob: bytes) -> bytes:
         """The key inside `blob`; its length is for the caller to hold against his suite.

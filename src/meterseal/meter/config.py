@@ -10,7 +10,7 @@ before anything is built; an error names file, table and key.  Names of files ar
 | `[logical_devices.SAP]` | `name` (at most 16 characters) |
 | `[[objects]]` | `class`, `obis`, `logical_device` (1); classes 1, 3, 4: `source`, or `type` and `value` (a text for octet-strings is hex), `writable`, `scaler`, `unit`; class 5: `source` (an energy), `period` (s), `periods`, `scaler`, `unit`; class 7: `columns` (`CLASS/OBIS:ATTRIBUTE`), `capture_period` (s), `entries`, or `events` (`"standard"`, `"security"`, `"disconnect"`) with one column, the code; class 9: `scripts`, by number a list of `CLASS/OBIS:ATTRIBUTE = TYPE:VALUE` and `CLASS/OBIS:METHOD(TYPE:VALUE)`; class 18: `block_size`, `largest` (octets); class 70: `control_mode`; classes 20, 22, 23, 41, 42, 71: `attributes` by name, `writable` |
 | `[roles.NAME]` | `client` (SAP), `logical_devices` ([1]), `mechanism`, `policy` (`"authenticated+encrypted"`, or `{ request = ..., response = ... }`), `ciphered` (as the policy), `client_system_title`, `guek`, `gak`, `gbek`, `kek`, `secret`, `single`, `report_counter`, `pre_established`, `association_version` (0 to 3), `setup_version` (0, 1), `max_pdu`, `services`, `allow_weak`, `broadcast` (what the broadcast key may do: `CLASS/OBIS:ATTRIBUTE`, `CLASS/OBIS:METHOD()`) |
-| `[roles.NAME.peer]` | peer options by name, `true` or `false` |
+| `[roles.NAME.peer]` | peer options by name |
 | `[[roles.NAME.rights]]` | `objects` (names, `*` and `1-4` for groups), `class`, `attributes` and `methods` (a right for all, or by index and `all`), `hide` |
 | `[roles.NAME.users.ID]` | `name`, `objects` (what of the role's view is left), `allow` (of `read`, `write`, `access`) |
 

@@ -21,7 +21,7 @@ from meterseal.meter.events import LOGS
 from meterseal.meter.plant import SOURCES
 from meterseal.meter.view import ALL, Pattern
 from meterseal.security.hls import BY_NAME
-from meterseal.security.options import PEER_OPTIONS
+from meterseal.security.options import PEER_OPTIONS, PeerOption
 from meterseal.security.protection import from_text, policy_bits
 
 
@@ -251,8 +251,13 @@ def _index(text: str) -> int:
     return int(text)
 
 
+def _deviation(option: PeerOption) -> Reader:
+    return lambda value, place: option.read(value)
+
+
 def _peer(value: Any, place: Place) -> frozenset[str]:
-    switches = read_table(value, dict.fromkeys(PEER_OPTIONS, flag), place.inside(f"{place.table}.peer"))
+    rows = {name: _deviation(option) for name, option in PEER_OPTIONS.items()}
+    switches = read_table(value, rows, place.inside(f"{place.table}.peer"))
     return frozenset(name for name, on in switches.items() if on)
 
 

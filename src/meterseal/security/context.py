@@ -8,11 +8,22 @@ peer's title, the dedicated key, the least protection it accepts (security 2, 8,
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from meterseal.apdu.ciphered import GLOBAL
-from meterseal.crypto import AgreementKey, GcmKey, SigningKey, Suite, WrappingKey
+from meterseal.crypto import (
+    AgreementKey,
+    AgreementPoint,
+    GcmKey,
+    SigningKey,
+    Suite,
+    VerifyingKey,
+    WrappingKey,
+)
+from meterseal.crypto.v44 import LIMIT, Parameters
 from meterseal.errors import KeyLength, UnknownKey
 from meterseal.keys.counters import ReceiveCounter, SendCounter
+from meterseal.keys.exchanges import Exchanges
 from meterseal.security import protection
 from meterseal.security.directory import Directory, KnownKeys
 
@@ -38,7 +49,8 @@ class SecuritySetup:
     `peer_title` None means that it is learned at sign-on.  `broadcast` is the GBEK in use, for
     receiving only; `master` unwraps what key_transfer brings.  In suites 1 and 2 `signing` and
     `agreement` are this end's own private keys, `certificate` (DER) goes along at a sign-on by
-    signature, and `directory` has the public keys of others.
+    signature, and `directory` has the public keys of others.  `fresh` is the floor of what comes
+    under keys made for one message, `exchanges` what came without a counter that orders it.
     """
 
     suite: Suite
@@ -52,18 +64,46 @@ class SecuritySetup:
     agreement: AgreementKey | None = None
     certificate: bytes | None = None
     directory: Directory = field(default_factory=KnownKeys)
+    fresh: ReceiveCounter = field(default_factory=ReceiveCounter)
+    exchanges: Exchanges = field(default_factory=Exchanges)
 
     def signing_key(self) -> SigningKey:
         """This end's digital signature key.  Raises UnknownKey when none is set."""
-        if self.signing is None:
-            raise UnknownKey("this end has no digital signature key")
-        return self.signing
+        return _held(self.signing, "digital signature key")
+
+    def agreement_key(self) -> AgreementKey:
+        """This end's static key agreement key.  Raises UnknownKey when none is set."""
+        return _held(self.agreement, "key agreement key")
+
+    def verifying_key(self, title: bytes) -> VerifyingKey:
+        """The signature key of another party.  Raises UnknownKey, CertificateRefused."""
+        return _of_suite(self.directory.verifying_key(title), self.suite)
+
+    def agreement_point(self, title: bytes) -> AgreementPoint:
+        """The static key agreement key of another party.  Raises UnknownKey, CertificateRefused."""
+        return _of_suite(self.directory.agreement_point(title), self.suite)
 
     def key(self, key_set: str) -> KeyInUse:
         """The global unicast key.  Raises UnknownKey when none is set."""
         if self.unicast is None:
             raise UnknownKey(f"no {key_set} unicast encryption key (GUEK) is set")
         return self.unicast
+
+
+CurveKey = TypeVar("CurveKey", SigningKey, AgreementKey, VerifyingKey, AgreementPoint)
+
+
+def _held(key: CurveKey | None, what: str) -> CurveKey:
+    if key is None:
+        raise UnknownKey(f"this end has no {what}")
+    return key
+
+
+def _of_suite(key: CurveKey, suite: Suite) -> CurveKey:
+    """The key, which must be on the curve of the suite (D20)."""
+    if key.curve.name != suite.curve:
+        raise UnknownKey(f"a key on {key.curve.name}: suite {suite.id} has {suite.curve or 'no curve'}")
+    return key
 
 
 @dataclass(slots=True, eq=False)
@@ -73,7 +113,9 @@ class Context:
     `minimum` is the least protection of a received message whose tag is to be trusted at all;
     `general` says whether general protection was negotiated.  `serving` is True at the meter:
     only a server takes broadcast keys, and only a client expects answers.  `window` is how far
-    counters may come out of order: 0 on a stream, `keys.counters.WINDOW` for datagrams.
+    counters may come out of order: 0 on a stream, `keys.counters.WINDOW` for datagrams.  `options`
+    are the peer options in force, `compression` the V.44 parameters where compression is on, `limit`
+    how many octets a decompressed APDU has at most.
     """
 
     setup: SecuritySetup
@@ -84,6 +126,9 @@ class Context:
     serving: bool = False
     exclusive_dedicated: bool = field(default=False)
     window: int = 0
+    options: frozenset[str] = frozenset()
+    compression: Parameters | None = None
+    limit: int = LIMIT
 
     def sending_key(self, key_set: str) -> KeyInUse:
         """The key that a message of this key set goes out under.  Raises UnknownKey."""

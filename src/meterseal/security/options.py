@@ -3,14 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final, NamedTuple
 
-from meterseal.errors import ConfigurationError
+from meterseal.errors import ConfigurationError, Misuse
 
-PEER_OPTIONS: dict[str, str] = {
-    "hls_token_shares_counter": "the HLS-GMAC token and the frame that carries it may use one counter value",
-    "plain_release": "an RLRQ or RLRE without the protected Initiate ends a ciphered association",
+
+class PeerOption(NamedTuple):
+    """One option: its strict value, the one of such a peer, and what that peer does."""
+
+    strict: bool | str
+    deviation: bool | str
+    does: str
+
+    def read(self, value: object) -> bool:
+        """True when `value`, as a file gives it, is the deviation.  Raises Misuse for neither value."""
+        for known in (self.strict, self.deviation):
+            if type(value) is type(known) and value == known:
+                return known == self.deviation
+        raise Misuse(f"{toml(self.deviation)} or {toml(self.strict)} is wanted")
+
+
+def _allows(does: str) -> PeerOption:
+    return PeerOption(False, True, does)
+
+
+PEER_OPTIONS: Final[dict[str, PeerOption]] = {
+    "ak_in_use": PeerOption(
+        True, False, "keys wrapped or agreed on for a message stand alone, without the authentication key"
+    ),
+    "algorithm_id": PeerOption(
+        "corrected", "as-printed", "keys are agreed on with the AlgorithmID as edition 8.0 printed it"
+    ),
+    "compress_service_specific": _allows("service-specific forms may be compressed as well"),
+    "content_length_signed": PeerOption(
+        True, False, "the signature of general-signing leaves out the length octets of the content"
+    ),
+    "empty_header_fields": _allows(
+        "general-ciphering with empty fields and no key-info is under a key of C(0e,2s) between the parties "
+        "of the signed APDU inside"
+    ),
+    "fresh_key_any_counter": _allows(
+        "under a key made for one message the counter may be any, 0 included; its transaction-id, ephemeral "
+        "or wrapped key is then taken once"
+    ),
+    "hls_token_shares_counter": _allows(
+        "the HLS-GMAC token and the frame that carries it may use one counter value"
+    ),
+    "plain_release": _allows("an RLRQ or RLRE without the protected Initiate ends a ciphered association"),
 }
-"""The options by name, with what each allows.  All are off until named."""
+"""The options by name.  An option is in force where its name is in the set that a profile carries."""
 
 
 def peer_options(names: Iterable[str]) -> frozenset[str]:
@@ -20,3 +61,8 @@ def peer_options(names: Iterable[str]) -> frozenset[str]:
     if unknown:
         raise ConfigurationError(f"no peer option {unknown[0]!r}; there are {', '.join(PEER_OPTIONS)}")
     return chosen
+
+
+def toml(value: bool | str) -> str:
+    """A value as a file has it."""
+    return f'"{value}"' if isinstance(value, str) else str(value).lower()

@@ -1,24 +1,62 @@
-"""protect and unprotect: the two verbs between a plain APDU and a ciphered one.
+"""protect and unprotect: the two verbs between a plain APDU and a protected one.
 
 One order, here and nowhere else: look up the key, check that the counter is acceptable, verify,
-check that the inner APDU fits the outer form, and only then commit the counter.  A message that
-fails at any step has changed nothing (security 3, 9; design law 2).
+check that what is inside fits what is around it, and only then commit the counter.  With several
+layers all of them hold before anything is committed.  A message that fails at any step has changed
+nothing (security 3, 7, 9; design law 2).
+
+What a message may be, from the outside in (B10); no layer comes twice:
+
+| ciphered by                                  | signed        | then       |
+|----------------------------------------------|---------------|------------|
+| service-specific form, or nothing            |               | plain APDU |
+| general-glo, general-ded, general-ciphering  | or not        | plain APDU |
+| nothing                                      | general-signing | plain APDU |
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from struct import Struct
 from typing import NamedTuple
 
 from meterseal.apdu import ciphered
 from meterseal.apdu.ciphered import GLOBAL, SC_BROADCAST, SC_COMPRESSED, Ciphered
+from meterseal.apdu.general import GeneralCiphering, GeneralSigning
 from meterseal.codec.octets import length_octets
 from meterseal.errors import Forged, Malformed, TooWeak, UnknownKey, Unsupported
+from meterseal.keys.exchanges import ONCE
+from meterseal.security.ciphering import seal, unseal
 from meterseal.security.context import Context, KeyInUse
-from meterseal.security.protection import AUTHENTICATED, Style, of_control, style_of, text
+from meterseal.security.layers import CIPHERING, SIGNING, Layer, Layers, find
+from meterseal.security.packing import check_packed, pack, unpack
+from meterseal.security.protection import (
+    AUTHENTICATED,
+    ENCRYPTED,
+    SIGNED,
+    Style,
+    of_control,
+    style_of,
+    text,
+)
+from meterseal.security.signing import open_signed, sign
+from meterseal.security.steps import Steps, settle
 
-_NEVER_INSIDE = frozenset(ciphered.FORMS) | frozenset(range(0x60, 0x64)) | {0xDD, 0xDF, 0xE0, 0xE6, 0xE7}
-"""Tags that may not stand inside a ciphered APDU: ciphered ones, ACSE, blocks, gateway prefixes."""
+_SIGNED, _CIPHERED = GeneralSigning.tag[0], GeneralCiphering.tag[0]
+
+LAYERED = frozenset({_SIGNED, _CIPHERED})
+"""Tags of the layers with parties of their own."""
+
+PROTECTED = LAYERED | frozenset(ciphered.FORMS)
+"""Tags of everything that is opened first."""
+
+_NEVER_SIGNED = PROTECTED | frozenset(range(0x60, 0x64)) | {0xE0, 0xE6, 0xE7}
+"""Tags that may not stand inside a signed APDU: protected ones, ACSE, blocks, gateway prefixes."""
+
+_NEVER_INSIDE = _NEVER_SIGNED - {_SIGNED}
+"""Tags that may not stand inside a ciphered APDU: who signs does so first."""
+
+_BOTH = AUTHENTICATED | ENCRYPTED
 
 _FOR_ALL = frozenset({0xC1, 0xC3})
 """What the broadcast key may carry: set-request and action-request.  Every meter of the group holds that
@@ -35,7 +73,8 @@ class Opened(NamedTuple):
     """A received APDU and what protected it.
 
     `lowest_before` is the lowest acceptable counter as it was before this message, which is what
-    the counter inside an HLS token is held against.
+    the counter inside an HLS token is held against.  `layers` are those with parties of their own,
+    from the outside in: what an answer has to mirror.
     """
 
     apdu: bytes
@@ -45,14 +84,39 @@ class Opened(NamedTuple):
     counter: int = -1
     lowest_before: int = 0
     key: KeyInUse | None = None
+    layers: Layers = ()
+
+    @property
+    def origin(self) -> bytes | None:
+        """Who signed it; None where nobody did."""
+        signed = find(self.layers, SIGNING)
+        return None if signed is None else signed.originator
 
 
-def protect(context: Context, apdu: bytes, applied: int, style: Style) -> bytes:
-    """Protect a plain APDU with `applied` (AUTHENTICATED | ENCRYPTED) in `style`; takes one counter.
+def protect(context: Context, apdu: bytes, applied: int, style: Style, layers: Layers = ()) -> bytes:
+    """Protect a plain APDU with `applied` in `style` and `layers`; a ciphered one takes one counter.
 
     Raises UnknownKey without the key, CounterExhausted at the counter's end, Unsupported for an
     APDU that has no ciphered form in this style.
     """
+    return settle(protecting(context, apdu, applied, style, layers))
+
+
+def unprotect(context: Context, octets: bytes) -> Opened:
+    """Open a protected APDU and commit its counter.
+
+    Raises Malformed, Truncated, UnknownKey, Unsupported, TooWeak, Replayed, Forged and
+    CertificateRefused; nothing has changed then.
+    """
+    return settle(unprotecting(context, octets))
+
+
+def protecting(
+    context: Context, apdu: bytes, applied: int, style: Style, layers: Layers = ()
+) -> bytes | Steps[bytes]:
+    """As `protect`; where it takes curve work, the steps to it."""
+    if layers or applied & SIGNED:
+        return _in_layers(context, apdu, applied, style, layers)
     form = style.form
     tag = style.tags.get(apdu[0], 0) if form is None else form.tag
     if not tag:
@@ -62,6 +126,8 @@ def protect(context: Context, apdu: bytes, applied: int, style: Style) -> bytes:
     key = setup.unicast if style.key_set is GLOBAL else context.dedicated
     key = key or context.sending_key(style.key_set)
     sc = applied << 4 | setup.suite.id
+    if context.compression is not None and (form is not None or _packs_anything(context)):
+        sc, apdu = pack(context, sc, apdu)
     counter = key.tx.take()
     body = key.handle.seal(sc, _nonce(setup.own_title, counter), apdu)
     size = len(body) + 5
@@ -72,12 +138,31 @@ def protect(context: Context, apdu: bytes, applied: int, style: Style) -> bytes:
     return _tag_octet(tag) + length_octets(size) + _security_header(sc, counter) + body
 
 
-def unprotect(context: Context, octets: bytes) -> Opened:
-    """Open a ciphered APDU and commit its counter.
+def _packs_anything(context: Context) -> bool:
+    return "compress_service_specific" in context.options
 
-    Raises Malformed, Truncated, UnknownKey, Unsupported, TooWeak, Replayed, Forged; nothing has
-    changed then.
-    """
+
+def _in_layers(context: Context, apdu: bytes, applied: int, style: Style, layers: Layers) -> Steps[bytes]:
+    """Signed first, then ciphered: by a layer of its own, or as the association does it."""
+    if applied & SIGNED:
+        layer = find(layers, SIGNING) or Layer(SIGNING, context.setup.own_title, b"")
+        apdu = yield from sign(context, layer, apdu)
+        style = style.carrier
+    outer = find(layers, CIPHERING)
+    if outer is not None:
+        return (yield from seal(context, outer, applied & _BOTH, apdu))
+    if not applied & _BOTH:
+        return apdu
+    return settle(protecting(context, apdu, applied & _BOTH, style))
+
+
+# --- opening ------------------------------------------------------------------------------------
+
+
+def unprotecting(context: Context, octets: bytes) -> Opened | Steps[Opened]:
+    """As `unprotect`; where it takes curve work, the steps to it."""
+    if octets[:1] and octets[0] in LAYERED:
+        return _OPENERS[octets[0]](context, octets)
     message = ciphered.parse(octets)
     key = _look_up(context, message)
     title = message.title or context.peer_title
@@ -86,26 +171,111 @@ def unprotect(context: Context, octets: bytes) -> Opened:
     lowest = key.rx.lowest
     key.rx.check(message.counter, context.window)
     plain = key.handle.open(message.sc, _nonce(title, message.counter), message.body)
+    if message.sc & SC_COMPRESSED:
+        plain = unpack(context, message.sc, plain)
     _check_inner(message, plain)
-    applied = of_control(message.sc)
+    applied, broadcast = of_control(message.sc), bool(message.sc & SC_BROADCAST)
+    opened = Opened(plain, applied, style_of(message.form), broadcast, message.counter, lowest, key)
+    if plain[0] == _SIGNED:
+        return _signed_inside(context, opened, lambda: _commit(context, key, message))
     if applied & AUTHENTICATED:
         # Without a tag anybody could have sent it: such a message never moves the counter.
         key.rx.commit(message.counter)
-    return Opened(
-        plain, applied, style_of(message.form), bool(message.sc & SC_BROADCAST), message.counter, lowest, key
-    )
+    return opened
+
+
+def _commit(context: Context, key: KeyInUse, message: Ciphered) -> None:
+    # Curve work came between: the same message may have come on another association meanwhile.
+    key.rx.check(message.counter, context.window)
+    key.rx.commit(message.counter)
+
+
+def _signed_inside(context: Context, opened: Opened, commit: Callable[[], None]) -> Steps[Opened]:
+    """The signed APDU that a ciphered one holds; `commit` once all layers hold."""
+    whole = yield from _open_signed(context, opened)
+    if opened.applied & AUTHENTICATED:
+        commit()
+    else:
+        _once(context, whole)
+    return whole
+
+
+def _open_signed(context: Context, opened: Opened) -> Steps[Opened]:
+    apdu, layer = yield from open_signed(context, opened.apdu, for_all=opened.broadcast)
+    if not apdu or apdu[0] in _NEVER_SIGNED:
+        raise Malformed(f"{SIGNING} holds nothing, or an APDU that may not be inside")
+    _check_for_all(opened.broadcast, apdu)
+    return opened._replace(apdu=apdu, applied=opened.applied | SIGNED, layers=(*opened.layers, layer))
+
+
+def _once(context: Context, opened: Opened) -> None:
+    """No counter orders a message that is only signed: its transaction-id is taken once (D07)."""
+    signed = opened.layers[-1]
+    name, seen = SIGNING.encode() + signed.originator + signed.transaction_id, context.setup.exchanges
+    seen.check(name, 0)
+    seen.commit(name, ONCE)
+
+
+def _open_signing(context: Context, octets: bytes) -> Steps[Opened]:
+    """A signed APDU that nothing ciphers."""
+    _check_negotiated(context, SIGNING)
+    if context.minimum & AUTHENTICATED:
+        raise TooWeak(f"{SIGNING} alone tells nothing of its age: its contents cannot be trusted")
+    return (yield from _signed_inside(context, Opened(octets, 0, Style.PLAIN), _nothing))
+
+
+def _open_ciphering(context: Context, octets: bytes) -> Steps[Opened]:
+    _check_negotiated(context, CIPHERING)
+    found = yield from unseal(context, octets)
+    plain, layer, guard = found.plain, found.layer, found.guard
+    if not plain or plain[0] in _NEVER_INSIDE:
+        raise Malformed(f"{CIPHERING} holds nothing, or an APDU that may not be inside")
+    broadcast, applied = layer.form == "broadcast", of_control(layer.sc)
+    key, lowest = (guard.key, guard.lowest) if guard else (None, 0)
+    opened = Opened(plain, applied, Style.LAYERED, broadcast, found.counter, lowest, key, (layer,))
+
+    def commit() -> None:
+        if guard is not None:
+            guard.check()
+            guard.commit()
+
+    if plain[0] == _SIGNED:
+        return (yield from _signed_inside(context, opened, commit))
+    _check_for_all(broadcast, plain)
+    if applied & AUTHENTICATED:
+        commit()
+    return opened
+
+
+_OPENERS: dict[int, Callable[[Context, bytes], Steps[Opened]]] = {
+    _SIGNED: _open_signing,
+    _CIPHERED: _open_ciphering,
+}
+
+
+def _nothing() -> None:
+    """Nothing is committed."""
+
+
+def _check_negotiated(context: Context, name: str) -> None:
+    if not context.general:
+        raise Unsupported(f"{name}: general protection was not negotiated")
+
+
+def _check_for_all(broadcast: bool, apdu: bytes) -> None:
+    if broadcast and apdu[0] not in _FOR_ALL:
+        raise UnknownKey("the broadcast key is for set- and action-requests only")
 
 
 def _look_up(context: Context, message: Ciphered) -> KeyInUse:
     """The key a message is to be opened with; refuses by shape what no key could make right."""
     form, sc = message.form, message.sc
     applied, broadcast = of_control(sc), bool(sc & SC_BROADCAST)
-    if form.general and not context.general:
-        raise Unsupported(f"{form.name}: general protection was not negotiated")
+    if form.general:
+        _check_negotiated(context, form.name)
     if sc & 0x0F != context.setup.suite.id:
         raise UnknownKey(f"security control {sc:02X} names suite {sc & 0x0F}, not {context.setup.suite.id}")
-    if sc & SC_COMPRESSED:
-        raise Malformed(f"security control {sc:02X}: compression is not for this form and suite")
+    check_packed(context, sc, form.name, fits=form.general)
     if not applied:
         raise TooWeak(f"security control {sc:02X} says neither authenticated nor encrypted")
     if broadcast and (form.key_set != ciphered.GLOBAL or not context.serving):
@@ -128,5 +298,5 @@ def _check_inner(message: Ciphered, plain: bytes) -> None:
         raise Forged(f"{message.form.name} does not hold the APDU that its tag promises")
     if plain[0] in _NEVER_INSIDE:
         raise Malformed(f"{message.form.name} holds an APDU that may not be inside")
-    if message.sc & SC_BROADCAST and plain[0] not in _FOR_ALL:
-        raise UnknownKey(f"{message.form.name}: the broadcast key is for set- and action-requests only")
+    if plain[0] != _SIGNED:
+        _check_for_all(bool(message.sc & SC_BROADCAST), plain)

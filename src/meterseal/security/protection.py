@@ -64,17 +64,19 @@ class Style:
     """How protection travels: with the global or the dedicated key, service-specific or general.
 
     `tags` maps the plain tag to the ciphered one; the general styles have none, and one `form` for all.
-    The five styles are class attributes; there are no others.  (A plain class: reading a member
-    of an enumeration costs as much as a field of the message.)
+    `carrier` is the style that can carry a signed APDU with the same key.  LAYERED protects nothing
+    itself: a general-ciphering layer does.  The six styles are class attributes; there are no others.
+    (A plain class: reading a member of an enumeration costs as much as a field of the message.)
     """
 
-    __slots__ = ("form", "general", "key_set", "name", "tags")
+    __slots__ = ("carrier", "form", "general", "key_set", "name", "tags")
 
     PLAIN: ClassVar[Style]
     GLO: ClassVar[Style]
     DED: ClassVar[Style]
     GENERAL_GLO: ClassVar[Style]
     GENERAL_DED: ClassVar[Style]
+    LAYERED: ClassVar[Style]
 
     def __init__(self, name: str, key_set: str, tags: dict[int, int], form: Form | None) -> None:
         self.name = name
@@ -82,6 +84,7 @@ class Style:
         self.tags = tags
         self.form = form
         self.general = form is not None
+        self.carrier: Style = self
 
     def __repr__(self) -> str:
         return f"Style.{self.name}"
@@ -92,6 +95,8 @@ Style.GLO = Style("GLO", GLOBAL, GLO_TAG, None)
 Style.DED = Style("DED", DEDICATED, DED_TAG, None)
 Style.GENERAL_GLO = Style("GENERAL_GLO", GLOBAL, {}, GENERAL_GLO)
 Style.GENERAL_DED = Style("GENERAL_DED", DEDICATED, {}, GENERAL_DED)
+Style.LAYERED = Style("LAYERED", "none", {}, None)
+Style.GLO.carrier, Style.DED.carrier = Style.GENERAL_GLO, Style.GENERAL_DED
 
 
 _STYLES = {

@@ -1,0 +1,81 @@
+"""general-signing: who wrote an APDU, and for whom (security 6).
+
+The signature covers the five fields and the content, so whoever passes a signed APDU on to somebody
+else is found out by the recipient that it names (B18).
+"""
+
+from __future__ import annotations
+
+from meterseal.apdu.general import GeneralSigning
+from meterseal.errors import Misuse, UnknownKey
+from meterseal.security.context import Context
+from meterseal.security.layers import SIGNING, Layer, check_fields
+from meterseal.security.steps import Steps
+
+
+def sign(context: Context, layer: Layer, apdu: bytes) -> Steps[bytes]:
+    """`apdu` in a signed layer toward the peer.  Raises UnknownKey without a key of this end."""
+    setup = context.setup
+    key, covered = setup.signing_key(), _content_length(context)
+    message = GeneralSigning(
+        layer.transaction_id,
+        setup.own_title,
+        recipient_of(context, layer),
+        layer.date_time,
+        layer.other_information,
+        apdu,
+        b"",
+    )
+    signature = yield lambda: key.sign(message.signed(content_length=covered))
+    return message.replace(signature=signature).encode()
+
+
+def open_signed(context: Context, octets: bytes, *, for_all: bool = False) -> Steps[tuple[bytes, Layer]]:
+    """The content of a signed layer whose signature holds, and the layer; `for_all` for a broadcast.
+
+    Raises DecodeError, UnknownKey, CertificateRefused, Forged.
+    """
+    message = GeneralSigning.decode(octets)
+    layer = Layer(
+        SIGNING,
+        message.originator_system_title,
+        message.recipient_system_title,
+        message.transaction_id,
+        date_time=message.date_time,
+        other_information=message.other_information,
+    )
+    check_fields(layer)
+    check_parties(context, layer, for_all=for_all)
+    signer, covered = context.setup.verifying_key(layer.originator), _content_length(context)
+    yield lambda: signer.verify(message.signature, message.signed(content_length=covered))
+    return message.content, layer
+
+
+def check_parties(context: Context, layer: Layer, *, for_all: bool = False) -> None:
+    """The originator is the association's peer, the recipient this end.  Raises UnknownKey.
+
+    Here is where other parties than the peer would be let in, each for what it may ask.
+    """
+    setup = context.setup
+    if layer.originator == setup.own_title:
+        raise UnknownKey(f"{layer.kind} carries this end's own system title: sent back by somebody")
+    if not layer.originator or layer.originator != context.peer_title:
+        raise UnknownKey(f"{layer.kind} of {_shown(layer.originator)}, who is not this association's peer")
+    if layer.recipient != setup.own_title and (layer.recipient or not for_all):
+        raise UnknownKey(f"{layer.kind} is for {_shown(layer.recipient)}, not for this end")
+
+
+def recipient_of(context: Context, layer: Layer) -> bytes:
+    """Whom a layer to be made is for: the one it names, else the peer.  Raises Misuse before there is one."""
+    recipient = layer.recipient or context.peer_title
+    if recipient is None:
+        raise Misuse(f"{layer.kind} for nobody: the peer's system title is not known")
+    return recipient
+
+
+def _content_length(context: Context) -> bool:
+    return "content_length_signed" not in context.options
+
+
+def _shown(title: bytes) -> str:
+    return title.hex().upper() or "nobody"

@@ -1,0 +1,40 @@
+"""Steps: curve work handed out on the way, so that whoever drives an association may put it in a pool.
+
+What may need it is made or opened by a generator that yields pure calls and is sent their results.
+Counters, keys and floors are touched between the calls only, never within one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any, TypeAlias, TypeVar
+
+from meterseal.errors import MetersealError
+
+T = TypeVar("T")
+
+Job: TypeAlias = Callable[[], Any]
+Steps: TypeAlias = Generator[Job, Any, T]
+
+
+def settle(found: T | Steps[T]) -> T:
+    """The result, every job done here and now.  Raises what a job or the steps raise."""
+    if not isinstance(found, Generator):
+        return found
+    try:
+        job = next(found)
+        while True:
+            try:
+                result = job()
+            except MetersealError as error:
+                job = found.throw(error)
+            else:
+                job = found.send(result)
+    except StopIteration as done:
+        result_of_all: T = done.value
+        return result_of_all
+
+
+def through(found: T | Steps[T]) -> Steps[T]:
+    """The result, from within other steps."""
+    return (yield from found) if isinstance(found, Generator) else found
