@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meterseal.association import (
+    Compute,
     Effect,
     Indication,
     Need,
@@ -290,6 +291,8 @@ class _Line:
                 queue += association.respond(effect.token, outcomes)
             elif isinstance(effect, Need):
                 raise AssertionError("the fake meter's counters do not end")
+            elif isinstance(effect, Compute):
+                queue += association.resume(effect.token, effect.job())
             elif isinstance(effect, Reply):
                 self._send(association, pair, request, effect.octets)
 

@@ -24,7 +24,6 @@ from meterseal.errors import (
     ConnectionLost,
     Misuse,
     Refused,
-    Unsupported,
 )
 from tests.client.conftest import Twin
 from tests.client.fake_meter import PUBLIC, URL, Exchange, FakeMeter, Role
@@ -127,7 +126,6 @@ async def test_roles_with_one_key_share_its_counters(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "error", "cause"),
     [
-        ({"mechanism": "ecdsa", "signing_key": "x.key"}, Unsupported, "mechanism ecdsa is not there yet"),
         (
             {"mechanism": "lls", "secret": b"x", "allow_weak": False},
             ConfigurationError,

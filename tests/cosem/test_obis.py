@@ -144,3 +144,10 @@ def test_any_text_gives_an_object_or_misuse(text: str) -> None:
         parse_object(text)
     except Misuse as error:
         assert len(str(error)) < 200
+
+
+def test_odd_characters_do_not_blow_an_error_up() -> None:
+    for text in ("\U0010ffff" * 100, "\x00" * 100, "'" * 100, "1.0.1.8.0." + "9" * 100):
+        with pytest.raises(Misuse) as caught:
+            parse_object(text)
+        assert len(str(caught.value)) < 200

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Final, TypedDict
 
@@ -75,6 +76,9 @@ class Plan:
             policy_bits(role.protection, role.protection),
             key,
         )
+        if setup.suite.curve is not None:
+            # Loads the backend's X.509 part, which the roles of suite 0 do without.
+            import_module("meterseal.credentials.identity").equip(setup, self.credentials, role)
         profile = ClientProfile(
             client_sap=role.client,
             server_sap=meter.server_sap,
@@ -121,9 +125,7 @@ def make_plan(credentials: Credentials, role: str | None, wishes: Wishes) -> Pla
     if unknown:
         raise Misuse(f"no argument {unknown[0]!r}; there are {', '.join(Wishes.__annotations__)}")
     read_table({key: value for key, value in wishes.items() if key in ROLE}, ROLE, Where(None, "arguments"))
-    scheme = BY_NAME.get(plan.role.mechanism)
-    if scheme is None or scheme.needs_keys:
-        raise Unsupported(f"role {name}: mechanism {plan.role.mechanism} is not there yet")
+    scheme = BY_NAME[plan.role.mechanism]
     if plan.role.protection & SIGNED:
         raise Unsupported(f"role {name}: signed messages are not there yet")
     if scheme.name == "manufacturer" and "manufacturer" not in wishes:

@@ -130,5 +130,6 @@ def parse_object(text: str) -> ObjectAddress:
 
 
 def _shown(text: str) -> str:
-    """The text for an error message: quoted, escaped, cut."""
-    return repr(text if len(text) <= 60 else text[:57] + "...")
+    """The text for an error message: quoted, escaped, cut (one odd character is ten when escaped)."""
+    quoted = repr(text[:64])
+    return quoted if len(quoted) <= 64 else f"{quoted[:60]}...'"

@@ -22,8 +22,8 @@ from meterseal.security.protection import from_text
 NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,32}", re.ASCII)
 """What a role may be called."""
 
-MECHANISM_NAMES: Final = (*BY_NAME, "ecdsa")
-"""Mechanisms that a file may name; what this version cannot do is refused when it is used."""
+MECHANISM_NAMES: Final = tuple(BY_NAME)
+"""Mechanisms that a file may name."""
 
 
 @dataclass(frozen=True, slots=True)

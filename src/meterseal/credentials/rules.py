@@ -34,7 +34,7 @@ def check_role(role: RoleCredentials, meter: MeterCredentials, where: Where) -> 
     except MetersealError as error:
         raise where.error(str(error), "peer") from None
     _lengths(role, meter, where)
-    _needs(role, where)
+    _needs(role, meter, where)
     if role.client_system_title is not None and role.client_system_title == meter.system_title:
         raise where.error("the same as the meter's: every party has its own", "client_system_title")
 
@@ -52,20 +52,23 @@ def _lengths(role: RoleCredentials, meter: MeterCredentials, where: Where) -> No
         raise where.error(f"suite {meter.suite} has no signatures", "policy")
 
 
-def _needs(role: RoleCredentials, where: Where) -> None:
+def _needs(role: RoleCredentials, meter: MeterCredentials, where: Where) -> None:
     """Every field that the mechanism, policy and switches ask for is there."""
-    scheme = BY_NAME.get(role.mechanism)
+    scheme = BY_NAME[role.mechanism]
     keyed = bool(role.protection) or role.mechanism == "gmac"
     needed = {
         "guek": keyed,
         "gak": bool(role.protection & AUTHENTICATED) or role.mechanism == "gmac",
-        "client_system_title": keyed or role.in_ciphered_context or bool(scheme and scheme.needs_titles),
-        "secret": bool(scheme and scheme.needs_secret),
+        "client_system_title": keyed or role.in_ciphered_context or scheme.needs_titles,
+        "secret": scheme.needs_secret,
+        "signing_key": scheme.needs_keys,
     }
     for name, wanted in needed.items():
         if wanted and getattr(role, name) is None:
             cause = f"mechanism {role.mechanism}" if not role.protection else "mechanism and policy"
             raise where.error(f"missing: {cause} cannot do without", name)
+    if scheme.needs_keys and not SUITES[meter.suite].signature_length:
+        raise where.error(f"suite {meter.suite} has no signatures", "mechanism")
     if role.protection and not role.in_ciphered_context:
         raise where.error("false, and the policy asks for protection", "ciphered")
     if (role.dedicated or role.general) and not role.protection:

@@ -1,0 +1,105 @@
+"""The certificates and private keys that credentials name: read, checked against the rest, put to use.
+
+Apart from the other files of the package, because reading certificates loads the backend's X.509 part:
+only roles of suites 1 and 2 come here.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from meterseal.credentials.files import read_private
+from meterseal.credentials.model import Credentials
+from meterseal.credentials.records import RoleCredentials
+from meterseal.crypto import AgreementKey, SigningKey
+from meterseal.crypto.certificates import Certificate, Purpose
+from meterseal.crypto.keyfiles import Key, read_key
+from meterseal.errors import ConfigurationError, MetersealError
+from meterseal.keys.trust import Trust
+from meterseal.security import SecuritySetup
+
+_LARGEST: Final = 1 << 16
+"""Octets of a PEM file; one with a chain of certificates has a few thousand."""
+
+
+def equip(setup: SecuritySetup, credentials: Credentials, role: RoleCredentials) -> None:
+    """Give a Security setup the role's private keys and certificate, and what it trusts.
+
+    Raises ConfigurationError for a file that cannot be read, holds something else, or does not belong to
+    the titles and to the other files.
+    """
+    files = _Files(credentials)
+    trust = Trust(files.anchors(), lambda: datetime.now(UTC))
+    for name in ("signing_certificate", "agreement_certificate"):
+        text = getattr(credentials.meter, name)
+        if text is not None:
+            trust.pin(files.certificate(text, name, credentials.meter.system_title))
+    setup.directory = trust
+    title = role.client_system_title
+    if role.signing_key is not None:
+        setup.signing = files.key(role.signing_key, SigningKey)
+    if role.agreement_key is not None:
+        setup.agreement = files.key(role.agreement_key, AgreementKey)
+    if role.signing_certificate is not None:
+        own = files.certificate(role.signing_certificate, "signing_certificate", title)
+        _check_pair(own, setup.signing, role.signing_certificate)
+        setup.certificate = own.der
+    if role.agreement_certificate is not None:
+        agreed = files.certificate(role.agreement_certificate, "agreement_certificate", title)
+        _check_pair(agreed, setup.agreement, role.agreement_certificate)
+
+
+def _check_pair(certificate: Certificate, key: SigningKey | AgreementKey | None, name: str) -> None:
+    if key is not None and certificate.key != key.public:
+        raise ConfigurationError(f"certificate {name} is not that of the private key beside it")
+
+
+_PURPOSES: Final = {
+    "signing_certificate": Purpose.SIGNATURE,
+    "agreement_certificate": Purpose.AGREEMENT,
+}
+
+
+class _Files:
+    """Files named by credentials, relative to theirs."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._folder = Path() if credentials.path is None else credentials.path.parent
+        self._trust = credentials.meter.trust
+
+    def anchors(self) -> list[Certificate]:
+        """Every certificate of the files under `trust`."""
+        return [one for name in self._trust for one in self._certificates(name)]
+
+    def certificate(self, name: str, field: str, title: bytes | None) -> Certificate:
+        """The first certificate of a file: of this purpose, and of this title where one is known."""
+        found = self._certificates(name)[0]
+        purpose = _PURPOSES[field]
+        if found.purpose is not purpose:
+            raise ConfigurationError(
+                f"certificate {name} is for {found.purpose.name.lower()}, {field} for {purpose.name.lower()}"
+            )
+        if title is not None and found.title != title:
+            held = "no title" if found.title is None else found.title.hex().upper()
+            raise ConfigurationError(f"certificate {name} is of {held}, wanted is {title.hex().upper()}")
+        return found
+
+    def key(self, name: str, kind: type[Key]) -> Key:
+        """The private key of a file."""
+        octets = read_private(self._folder / name, "private key", _LARGEST)
+        try:
+            return read_key(octets, kind)
+        except MetersealError as error:
+            raise ConfigurationError(f"private key {name}: {error}") from None
+
+    def _certificates(self, name: str) -> list[Certificate]:
+        path = self._folder / name
+        try:
+            with path.open("rb") as file:
+                return Certificate.from_pem(file.read(_LARGEST))
+        except OSError as error:
+            raise ConfigurationError(f"certificate {name}: {error.strerror or error}") from None
+        except MetersealError as error:
+            raise ConfigurationError(f"certificate {name}: {error}") from None
