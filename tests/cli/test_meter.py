@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import stat
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,7 @@ def test_port_in_use(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "cause"),
     [
-        (["--preset", "suite1"], 1, "unsupported"),
+        (["--preset", "suite3"], 1, "there are suite0, suite1, suite2"),
         (["--preset", "nonsense"], 1, "configuration"),
         (["--config", "nothing-there.toml"], 1, "configuration"),
         (["--port", "65536"], 2, "65535"),
@@ -107,7 +108,7 @@ def test_access_page() -> None:
 def test_access_of_nobody() -> None:
     ran = run("access", "show", "--role", "nobody")
     assert ran.code == 1 and ran.out == "" and "no role 'nobody'" in ran.err
-    assert run("access", "show", "--preset", "suite2").code == 1
+    assert run("access", "show", "--preset", "suite3").code == 1
 
 
 # --- credentials cut ----------------------------------------------------------------------------------
@@ -150,6 +151,30 @@ def test_cut(both: Path, tmp_path: Path) -> None:
     text = out.read_text()
     assert not [digit for digit in "345" if digit * 32 in text]
     assert run("credentials", "cut", "--credentials", str(both), "--role", "operator").out == text
+
+
+def test_cut_takes_private_keys_and_certificates_along(tmp_path: Path) -> None:
+    with meter(tmp_path, "--preset", "suite1") as one:
+        out = tmp_path / "other" / "operator.toml"
+        out.parent.mkdir()
+        cut = ["credentials", "cut", str(one.credentials), "--role", "operator"]
+        assert run(*cut, "--out", str(out)).code == 0
+        folder = out.parent / "operator.toml.files"
+        assert {file.name for file in folder.iterdir()} == {
+            "root.pem", "meter-sign.pem", "meter-agree.pem",
+            "operator-sign.key", "operator-sign.pem", "operator-agree.key", "operator-agree.pem",
+        }  # fmt: skip
+        assert all(stat.S_IMODE(file.stat().st_mode) == 0o600 for file in folder.iterdir())
+        assert Credentials.load(out).role().signing_key == "operator.toml.files/operator-sign.key"
+        read = run("read", one.url, "--credentials", str(out), "3/1.0.1.8.0.255:3", "--json")
+        assert read.code == 0 and read.lines()[0]["association"]["mechanism"] == "ecdsa"
+        printed = Credentials.from_mapping(tomllib.loads(run(*cut).out)).role()
+        assert Path(str(printed.signing_key)).read_bytes() == (folder / "operator-sign.key").read_bytes()
+        (folder / "operator-sign.key").unlink()
+        again = run(
+            "credentials", "cut", str(out), "--role", "operator", "--out", str(tmp_path / "third.toml")
+        )
+        assert again.code == 1 and "operator-sign.key" in again.err
 
 
 def test_cut_of_nothing(both: Path) -> None:

@@ -120,6 +120,51 @@ def test_D21_authorities_come_in_and_anchors_do_not() -> None:
     assert party.authorities == [] and party.anchors == (ROOT.certificate,)
 
 
+def test_D16_a_removed_certificate_comes_back_by_no_sign_on() -> None:
+    """Removing is how a meter revokes: only an import takes the certificate in again."""
+    party, sign = trust(), signature()
+    party.take(sign)
+    party.remove(sign)
+    with pytest.raises(CertificateRefused, match="removed"):
+        party.verifying_key(TITLE, sign.der)
+    assert party.held == []
+    party.take(sign)
+    assert party.verifying_key(TITLE, sign.der) == sign.key
+
+
+def test_an_older_certificate_does_not_take_the_place_of_a_newer_one() -> None:
+    party, old, new = trust(), signature(), signature(validity=Validity(NOW - timedelta(hours=1)))
+    party.take(new)
+    with pytest.raises(CertificateRefused, match="older"):
+        party.verifying_key(TITLE, old.der)
+    assert party.verifying_key(TITLE) == new.key
+
+
+def test_D10_one_key_serves_one_party_and_one_purpose() -> None:
+    key = SigningKey.generate(P256)
+    party = trust()
+    party.take(SUB.issue(key.public, TITLE, Purpose.SIGNATURE, VALIDITY))
+    point = AgreementPoint(P256, key.public.octets)
+    for again in (
+        SUB.issue(point, TITLE, Purpose.AGREEMENT, VALIDITY),
+        SUB.issue(key.public, TITLE, Purpose.TLS, VALIDITY),
+        SUB.issue(key.public, OTHER, Purpose.SIGNATURE, VALIDITY),
+    ):
+        with pytest.raises(CertificateRefused, match="another purpose or another party"):
+            party.take(again)
+        with pytest.raises(CertificateRefused, match="another purpose or another party"):
+            party.pin(again)
+    party.take(SUB.issue(key.public, TITLE, Purpose.SIGNATURE, VALIDITY))  # renewed
+
+
+def test_D13_D20_keys_on_the_curve_of_the_suite() -> None:
+    party = Trust([ROOT.certificate], lambda: NOW, [SUB.certificate], curve=curve("P-384"))
+    with pytest.raises(CertificateRefused, match="P-256, the suite has P-384"):
+        party.take(signature())
+    with pytest.raises(CertificateRefused, match="P-256, the suite has P-384"):
+        party.verifying_key(TITLE, signature().der)
+
+
 def test_the_number_held_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trusts, "MOST", 3)
     party = trust()

@@ -37,12 +37,12 @@ def load(tmp_path: Path, text: str) -> str:
         ("[meter]\nsuit = 0\n", "FILE: [meter] 'suit': unknown"),
         ("[metre]\n", "FILE: 'metre': unknown"),
         ("meter = 5\n", "FILE: meter: no table"),
-        ("[meter]\nsuite = 3\n", "FILE: [meter] suite: the suite is 0"),
-        ("[meter]\nsuite = false\n", "FILE: [meter] suite: the suite is 0"),
+        ("[meter]\nsuite = 3\n", "FILE: [meter] suite: a suite is one of 0, 1, 2"),
+        ("[meter]\nsuite = false\n", "FILE: [meter] suite: a suite is one of 0, 1, 2"),
         ('[meter]\nsystem_title = "00"\n', "FILE: [meter] system_title: a system title has 8 octets, not 1"),
         ('[meter]\nsystem_title = "zz"\n', "FILE: [meter] system_title: not hex"),
         (f'[meter]\nkek = {KEY[:-2]}"\n', "FILE: [meter] kek: 31 hex digits, an odd number"),
-        ('[meter]\nkek = "00"\n', "FILE: [meter] kek: a key of suite 0 has 16 octets, not 1"),
+        ('[meter]\nkek = "00"\n', "FILE: [meter] kek: a key has 16 or 32 octets, not 1"),
         ('[meter]\nkek = "@missing"\n', "FILE: [meter] kek: key file"),
         ('[meter]\nwithout = ["nobody"]\n', "FILE: [meter] without: no role 'nobody'"),
         ("[logical_devices.0]\n", "FILE: [logical_devices.0]: a server SAP is a number from 1 to 16383"),
@@ -158,24 +158,28 @@ def test_F20_files_that_are_none(octets: bytes, tmp_path: Path) -> None:
         load_plan("suite0", tmp_path / "missing.toml")
 
 
-@pytest.mark.parametrize("name", ["suite1", "suite2"])
-def test_later_presets_are_refused_by_name(name: str) -> None:
-    with pytest.raises(Unsupported, match=f"preset {name} comes with a later version"):
-        load_plan(name)
-
-
 def test_unknown_presets_are_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"no preset '\.\./suite0'"):
         load_plan("../suite0")
-    assert PRESETS == ("suite0",)
+    assert tuple(PRESETS) == ("suite0", "suite1", "suite2")
 
 
-def test_later_suites_and_mechanisms_are_refused_by_name(tmp_path: Path) -> None:
-    for text in ("[meter]\nsuite = 1\n", ROLE.replace("none", "ecdsa"), KEYED + 'policy = "signed"\n'):
-        path = tmp_path / "meter.toml"
-        path.write_text(text)
+@pytest.mark.parametrize("name", ["suite1", "suite2"])
+def test_presets_of_suites_1_and_2(name: str) -> None:
+    plan = load_plan(name)
+    assert plan.suite == int(name[-1])
+    mechanisms = {role.name: role.scheme.name for role in plan.roles}
+    assert mechanisms == {"public": "none", "operator": "ecdsa", "installer": "gmac", "manager": "ecdsa"}
+    assert plan.objects == load_plan("suite0").objects
+    assert [role.grants for role in plan.roles] == [role.grants for role in load_plan("suite0").roles]
+
+
+def test_later_policies_are_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "meter.toml"
+    path.write_text(KEYED + 'policy = "signed"\n')
+    for preset in PRESETS:
         with pytest.raises(Unsupported, match="later version"):
-            load_plan("suite0", path)
+            load_plan(preset, path)
 
 
 def test_keys_from_files_and_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

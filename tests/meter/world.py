@@ -14,6 +14,7 @@ from meterseal.association import (
     Associated,
     ClientAssociation,
     ClientProfile,
+    Compute,
     Confirmed,
     Effect,
     Failed,
@@ -38,6 +39,7 @@ from meterseal.net import Handler
 from meterseal.security import KeyInUse, SecuritySetup, Style, protect, unprotect
 from meterseal.security.hls import BY_NAME
 from meterseal.security.protection import of_request, policy_bits
+from tests.meter.equip import equip
 from tests.meter.forms import Form, block_of, codes, get_list, list_codes, next_block
 
 NOON = 1_752_573_600
@@ -172,6 +174,8 @@ def talk(association: ClientAssociation, effects: Sequence[Effect]) -> Steps:
             if answer is None:
                 raise ConnectionLost("no answer")
             todo.extend(association.receive(answer))
+        elif isinstance(effect, Compute):
+            todo.extend(association.resume(effect.token, effect.job()))
         elif isinstance(effect, Need):
             raise AssertionError("a test client has all counters")
         else:
@@ -233,14 +237,20 @@ class World:
         return self.client(role, line, **options).sign_on()
 
 
-def world(config: str = "", folder: Path | None = None, tmp: Path | None = None, **options: Any) -> World:
-    """A world from a configuration over the preset suite0."""
+def world(
+    config: str = "",
+    folder: Path | None = None,
+    tmp: Path | None = None,
+    preset: str = "suite0",
+    **options: Any,
+) -> World:
+    """A world from a configuration over a preset."""
     if not config:
-        return World(load_plan(), folder, **options)
+        return World(load_plan(preset), folder, **options)
     assert tmp is not None
     path = tmp / "meter.toml"
     path.write_text(config)
-    return World(load_plan("suite0", path), folder, **options)
+    return World(load_plan(preset, path), folder, **options)
 
 
 class Client:
@@ -254,16 +264,18 @@ class Client:
         self.world, self.server, self.role = world, server, role
         self.line: Any = line
         self.sap = world.credentials.roles[role].client
-        self.machine = ClientAssociation(
-            profile_of(world.credentials, role, world.key(role), server, **options)
-        )
+        profile = profile_of(world.credentials, role, world.key(role), server, **options)
+        meter = getattr(world, "meter", None)
+        if meter is not None and meter.pairs is not None:
+            equip(profile.setup, meter, self.sap)
+        self.machine = ClientAssociation(profile)
 
     def run(self, effects: Sequence[Effect]) -> list[Effect]:
         found: list[Effect] = self.line.run(talk(self.machine, effects), self.sap, self.server)
         return found
 
     def try_sign_on(self) -> list[Effect]:
-        return self.run(self.machine.associate(random_octets(16)))
+        return self.run(self.machine.associate(random_octets(self.machine.profile.scheme.drawn)))
 
     def sign_on(self) -> Client:
         effects = self.try_sign_on()
@@ -336,7 +348,11 @@ def profile_of(
     given, meter = credentials.roles[role], credentials.meter
     policy = policy_bits(given.protection, given.protection)
     setup = SecuritySetup(
-        suite(0), given.client_system_title or b"", meter.system_title, options.pop("policy", policy), key
+        suite(meter.suite),
+        given.client_system_title or b"",
+        meter.system_title,
+        options.pop("policy", policy),
+        key,
     )
     base: dict[str, Any] = {
         "client_sap": given.client,

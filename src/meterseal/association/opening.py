@@ -143,8 +143,8 @@ class Opening:
         self.server_title = self.handshake.peer_title = title
 
     def _take_key(self, certificate: bytes | None) -> None:
-        directory, title = self.profile.setup.directory, self.handshake.peer_title
-        self.handshake.peer_key = directory.verifying_key(title, certificate)
+        setup, title = self.profile.setup, self.handshake.peer_title
+        self.handshake.peer_key = setup.verifying_key(title, certificate)
 
     def _mechanism(self, aare: Aare) -> bool:
         """True when the sign-on goes on with pass 3.  Raises when the meter asks for less."""

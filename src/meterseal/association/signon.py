@@ -210,7 +210,7 @@ def _certificate(proposal: Proposal) -> None:
     try:
         if title is None:
             raise UnknownKey("no client system title")
-        request.peer_key = request.profile.setup.directory.verifying_key(title, sent)
+        request.peer_key = request.profile.setup.verifying_key(title, sent)
     except MetersealError as error:
         raise Rejected(error) from error
 

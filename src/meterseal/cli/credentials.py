@@ -43,6 +43,7 @@ def cut(
 ) -> None:
     """Make a credentials file with one role only: its keys and no others.
 
+    With --out its private keys and the certificates that the file names are copied into FILE.files beside it.
     A role that has been used here goes on counting there, where its counters stand in the state folder. From
     then on use it from the new file alone: two places would use the same counters.
     """
@@ -53,7 +54,7 @@ def cut(
         if out is None:
             output.emit(alone.to_toml().rstrip("\n"))
         else:
-            alone.save(out)
+            alone.with_copies(out).save(out)
 
 
 def _counting_on(file: Credentials, name: str, state: Path | None) -> Credentials:

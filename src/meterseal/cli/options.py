@@ -38,7 +38,7 @@ StateFolder = Annotated[
     ),
 ]
 FIRST_PRESET = "suite0"
-Preset = Annotated[str, typer.Option("--preset", help="Which meter: suite0.", metavar="NAME")]
+Preset = Annotated[str, typer.Option("--preset", help="Which meter: suite0, suite1, suite2.", metavar="NAME")]
 ConfigFile = Annotated[
     Path | None,
     typer.Option("--config", help="Objects, roles and quirks (TOML) over the preset.", metavar="FILE"),

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from meterseal.credentials import files, rules, toml
+from meterseal.credentials import files, named, rules, toml
 from meterseal.credentials.fields import METER, NAME, PEER, ROLE, Where, read_table
 from meterseal.credentials.records import MeterCredentials, RoleCredentials
 
@@ -103,8 +103,23 @@ class Credentials:
         return name
 
     def cut(self, role: str) -> Credentials:
-        """The same meter with one role only, to hand on.  Raises ConfigurationError for an unknown role."""
-        return Credentials(self.meter, {role: self.role(role)}, None)
+        """The same meter with one role only, to hand on; files that it names are named by their whole path.
+
+        Raises ConfigurationError for an unknown role.
+        """
+        alone = {role: self.role(role)}
+        if self.path is None:
+            return Credentials(self.meter, alone, None)
+        return Credentials(*named.absolute(self.meter, alone, self.path.parent), None)
+
+    def with_copies(self, path: str | os.PathLike[str]) -> Credentials:
+        """For saving as `path`: the files that are named are copied into the folder `PATH.files`.
+
+        Raises ConfigurationError, StateUnavailable.
+        """
+        folder = Path() if self.path is None else self.path.parent
+        whole = named.absolute(self.meter, dict(self.roles), folder)
+        return Credentials(*named.copied(*whole, Path(path)), Path(path))
 
     def at(self, url: str) -> Credentials:
         """The same with another URL."""

@@ -2,7 +2,8 @@
 
 A certificate is held against the anchors when it is taken in, and its dates and the revocation lists again
 each time its key is asked for.  Per system title and purpose there is one: a newer one that holds takes the
-place of the older.  The anchors are set once; nothing that comes over a line changes them.
+place of the older.  What comes along at a sign-on brings back neither an older certificate nor one that was
+removed.  The anchors are set once; nothing that comes over a line changes them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Final
 
-from meterseal.crypto import AgreementPoint, VerifyingKey
+from meterseal.crypto import AgreementPoint, Curve, VerifyingKey
 from meterseal.crypto.certificates import Certificate, Purpose, verify_chain
 from meterseal.crypto.revocation import RevocationList
 from meterseal.errors import CertificateRefused, UnknownKey
@@ -21,8 +22,14 @@ from meterseal.keys.revocation import RevocationLists
 MOST: Final = 4096
 """Certificates of others that are held at most; one that is not asked for any more can be removed."""
 
+
 Clock = Callable[[], datetime | None]
 """The time, with a zone; None where this party has none: dates are then not looked at."""
+
+
+def name_of(certificate: Certificate) -> bytes:
+    """What a certificate is known by: issuer and serial number, however its signature is written."""
+    return certificate.issuer + certificate.serial
 
 
 class Trust:
@@ -30,7 +37,8 @@ class Trust:
 
     `anchors` are trusted as they are; `authorities` are certificates between them and the end entities.
     Only what is `pinned` is taken without a way to an anchor.  `lists` say what is revoked; a party
-    without them looks at no revocation.
+    without them looks at no revocation.  With `curve` the keys of end entities are on that one (catalogue
+    D13, D20).  `withdrawn` are names of certificates that were removed.
     """
 
     def __init__(
@@ -39,11 +47,14 @@ class Trust:
         clock: Clock,
         authorities: Iterable[Certificate] = (),
         lists: RevocationLists | None = None,
+        *,
+        curve: Curve | None = None,
     ) -> None:
         self.anchors = tuple(anchors)
         self.lists = RevocationLists() if lists is None else lists
         self._authorities: dict[bytes, Certificate] = {one.subject: one for one in authorities}
-        self._clock = clock
+        self._clock, self._curve = clock, curve
+        self.withdrawn: set[bytes] = set()
         # Each with its way to an anchor; alone where it was pinned and there is none.
         self._held: dict[tuple[bytes, Purpose], list[Certificate]] = {}
 
@@ -85,6 +96,7 @@ class Trust:
             self._authorities[certificate.subject] = certificate
         else:
             self._put(way)
+        self.withdrawn.discard(name_of(certificate))
         return way
 
     def take_list(self, found: RevocationList) -> None:
@@ -101,7 +113,10 @@ class Trust:
 
     def verify(self, certificate: Certificate, others: Sequence[Certificate] = ()) -> list[Certificate]:
         """The way from a certificate to its anchor, without taking it in.  Raises CertificateRefused."""
-        now = self._clock()
+        on, now = certificate.key.curve, self._clock()
+        if self._curve is not None and certificate.title is not None and on is not self._curve:
+            raise CertificateRefused(f"a key on {on.name}, the suite has {self._curve.name}")
+        self._check_key(certificate)
         return verify_chain(
             certificate,
             self._between(certificate, others),
@@ -111,7 +126,8 @@ class Trust:
         )
 
     def remove(self, certificate: Certificate) -> None:
-        """Hold it no more."""
+        """Hold it no more, and take it from no sign-on."""
+        self.withdrawn.add(name_of(certificate))
         self._held = {name: way for name, way in self._held.items() if way[0] != certificate}
         self._authorities = {n: held for n, held in self._authorities.items() if held != certificate}
 
@@ -127,7 +143,15 @@ class Trust:
         name = certificate.title, certificate.purpose
         if name not in self._held and len(self._held) >= MOST:
             raise CertificateRefused(f"{MOST} certificates of others are held already")
+        self._check_key(certificate)
         self._held[name] = way
+
+    def _check_key(self, certificate: Certificate) -> None:
+        """One key, one party, one purpose (catalogue D10)."""
+        mine = certificate.title, certificate.purpose
+        for other in (*self.anchors, *self._authorities.values(), *self.held):
+            if other.key.octets == certificate.key.octets and (other.title, other.purpose) != mine:
+                raise CertificateRefused("the key serves another purpose or another party already")
 
     # --- a directory of keys ----------------------------------------------------------------
 
@@ -138,7 +162,7 @@ class Trust:
         """
         held = self.find(title, Purpose.SIGNATURE)
         if certificate is not None and (held is None or certificate != held.der):
-            self._introduce(title, Certificate(certificate))
+            self._introduce(title, Certificate(certificate), held)
         key = self._in_order(title, Purpose.SIGNATURE).key
         if not isinstance(key, VerifyingKey):  # the purpose says so already
             raise CertificateRefused("not a signature key")
@@ -151,11 +175,15 @@ class Trust:
             raise CertificateRefused("not a key agreement key")
         return key
 
-    def _introduce(self, title: bytes, certificate: Certificate) -> None:
+    def _introduce(self, title: bytes, certificate: Certificate, held: Certificate | None) -> None:
         if certificate.title != title:
             raise CertificateRefused("the certificate names another system title than its sender")
         if certificate.purpose is not Purpose.SIGNATURE:
             raise CertificateRefused(f"a certificate for {certificate.purpose.name.lower()}, not signature")
+        if name_of(certificate) in self.withdrawn:
+            raise CertificateRefused("this certificate was removed")
+        if held is not None and certificate.not_before < held.not_before:
+            raise CertificateRefused("an older certificate than the one that is held")
         self.take(certificate)
 
     def _in_order(self, title: bytes, purpose: Purpose) -> Certificate:

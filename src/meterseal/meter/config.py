@@ -6,7 +6,7 @@ before anything is built; an error names file, table and key.  Names of files ar
 
 | table | keys |
 | --- | --- |
-| `[meter]` | `suite` (0), `system_title`, `device_name`, `firmware`, `kek`, `seed` and `roof` (W peak) of the household, `time_zone` (minutes east of UTC), `daylight_saving`, `clock_offset` (s), `days` (of load profile at the first start), `without` (roles of the preset to leave out), `physical_address` (17) and `address_sizes` ([1, 2, 4]) on HDLC |
+| `[meter]` | `suite` (0, 1, 2), `system_title`, `device_name`, `firmware`, `kek`, `trust` (PEM files of trust anchors), `seed` and `roof` (W peak) of the household, `time_zone` (minutes east of UTC), `daylight_saving`, `clock_offset` (s), `days` (of load profile at the first start), `without` (roles of the preset to leave out), `physical_address` (17) and `address_sizes` ([1, 2, 4]) on HDLC |
 | `[logical_devices.SAP]` | `name` (at most 16 characters) |
 | `[[objects]]` | `class`, `obis`, `logical_device` (1); classes 1, 3, 4: `source`, or `type` and `value` (a text for octet-strings is hex), `writable`, `scaler`, `unit`; class 5: `source` (an energy), `period` (s), `periods`, `scaler`, `unit`; class 7: `columns` (`CLASS/OBIS:ATTRIBUTE`), `capture_period` (s), `entries`, or `events` (`"standard"`, `"security"`, `"disconnect"`) with one column, the code; class 9: `scripts`, by number a list of `CLASS/OBIS:ATTRIBUTE = TYPE:VALUE` and `CLASS/OBIS:METHOD(TYPE:VALUE)`; class 18: `block_size`, `largest` (octets); class 70: `control_mode`; classes 20, 22, 23, 41, 42, 71: `attributes` by name, `writable` |
 | `[roles.NAME]` | `client` (SAP), `logical_devices` ([1]), `mechanism`, `policy` (`"authenticated+encrypted"`, or `{ request = ..., response = ... }`), `ciphered` (as the policy), `client_system_title`, `guek`, `gak`, `gbek`, `kek`, `secret`, `single`, `report_counter`, `pre_established`, `association_version` (0 to 3), `setup_version` (0, 1), `max_pdu`, `services`, `allow_weak`, `broadcast` (what the broadcast key may do: `CLASS/OBIS:ATTRIBUTE`, `CLASS/OBIS:METHOD()`) |
@@ -29,15 +29,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from meterseal.cosem.rights import ACCESS, READ, WRITE, policy_to_wire
-from meterseal.errors import ConfigurationError, Misuse, Unsupported
+from meterseal.crypto import suite
+from meterseal.errors import ConfigurationError, Misuse
 from meterseal.meter.config_objects import read_object
 from meterseal.meter.fields import DEVICE, GRANT, METER, ROLE, USER, Place, number, read_table
 from meterseal.meter.plan import MeterPlan, RolePlan
 from meterseal.meter.view import Grant, User
 from meterseal.security.protection import AUTHENTICATED, of_request, of_response
 
-PRESETS: Final = ("suite0",)
-LATER: Final = ("suite1", "suite2")
+PRESETS: Final = {"suite0": ("suite0",), "suite1": ("suite0", "suite1"), "suite2": ("suite0", "suite2")}
+"""The presets by name, each as the files that it is made of, merged one over the other."""
+
 LARGEST: Final = 1 << 20
 """Octets of a configuration file."""
 
@@ -60,12 +62,14 @@ def load_plan(preset: str = "suite0", config: str | os.PathLike[str] | None = No
 
 
 def _preset(name: str) -> tuple[dict[str, Any], Place]:
-    if name in LATER:
-        raise Unsupported(f"preset {name} comes with a later version; there is {', '.join(PRESETS)}")
     if name not in PRESETS:
-        raise ConfigurationError(f"no preset {name[:40]!r}; there is {', '.join(PRESETS)}")
+        raise ConfigurationError(f"no preset {name[:40]!r}; there are {', '.join(PRESETS)}")
     place = Place(f"preset {name}")
-    return _toml((resources.files(__package__) / f"{name}.toml").read_bytes(), place), place
+    mapping: dict[str, Any] = {}
+    for part in PRESETS[name]:
+        octets = (resources.files(__package__) / f"{part}.toml").read_bytes()
+        mapping = _merged(mapping, _toml(octets, place), place)
+    return mapping, place
 
 
 def _file(path: Path) -> bytes:
@@ -265,6 +269,10 @@ def _check(plan: MeterPlan, place: Place) -> None:
             raise here.error(f"there is no logical device {min(unknown)}", "logical_devices")
         if plan.system_title is not None and role.client_system_title == plan.system_title:
             raise here.error("the same as the meter's: every party has its own", "client_system_title")
+        if role.scheme.needs_keys and suite(plan.suite).curve is None:
+            raise here.error(f"{role.scheme.name} is for suites 1 and 2", "mechanism")
+    if plan.trust and suite(plan.suite).curve is None:
+        raise place.inside("meter").error("suite 0 has no certificates", "trust")
     _distinct([(role.client, f"roles.{role.name}", "client") for role in plan.roles], place)
     named = [
         (secret.reveal(), f"roles.{role.name}", name)
@@ -274,6 +282,11 @@ def _check(plan: MeterPlan, place: Place) -> None:
     ]
     if plan.kek is not None:
         named.append((plan.kek.reveal(), "meter", "kek"))
+    wanted = suite(plan.suite).key_length
+    for octets, table, key in named:
+        if len(octets) != wanted:
+            text = f"a key of suite {plan.suite} has {wanted} octets, not {len(octets)}"
+            raise place.inside(table).error(text, key)
     _distinct(named, place)
     for held in plan.objects:
         if held.logical_device not in plan.logical_devices:

@@ -22,7 +22,7 @@ from meterseal.meter.plant import SOURCES
 from meterseal.meter.view import ALL, Pattern
 from meterseal.security.hls import BY_NAME
 from meterseal.security.options import PEER_OPTIONS, PeerOption
-from meterseal.security.protection import from_text, policy_bits
+from meterseal.security.protection import SIGNED, from_text, policy_bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,9 @@ class Place:
 
 
 Reader = Callable[[Any, Place], Any]
+
+KEY_LENGTHS: Final = tuple(sorted({row.key_length for row in SUITES.values()}))
+_LARGEST_PEM: Final = 1 << 16
 
 
 def read_table(table: Any, rows: Mapping[str, Reader], place: Place, *needed: str) -> dict[str, Any]:
@@ -129,9 +132,10 @@ def _title(value: Any, place: Place) -> bytes:
 
 
 def _key(value: Any, place: Place) -> Secret:
+    """A key; whether its length is that of the suite is known when the whole file is."""
     octets = key_option(words(value, place), place.folder)
-    if len(octets) != SUITES[0].key_length:
-        raise Misuse(f"a key of suite 0 has {SUITES[0].key_length} octets, not {len(octets)}")
+    if len(octets) not in KEY_LENGTHS:
+        raise Misuse(f"a key has {' or '.join(map(str, KEY_LENGTHS))} octets, not {len(octets)}")
     return Secret(octets)
 
 
@@ -143,17 +147,29 @@ def _secret(value: Any, place: Place) -> Secret:
 
 
 def _suite(value: Any, place: Place) -> int:
-    if value in (1, 2) and type(value) is int:
-        raise Unsupported(f"suite {value} comes with a later version; there is suite 0")
-    if type(value) is not int or value != 0:
-        raise Misuse("the suite is 0")
+    if type(value) is not int or value not in SUITES:
+        raise Misuse(f"a suite is one of {', '.join(map(str, SUITES))}")
     return value
+
+
+def _certificates(value: Any, place: Place) -> tuple[bytes, ...]:
+    """Names of PEM files: all their certificates, DER."""
+    # Loads the backend's X.509 part, which meters of suite 0 do without.
+    from meterseal.crypto.certificates import Certificate
+
+    found = []
+    for name in many(words)(value, place):
+        path = Path(name) if place.folder is None else place.folder / name
+        try:
+            with path.open("rb") as file:
+                found += Certificate.from_pem(file.read(_LARGEST_PEM))
+        except OSError as error:
+            raise Misuse(f"{name}: {error.strerror or error}") from None
+    return tuple(certificate.der for certificate in found)
 
 
 def _mechanism(value: Any, place: Place) -> int:
     known = [name for name in BY_NAME if name != "manufacturer"]
-    if value == "ecdsa":
-        raise Unsupported("mechanism ecdsa comes with suites 1 and 2, in a later version")
     if value not in known:
         raise Misuse(f"a mechanism is one of {', '.join(known)}")
     return BY_NAME[value].number
@@ -167,8 +183,8 @@ def _policy(value: Any, place: Place) -> int:
         both = [from_text(words(value[way], place)) for way in ("request", "response")]
     else:
         both = [from_text(words(value, place))] * 2
-    if any(protection & 4 for protection in both):
-        raise Unsupported("signatures come with suites 1 and 2, in a later version")
+    if any(protection & SIGNED for protection in both):
+        raise Unsupported("signed messages come with a later version")
     return policy_bits(*both)
 
 
@@ -273,6 +289,7 @@ METER: Final[dict[str, Reader]] = {
     "device_name": _short(13),
     "firmware": _short(16),
     "kek": _key,
+    "trust": _certificates,
     "seed": number(0, 2**63),
     "roof": number(0, 100_000),
     "time_zone": number(-720, 840),

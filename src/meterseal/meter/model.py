@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from meterseal.association import NOT_DONE, Operation, Outcome, ServerProfile, Service
 from meterseal.codec.types import Tag
@@ -41,6 +41,9 @@ from meterseal.meter.store import MeterStore
 from meterseal.meter.values import Measured, sap_assignment
 from meterseal.meter.view import View
 from meterseal.security import SecuritySetup
+
+if TYPE_CHECKING:
+    from meterseal.meter.pairs import KeyPairs
 
 _FLAG: Final = b"MSL"
 _DEVICE_NAME: Final = Obis("0.0.42.0.0.255")
@@ -94,6 +97,7 @@ class Meter:
         self.plant = Plant(wall, self._household(), self.identity, self.store, self.plan.clock_offset)
         self.events = Events(self.store, self.plant)
         self.rings = self._key_rings()
+        self.pairs = self._key_pairs()
         self.devices = {
             sap: LogicalDevice(sap, name or self._device_name(sap))
             for sap, name in self.plan.logical_devices.items()
@@ -116,9 +120,17 @@ class Meter:
             title = plan.system_title or _FLAG + self.draw(5)
             seed = plan.seed if plan.seed is not None else int.from_bytes(title, "big") >> 1
             name = plan.device_name or f"MSL{title[3:].hex().upper()}"
-            kept = {"title": title.hex().upper(), "name": name, "seed": seed, "born": now, "days": plan.days}
+            kept = {
+                "title": title.hex().upper(), "name": name, "seed": seed,
+                "born": now, "days": plan.days, "suite": plan.suite,
+            }  # fmt: skip
             self.store.keep({"meter": kept})
         title = bytes.fromhex(kept["title"])
+        if kept.get("suite", 0) != plan.suite:
+            raise ConfigurationError(
+                f"the state folder is that of a meter of suite {kept.get('suite', 0)}, "
+                f"the configuration says suite {plan.suite}"
+            )
         if plan.system_title not in (None, title):
             raise ConfigurationError(
                 f"the state folder is that of meter {kept['title']}, the configuration says "
@@ -169,6 +181,18 @@ class Meter:
         if records:
             self.store.keep(records)
         return {role.client: self._ring(role, keys, master) for role, keys, master in found}
+
+    def _key_pairs(self) -> KeyPairs | None:
+        """Key pairs and certificates, put to use in every Security setup; None in suite 0."""
+        if suite(self.plan.suite).curve is None:
+            return None
+        # Loads the backend's X.509 part, which meters of suite 0 do without.
+        from meterseal.meter.manufacture import key_pairs
+
+        pairs = key_pairs(self.plan, self.store, self.system_title, self.plant)
+        for ring in self.rings.values():
+            pairs.equip(ring.setup)
+        return pairs
 
     def _ring(self, role: RolePlan, keys: dict[int, bytes], master: Master) -> KeyRing:
         place = f"setup/{role.client}"

@@ -88,8 +88,8 @@ class RolePlan:
 
     @property
     def keyed(self) -> bool:
-        """True when the role has a Security setup with keys."""
-        return self.ciphered or self.scheme.name == "gmac"
+        """True when the role has a Security setup with keys: its mechanism uses them, or its messages do."""
+        return self.ciphered or (self.scheme.passes == 4 and not self.scheme.needs_secret)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +98,8 @@ class MeterPlan:
 
     `physical_address` and the forms of address it answers to, in octets (empty: all that fit), are for HDLC.
     `logical_devices` maps SAPs to names (empty: made from the device name).  `time_zone` is minutes east of
-    UTC, `clock_offset` seconds that the clock is ahead at the first start.
+    UTC, `clock_offset` seconds that the clock is ahead at the first start.  `trust` are the anchors of suites
+    1 and 2, certificates in DER; none: the meter comes with a root of its own maker.
     """
 
     name: str
@@ -107,6 +108,7 @@ class MeterPlan:
     device_name: str = ""
     firmware: str = "1.0.0"
     kek: Secret | None = None
+    trust: tuple[bytes, ...] = ()
     seed: int | None = None
     roof: int = 0
     time_zone: int = 60

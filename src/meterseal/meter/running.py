@@ -29,12 +29,17 @@ MANAGER_METHOD = 2
 """key_transfer of class 64: who may call it gets the KEK."""
 
 
-def credentials_of(meter: Meter, url: str | None = None) -> Credentials:
+def credentials_of(meter: Meter, url: str | None = None, files: str = "files") -> Credentials:
     """What clients need to speak to a meter: every role with its keys, the KEK for who may transfer keys.
 
-    `counter_start` is the lowest value that the meter takes, at least 1.
+    `counter_start` is the lowest value that the meter takes, at least 1.  Private keys and certificates of
+    suites 1 and 2 are named as PEM files in the folder `files`; `write_credentials` writes them.
     """
-    plan = meter.plan
+    plan, named = meter.plan, {}
+    if meter.pairs is not None:
+        from meterseal.meter import client_files  # as `Meter` does: not in suite 0
+
+        named = client_files.of_meter(meter.pairs, files)
     described = MeterCredentials(
         url=url,
         system_title=meter.system_title,
@@ -42,11 +47,12 @@ def credentials_of(meter: Meter, url: str | None = None) -> Credentials:
         logical_device=1,
         server_address=(1, plan.physical_address) if on_hdlc(url) else None,
         address_size=min(plan.address_sizes) if on_hdlc(url) and plan.address_sizes else None,
+        **named,
     )
-    return Credentials(described, {role.name: _role(meter, role) for role in plan.roles})
+    return Credentials(described, {role.name: _role(meter, role, files) for role in plan.roles})
 
 
-def _role(meter: Meter, role: RolePlan) -> RoleCredentials:
+def _role(meter: Meter, role: RolePlan, files: str) -> RoleCredentials:
     ring = meter.rings.get(role.client)
     association = meter.association(role.client, role.logical_devices[0])
     secret = association.profile.secret() if association is not None else b""
@@ -63,6 +69,11 @@ def _role(meter: Meter, role: RolePlan) -> RoleCredentials:
     )
     if ring is None or ring.setup.unicast is None:
         return plain
+    named = {}
+    if meter.pairs is not None:
+        from meterseal.meter import client_files
+
+        named = client_files.of_role(role, files)
     return RoleCredentials(
         client=role.client,
         mechanism=role.scheme.name,
@@ -79,6 +90,7 @@ def _role(meter: Meter, role: RolePlan) -> RoleCredentials:
         counter_object=f"0.0.43.1.{role.client}.255",
         allow_weak=role.scheme.weak,
         peer=role.options,
+        **named,
     )
 
 
@@ -92,8 +104,17 @@ def _transfers_keys(meter: Meter, role: RolePlan) -> bool:
 
 
 def write_credentials(meter: Meter, path: PathLike, url: str | None = None) -> None:
-    """Write the credentials file of a meter, mode 0600, whole or not at all.  Raises StateUnavailable."""
-    credentials_of(meter, url).save(path)
+    """Write the credentials file of a meter, mode 0600, whole or not at all.  Raises StateUnavailable.
+
+    What it names comes first: private keys and certificates, each a file in the folder `PATH.files`.
+    """
+    path = Path(path)
+    files = path.with_name(f"{path.name}.files")
+    if meter.pairs is not None:
+        from meterseal.meter import client_files
+
+        client_files.write(meter, meter.pairs, files)
+    credentials_of(meter, url, files.name).save(path)
 
 
 def open_meter(plan: MeterPlan, state: PathLike | None, stack: ExitStack) -> Meter:

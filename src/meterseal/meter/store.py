@@ -89,6 +89,10 @@ class MeterStore:
         """A kept value, or `default`."""
         return self._values.get(name, default)
 
+    def names(self, place: str) -> list[str]:
+        """The names of kept values that begin with `place`."""
+        return [name for name in self._values if name.startswith(place)]
+
     def keep(self, values: Mapping[str, Any]) -> None:
         """Keep these values (JSON; None removes one), durably, all in one.
 

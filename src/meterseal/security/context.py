@@ -75,9 +75,12 @@ class SecuritySetup:
         """This end's static key agreement key.  Raises UnknownKey when none is set."""
         return _held(self.agreement, "key agreement key")
 
-    def verifying_key(self, title: bytes) -> VerifyingKey:
-        """The signature key of another party.  Raises UnknownKey, CertificateRefused."""
-        return _of_suite(self.directory.verifying_key(title), self.suite)
+    def verifying_key(self, title: bytes, certificate: bytes | None = None) -> VerifyingKey:
+        """The signature key of another party; `certificate` is one that it sent along, DER.
+
+        Raises UnknownKey, CertificateRefused.
+        """
+        return _of_suite(self.directory.verifying_key(title, certificate), self.suite)
 
     def agreement_point(self, title: bytes) -> AgreementPoint:
         """The static key agreement key of another party.  Raises UnknownKey, CertificateRefused."""

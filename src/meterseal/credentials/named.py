@@ -1,0 +1,79 @@
+"""The files that credentials name: where they are, and copies of them to hand on with a role."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from meterseal.credentials.files import read_private, write_private
+from meterseal.credentials.records import MeterCredentials, RoleCredentials
+from meterseal.errors import StateUnavailable
+
+_METER: Final = {"signing_certificate": "meter-sign.pem", "agreement_certificate": "meter-agree.pem"}
+_ROLE: Final = {
+    "signing_key": "sign.key",
+    "signing_certificate": "sign.pem",
+    "agreement_key": "agree.key",
+    "agreement_certificate": "agree.pem",
+}
+"""Fields that name a file, with what a copy of it is called; a role's begins with the role's name."""
+
+_ELSEWHERE: Final = "pkcs11:"
+"""Begins the name of a key that is in no file."""
+
+_LARGEST: Final = 1 << 16
+
+Record = TypeVar("Record", MeterCredentials, RoleCredentials)
+Named = tuple[MeterCredentials, dict[str, RoleCredentials]]
+
+
+def absolute(meter: MeterCredentials, roles: dict[str, RoleCredentials], folder: Path) -> Named:
+    """The same with every name of a file, so far relative to `folder`, as a whole path."""
+    return _renamed(meter, roles, lambda name, copy: str((folder / name).absolute()))
+
+
+def copied(meter: MeterCredentials, roles: dict[str, RoleCredentials], path: Path) -> Named:
+    """The same with copies of the files in the folder `PATH.files`, each of mode 0600.
+
+    Raises ConfigurationError for a file that is not there, StateUnavailable where a copy cannot be written.
+    """
+    folder = path.with_name(f"{path.name}.files")
+
+    def copy(name: str, new: str) -> str:
+        octets = read_private(Path(name), "private key" if new.endswith(".key") else "certificate", _LARGEST)
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise StateUnavailable(f"folder {folder}: {error.strerror or error}") from None
+        write_private(folder / new, octets, "file")
+        return f"{folder.name}/{new}"
+
+    return _renamed(meter, roles, copy)
+
+
+def _renamed(
+    meter: MeterCredentials, roles: dict[str, RoleCredentials], rename: Callable[[str, str], str]
+) -> Named:
+    trust = tuple(rename(name, _root(number)) for number, name in enumerate(meter.trust))
+    described = replace(_with(meter, _METER, rename), trust=trust)
+    kept = {
+        name: _with(role, {field: f"{name}-{copy}" for field, copy in _ROLE.items()}, rename)
+        for name, role in roles.items()
+    }
+    return described, kept
+
+
+def _with(record: Record, fields: dict[str, str], rename: Callable[[str, str], str]) -> Record:
+    named = {field: getattr(record, field) for field in fields}
+    found: dict[str, Any] = {
+        field: rename(name, fields[field])
+        for field, name in named.items()
+        if name is not None and not name.startswith(_ELSEWHERE)
+    }
+    return replace(record, **found)
+
+
+def _root(number: int) -> str:
+    return "root.pem" if number == 0 else f"root-{number + 1}.pem"
