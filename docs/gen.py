@@ -304,9 +304,9 @@ def sources() -> str:
 def services() -> str:
     """List the services that are on when none are named, by their conformance names."""
     from meterseal.apdu.initiate import CONFORMANCE_BITS
-    from meterseal.association.profile import DEFAULT_CONFORMANCE
+    from meterseal.association.profile import SERVER_CONFORMANCE
 
-    return listing(name for name, bit in CONFORMANCE_BITS.items() if bit & DEFAULT_CONFORMANCE)
+    return listing(name for name, bit in CONFORMANCE_BITS.items() if bit & SERVER_CONFORMANCE)
 
 
 def url_schemes() -> str:

@@ -18,14 +18,22 @@ from meterseal.association.effects import (
     Released,
     Reply,
 )
+from meterseal.association.memory import TransferMemory
 from meterseal.association.operations import Operation, Outcome, Service, View
-from meterseal.association.profile import DEFAULT_CONFORMANCE, ClientProfile, ServerProfile, conformance
+from meterseal.association.profile import (
+    DEFAULT_CONFORMANCE,
+    SERVER_CONFORMANCE,
+    ClientProfile,
+    ServerProfile,
+    conformance,
+)
 from meterseal.association.server import ServerAssociation
 from meterseal.association.states import TABLE, Kind, Role, State
 
 __all__ = [
     "DEFAULT_CONFORMANCE",
     "NOT_DONE",
+    "SERVER_CONFORMANCE",
     "TABLE",
     "Associated",
     "ClientAssociation",
@@ -47,6 +55,7 @@ __all__ = [
     "ServerProfile",
     "Service",
     "State",
+    "TransferMemory",
     "View",
     "conformance",
 ]

@@ -274,3 +274,14 @@ _TAKERS: dict[type[Message], tuple[Service, Any]] = {
     s.ActionResponseWithPblock: (Service.ACTION, Asking._done_block),
     s.ActionResponseNextPblock: (Service.ACTION, Asking._next_piece),
 }
+BLOCK_RESPONSES = frozenset(
+    (
+        s.GetResponseWithDatablock,
+        s.SetResponseDatablock,
+        s.SetResponseLastDatablock,
+        s.SetResponseLastDatablockWithList,
+        s.ActionResponseWithPblock,
+        s.ActionResponseNextPblock,
+    )
+)
+"""Responses of service-specific block transfer."""

@@ -36,6 +36,11 @@ class Outgoing:
         return DataBlock(self.done, self.number, chunk)
 
     @property
+    def held(self) -> int:
+        """Octets that are kept."""
+        return len(self._raw)
+
+    @property
     def done(self) -> bool:
         """True when the last block has been taken."""
         return self._at >= len(self._raw)
@@ -48,6 +53,11 @@ class Incoming:
 
     def __init__(self, limit: int) -> None:
         self._limit, self._parts, self._size, self.number = limit, [b""], 0, 0
+
+    @property
+    def held(self) -> int:
+        """Octets that are kept."""
+        return self._size
 
     def take(self, block: DataBlock) -> bytes | None:
         """Store a block; returns the whole after the last one.

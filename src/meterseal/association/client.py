@@ -6,23 +6,21 @@ protection, service, form, invoke-id and block (design 4, 5).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from meterseal import apdu
-from meterseal.apdu.access import INVOKE_ID
 from meterseal.apdu.acse import Aare, Rlre, Rlrq
-from meterseal.apdu.ciphered import FORMS, GLO_TAG
-from meterseal.apdu.common import SHORT_INVOKE_ID
+from meterseal.apdu.ciphered import FORMS
 from meterseal.apdu.initiate import SERVICE_ERROR, ConfirmedServiceError, CounterErrorResponse
-from meterseal.association.accessing import AskingAccess, identity
-from meterseal.association.asking import Asking, refused
-from meterseal.association.base import Association, T
-from meterseal.association.blocks import PROTECTION_OVERHEAD, TITLE_OVERHEAD
+from meterseal.association.accessing import identity
+from meterseal.association.asking import BLOCK_RESPONSES, Asking, refused
+from meterseal.association.base import T
 from meterseal.association.effects import Associated, Confirmed, Effect, Failed, Released, Reply
-from meterseal.association.opening import SUITE_BITS, Opening
+from meterseal.association.opening import Opening
 from meterseal.association.operations import SUCCESS, Operation, Service
 from meterseal.association.profile import ClientProfile, conformance
+from meterseal.association.requesting import Requesting
 from meterseal.association.states import TABLE, Role, State, Step, kind_of
 from meterseal.codec.data import Data, Tag
 from meterseal.codec.message import Message
@@ -33,24 +31,21 @@ from meterseal.errors import (
     ProtectionError,
     ProtocolViolation,
     Refused,
-    TimedOut,
-    TooLarge,
-    TooWeak,
     Unsupported,
 )
-from meterseal.security import Context, Opened, Style, protect, unprotect
-from meterseal.security.protection import of_request, text
+from meterseal.framing import gbt
+from meterseal.security import Context, Opened, Style, unprotect
 
 _REPLY_TO_HLS = Operation(Service.ACTION, 15, bytes.fromhex("0000280000FF"), 1)
 _GENERAL_PROTECTION = conformance("general-protection")
 _ACTION_ONLY = conformance("action")
+_BLOCK = bytes((gbt.TAG,))
 _PROOF_LIMIT = 256
-_CONFIRMED_HIGH = 0xC0
 _RELEASED = (None, 0, 30)
 """Reasons of an RLRE that releases: left out, normal, user-defined."""
 
 
-class ClientAssociation(Association):
+class ClientAssociation(Requesting):
     """One association of a client.
 
     `associate`, `request` and `release` start something, `receive` takes what the meter sends;
@@ -59,19 +54,8 @@ class ClientAssociation(Association):
     """
 
     def __init__(self, profile: ClientProfile) -> None:
-        super().__init__(profile.setup)
-        self.profile = profile
-        self.state = State.IDLE
-        self.negotiated = 0
-        self.server_max_pdu = 0
-        self.server_title: bytes | None = profile.setup.peer_title
-        self._opening: Opening | None = None
-        self.context = Context(profile.setup, self.server_title)
-        self._asking: Asking | AskingAccess | None = None
+        super().__init__(profile)
         self._dedicated_before: bytes | None = None
-        self._invoke = self._long_invoke = 0
-        # Requests that ended without their answer: it may still come, and is nobody else's.
-        self._given_up: set[int] = set()
         self.passed_over: MetersealError | None = None
 
     # --- calls ------------------------------------------------------------------------------
@@ -96,53 +80,6 @@ class ClientAssociation(Association):
         self.state = State.OPENING
         return [Reply(octets)]
 
-    def request(
-        self,
-        operations: Sequence[Operation],
-        *,
-        access: bool = False,
-        stops: bool = False,
-        described: bool = False,
-    ) -> list[Effect]:
-        """Ask for one operation, or several of the same service as a list; of any by ACCESS.
-
-        With `access`, `stops` asks the meter to do nothing after the first element that fails,
-        `described` to repeat in its answer what was asked.
-
-        Raises Misuse when not associated or busy, Unsupported when the services in question were
-        not negotiated, TooLarge when the request cannot be cut to the meter's size, TimedOut when
-        so many requests were given up that no invoke-id is left to tell their answers from others.
-        """
-        self._must_stand(State.ASSOCIATED)
-        if self._asking is not None:
-            raise Misuse("a request is under way in this association")
-        asked, negotiated = tuple(operations), self.negotiated
-        asking: Asking | AskingAccess
-        if access:
-            self._long_invoke = self._long_invoke + 1 & INVOKE_ID
-            asking = AskingAccess(asked, self._long_invoke, negotiated, stops=stops, described=described)
-        else:
-            limit = self.profile.reassembly_limit
-            asking = Asking(asked, self._next_invoke(), negotiated, self._room(), limit)
-        octets = asking.first()
-        effects = self._with_counters(1, lambda: [Reply(self._seal(octets))])
-        self._asking = asking
-        return effects
-
-    def _must_stand(self, state: State) -> None:
-        if self.state is not state:
-            raise Misuse(f"the association is {self.state.value}, not {state.value}")
-        if self._parked is not None:
-            raise Misuse("invocation counters are being reserved for an earlier call")
-
-    def _next_invoke(self) -> int:
-        for step in range(1, SHORT_INVOKE_ID + 2):
-            invoke = (self._invoke + step) & SHORT_INVOKE_ID
-            if invoke not in self._given_up:
-                self._invoke = invoke
-                return _CONFIRMED_HIGH | invoke
-        raise TimedOut("too many requests of this association were never answered: sign on anew")
-
     def give_up(self) -> None:
         """Nobody waits for the answer any more (time-out, cancelled).
 
@@ -154,11 +91,6 @@ class ClientAssociation(Association):
             self._put_aside()
         else:
             self.end()
-
-    def _put_aside(self) -> None:
-        if self._asking is not None:
-            self._given_up.add(self._asking.identity)
-            self._asking = None
 
     def release(self) -> list[Effect]:
         """Send the RLRQ, which repeats the protected Initiate in a ciphered association.
@@ -208,11 +140,19 @@ class ClientAssociation(Association):
 
     def _take(self, octets: bytes) -> list[Effect]:
         self._check_size(octets, self.profile.max_pdu)
+        if octets[:1] == _BLOCK:
+            return self._take_block(octets)
+        return self._take_whole(octets)
+
+    def _take_whole(self, octets: bytes) -> list[Effect]:
+        by_blocks, self._by_blocks = self._by_blocks, False
         opened = self._open(octets)
         message = apdu.decode(opened.apdu)
         step = TABLE.get((Role.CLIENT, self.state, kind_of(message)))
         if step is None:
             raise ProtocolViolation(f"{message.name} in state {self.state.value}")
+        if by_blocks and type(message) in BLOCK_RESPONSES:
+            raise ProtocolViolation("blocks of a service within a general block transfer")
         return _ACTIONS[step.action](self, step, message, opened)
 
     def _open(self, octets: bytes) -> Opened:
@@ -241,11 +181,6 @@ class ClientAssociation(Association):
             return [Associated(self.profile.user)]
         self.state = step.outcomes["challenged"]
         return self._with_counters(2, lambda: self._send_proof(opening))
-
-    def _running(self) -> Opening:
-        if self._opening is None:
-            raise ProtocolViolation("no sign-on is under way")
-        return self._opening
 
     def _send_proof(self, opening: Opening) -> list[Effect]:
         # The token is made first, so its counter is below that of the frame that carries it.
@@ -291,12 +226,8 @@ class ClientAssociation(Association):
         if isinstance(outcome, Message):
             return self._with_counters(1, lambda: [Reply(self._seal(outcome.encode()))])
         self._asking = None
+        self._end_transfer()
         return [Confirmed(outcome)]
-
-    def _asked(self, message: Any) -> Asking | AskingAccess:
-        if self._asking is None:
-            raise ProtocolViolation(f"a {message.name} that nobody asked for")
-        return self._asking
 
     def _fail(self, step: Step, message: Any, opened: Opened) -> list[Effect]:
         hint = self._hint(message, opened)
@@ -307,11 +238,6 @@ class ClientAssociation(Association):
     def _ignore(self, step: Step, message: Any, opened: Opened) -> list[Effect]:
         """Pushes are for a listener, answers during the release too late: they end and answer nothing."""
         return []
-
-    def _check_protection(self, opened: Opened) -> None:
-        required = self._running().response_minimum
-        if required & ~opened.applied:
-            raise TooWeak(f"the answer is {text(opened.applied)}, less than {text(required)}")
 
     def _hint(self, message: Any, opened: Opened) -> Refused:
         trusted = not self._running().response_minimum & ~opened.applied
@@ -362,6 +288,7 @@ class ClientAssociation(Association):
         self.context.drop_dedicated()
         self.context = Context(self.profile.setup, self.server_title)
         self._opening = self._asking = self._parked = None
+        self._end_transfer()
         self._given_up.clear()
 
     def _refuse(self, error: MetersealError, during: str) -> list[Effect]:
@@ -373,25 +300,6 @@ class ClientAssociation(Association):
         if self.state is not State.ASSOCIATED:
             self.end()
         return [Failed(error)]
-
-    def _seal(self, octets: bytes) -> bytes:
-        applied = of_request(self.profile.setup.policy) & SUITE_BITS if self.profile.ciphered else 0
-        return protect(self.context, octets, applied, self._style(octets[0])) if applied else octets
-
-    def _style(self, tag: int) -> Style:
-        dedicated = self.context.dedicated is not None
-        if (self.profile.general or tag not in GLO_TAG) and self.context.general:
-            return Style.GENERAL_DED if dedicated else Style.GENERAL_GLO
-        return Style.DED if dedicated else Style.GLO
-
-    def _room(self) -> int | None:
-        """The largest plain APDU that the meter takes once it is protected."""
-        if not self.server_max_pdu:
-            return None
-        overhead = PROTECTION_OVERHEAD + TITLE_OVERHEAD if self.profile.ciphered else 0
-        if self.server_max_pdu <= overhead:
-            raise TooLarge("the meter's PDU size leaves no room for a request")
-        return self.server_max_pdu - overhead
 
 
 def _or_raise(result: T | MetersealError) -> T:

@@ -99,7 +99,7 @@ class Opening:
         """The InitiateRequest, protected as the policy asks; the RLRQ repeats it."""
         profile = self.profile
         octets = InitiateRequest(
-            profile.dedicated_key, True, None, DLMS_VERSION, profile.conformance, profile.max_pdu
+            profile.dedicated_key, True, None, DLMS_VERSION, profile.proposed, profile.max_pdu
         ).encode()
         if not self.request_protection:
             return octets
@@ -126,7 +126,7 @@ class Opening:
         initiate = self.open_initiate(aare.user_information)
         if initiate.negotiated_dlms_version_number != DLMS_VERSION:
             raise ProtocolViolation(f"DLMS version {initiate.negotiated_dlms_version_number}")
-        if initiate.negotiated_conformance & ~self.profile.conformance:
+        if initiate.negotiated_conformance & ~self.profile.proposed:
             raise ProtocolViolation("the meter negotiates services that were not proposed")
         return Accepted(initiate, self.server_title, challenged)
 

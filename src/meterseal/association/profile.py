@@ -31,12 +31,23 @@ DEFAULT_CONFORMANCE = conformance(
     "action",
 )
 
+BLOCKS = conformance("general-block-transfer")
+PREFERS_BLOCKS = "prefers_gbt"
+"""The peer option: long APDUs go to this peer by general block transfer, whoever began."""
+
+SERVER_CONFORMANCE = DEFAULT_CONFORMANCE | BLOCKS
+"""What a meter offers: blocks in every form, so that a client finds the one it knows."""
+
 RING = 64
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Profile:
-    """What client and meter have in common: SAPs, security, mechanism, services, sizes."""
+    """What client and meter have in common: SAPs, security, mechanism, services, sizes.
+
+    `window` is how many blocks of a general block transfer this end takes before it acknowledges (1 to 63),
+    `reassembly_limit` how many octets of a transfer it keeps.
+    """
 
     client_sap: int
     server_sap: int
@@ -47,6 +58,8 @@ class Profile:
     conformance: int = DEFAULT_CONFORMANCE
     max_pdu: int = 4096
     options: frozenset[str] = frozenset()
+    window: int = 8
+    reassembly_limit: int = 1 << 16
 
     @property
     def scheme(self) -> Mechanism:
@@ -77,7 +90,7 @@ class ServerProfile(Profile):
     view: View
     secret: Callable[[], bytes] = bytes
     users: Callable[[], Mapping[int, str]] = dict
-    reassembly_limit: int = 1 << 16
+    conformance: int = SERVER_CONFORMANCE
     report_counter: bool = True
     single: bool = False
     pre_established: bool = False
@@ -102,3 +115,8 @@ class ClientProfile(Profile):
     dedicated_key: bytes | None = field(default=None, repr=False)
     user: int | None = None
     datagrams: bool = False
+
+    @property
+    def proposed(self) -> int:
+        """The conformance block that is asked for: general block transfer where it is preferred."""
+        return self.conformance | (BLOCKS if PREFERS_BLOCKS in self.options else 0)

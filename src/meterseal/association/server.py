@@ -7,7 +7,7 @@ table and calls `apdu`, `security`, `signon`, `serving` and the party's view.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from meterseal import apdu
@@ -18,6 +18,7 @@ from meterseal.apdu.initiate import DLMS_VERSION, LN_VAA_NAME, InitiateRequest, 
 from meterseal.association import exchange as ex
 from meterseal.association import signon
 from meterseal.association.effects import Associated, Effect, Refusal, Released, Reply
+from meterseal.association.memory import TransferMemory
 from meterseal.association.operations import OTHER_REASON, SCOPE_VIOLATED, SUCCESS, Outcome, Service
 from meterseal.association.profile import ServerProfile, conformance
 from meterseal.association.serving import SUITE_BITS, Serving, error_response
@@ -36,6 +37,7 @@ from meterseal.errors import (
     UnknownKey,
     Unsupported,
 )
+from meterseal.framing import gbt
 from meterseal.security import Context, Handshake, Opened, Style, protect, unprotect
 from meterseal.security.protection import of_response
 
@@ -49,6 +51,7 @@ REPLY_TO_HLS = (15, bytes.fromhex("0000280000FF"), 1)
 """Class, logical name and method of the current association."""
 
 _GENERAL_PROTECTION = conformance("general-protection")
+_BLOCK = bytes((gbt.TAG,))
 
 
 class ServerAssociation(Serving):
@@ -59,9 +62,15 @@ class ServerAssociation(Serving):
     """
 
     def __init__(
-        self, profile: ServerProfile, draw: Callable[[int], bytes], *, datagrams: bool = False
+        self,
+        profile: ServerProfile,
+        draw: Callable[[int], bytes],
+        *,
+        datagrams: bool = False,
+        memory: TransferMemory | None = None,
+        share: Hashable = None,
     ) -> None:
-        super().__init__(profile, datagrams)
+        super().__init__(profile, datagrams, memory, share)
         self._draw = draw
         self._initiate: Opened | None = None
         self._handshake: Handshake | None = None
@@ -73,13 +82,15 @@ class ServerAssociation(Serving):
     def receive(self, octets: bytes) -> list[Effect]:
         """Take one APDU.  Returns what to do; never raises for anything a peer can send."""
         if self._parked is None and not self._indicated:
-            return self._guarded(lambda: self._take(octets), f"receiving {apdu.name(octets)}")
+            during = f"receiving {apdu.name(octets)}"
+            return self._settled(self._guarded(lambda: self._take(octets), during))
         if len(self._queue) >= QUEUE:
             return self._refuse(ProtocolViolation("more requests at once than this end keeps"), "queueing")
         self._queue.append(octets)
         return []
 
     def _afterwards(self, effects: list[Effect]) -> list[Effect]:
+        effects = self._settled(effects)
         while self._queue and self._parked is None and not self._indicated:
             effects = [*effects, *self.receive(self._queue.popleft())]
         return effects
@@ -88,6 +99,13 @@ class ServerAssociation(Serving):
         self._check_size(octets, self.profile.max_pdu)
         if octets[:1] == Aarq.tag:
             return self._take_aarq(self._step(Kind.AARQ, "aarq"), octets)
+        if octets[:1] == _BLOCK:
+            if self.state is State.PENDING:
+                raise ProtocolViolation("blocks before the sign-on is complete")
+            return self._take_block(octets)
+        return self._take_whole(octets)
+
+    def _take_whole(self, octets: bytes) -> list[Effect]:
         opened = self._open(octets)
         message = apdu.decode(opened.apdu)
         step = self._step(kind_of(message), message.name)
@@ -343,7 +361,10 @@ class ServerAssociation(Serving):
         self.context.drop_dedicated()
         self.context: Context = self._fresh_context()
         self._exchange = self._handshake = self._initiate = self._parked = None
-        self._indicated = False
+        self._indicated = self._by_blocks = False
+        self._end_transfer()
+        if self._kept:
+            self._count()
         self.user = None
         self.negotiated = self.profile.conformance if self.profile.pre_established else 0
 

@@ -6,17 +6,17 @@ its outcomes come back by `respond`.  Block transfer wraps around that on both s
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 from meterseal.apdu.common import DATA_ACCESS_RESULT
 from meterseal.apdu.initiate import CounterErrorResponse, ExceptionResponse
 from meterseal.association import exchange as ex
 from meterseal.association.accessing import stop_after_error
-from meterseal.association.base import Association
 from meterseal.association.blocks import PROTECTION_OVERHEAD, TITLE_OVERHEAD, Incoming
 from meterseal.association.effects import Effect, Indication, Refusal, Reply
 from meterseal.association.exchange import Exchange
+from meterseal.association.memory import TransferMemory
 from meterseal.association.operations import (
     OBJECT_UNDEFINED,
     READ_WRITE_DENIED,
@@ -28,6 +28,7 @@ from meterseal.association.operations import (
     Several,
 )
 from meterseal.association.profile import ServerProfile, conformance
+from meterseal.association.serving_blocks import ServingBlocks
 from meterseal.cosem.obis import Obis
 from meterseal.errors import MetersealError, Misuse, Refused, Replayed, UnknownKey, Unsupported
 from meterseal.keys.counters import WINDOW
@@ -38,18 +39,21 @@ SUITE_BITS = AUTHENTICATED | ENCRYPTED
 _SELECTIVE_ACCESS, _MULTIPLE_REFERENCES = conformance("selective-access"), conformance("multiple-references")
 
 
-class Serving(Association):
+class Serving(ServingBlocks):
     """The part of a meter's association that stands: requests in, answers out."""
 
-    def __init__(self, profile: ServerProfile, datagrams: bool = False) -> None:
-        super().__init__(profile.setup)
+    def __init__(
+        self,
+        profile: ServerProfile,
+        datagrams: bool = False,
+        memory: TransferMemory | None = None,
+        share: Hashable = None,
+    ) -> None:
+        super().__init__(profile.setup, memory, share)
         self.profile, self.datagrams = profile, datagrams
         self.context = self._fresh_context()
         self.user: int | None = None
         self.negotiated = 0
-        self.client_max_pdu = 0
-        self._exchange: Exchange | None = None
-        self._indicated = False
 
     def _fresh_context(self, peer_title: bytes | None = None) -> Context:
         profile = self.profile
@@ -67,6 +71,8 @@ class Serving(Association):
         opener = ex.OPENERS.get(kind)
         if opened.broadcast and (opener is None or opener.blocks or opener.is_confirmed(message)):
             raise UnknownKey("the broadcast key is for whole, unconfirmed requests only")
+        if self._by_blocks and (opener is None or opener.blocks):
+            raise Unsupported("blocks of a service within a general block transfer")
         if opener is not None:
             return self._open_exchange(opener, message, opened)
         if kind in ex.NEXT_REQUESTS:
@@ -80,6 +86,8 @@ class Serving(Association):
         self._check_negotiated(x, opener)
         # A new request ends a block transfer that was under way.
         self._exchange = None
+        if not self._by_blocks:
+            self._transfer = None
         if not opener.blocks:
             return self._indicate(x)
         x.incoming = Incoming(self.profile.reassembly_limit)
@@ -124,7 +132,7 @@ class Serving(Association):
         if raw is None:
             taken = ex.block_taken(x, block.block_number).encode()
             return self._with_counters(1, lambda: [Reply(self._seal(x, taken))])
-        self._exchange = None
+        self._exchange = x.incoming = None
         return self._indicate(x)
 
     def _next_block(self, service: AnyService, message: Any, opened: Opened) -> list[Effect]:
@@ -139,11 +147,6 @@ class Serving(Association):
             return self._block_error(service, invoke, number, ex.WRONG_NUMBER[service], opened)
         outgoing = x.outgoing
         return self._with_counters(1, lambda: self._send_block(x, ex.next_block(x, outgoing).encode()))
-
-    @property
-    def answering(self) -> bool:
-        """True while blocks of a long answer are still to be fetched."""
-        return self._exchange is not None and self._exchange.outgoing is not None
 
     def _send_block(self, x: Exchange, octets: bytes) -> list[Effect]:
         self._exchange = None if x.outgoing is None or x.outgoing.done else x
@@ -227,8 +230,8 @@ class Serving(Association):
         return self._send_block(x, message.encode())
 
     def _room(self, x: Exchange) -> int | None:
-        """The largest plain APDU that the client takes once it is protected."""
-        if not self.client_max_pdu:
+        """The largest plain APDU that the client takes once it is protected; None for any, also in blocks."""
+        if not self.client_max_pdu or self._by_blocks or self._prefers_blocks:
             return None
         overhead = (PROTECTION_OVERHEAD + TITLE_OVERHEAD * x.style.general) if x.required else 0
         return self.client_max_pdu - overhead

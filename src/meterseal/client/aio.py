@@ -63,6 +63,8 @@ class Driver:
         if step.octets is not None:
             if timeout is not None:
                 step.deadline = self._loop.time() + timeout
+            for block in step.ahead:
+                await channel.send(block)
             await channel.send(step.octets)
         elif timeout is not None:
             timeout = max(0.0, step.deadline - self._loop.time())

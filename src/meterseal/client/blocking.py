@@ -63,6 +63,8 @@ class Driver:
         if step.octets is not None:
             if timeout is not None:
                 step.deadline = time.monotonic() + timeout
+            for block in step.ahead:
+                channel.send(block)
             channel.send(step.octets)
         elif timeout is not None:
             timeout = max(0.0, step.deadline - time.monotonic())

@@ -275,7 +275,10 @@ class Session:
         while True:
             effect = effects[0] if effects else None
             if type(effect) is Reply:
-                exchange.octets = effect.octets
+                exchange.octets, exchange.ahead = effect.octets, ()
+                if len(effects) > 1:
+                    *ahead, exchange.octets = [one.octets for one in effects if type(one) is Reply]
+                    exchange.ahead = tuple(ahead)
             elif effect is None:
                 exchange.octets = None
             elif type(effect) is Need:
@@ -294,7 +297,12 @@ class Session:
                 octets = yield exchange
                 answered = True
             except TimedOut as error:
-                raise _with_hint(error, association.passed_over) from None
+                # Blocks that were lost are asked for again, as often as the transfer allows.
+                effects = association.timed_out()
+                answered = bool(effects)
+                if not answered:
+                    raise _with_hint(error, association.passed_over) from None
+                continue
             finally:
                 if not answered:
                     self._give_up(association)

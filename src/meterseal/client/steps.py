@@ -21,13 +21,15 @@ Pair: TypeAlias = tuple[int, int]
 class Exchange:
     """Send `octets` for `pair`, and wait at most `timeout` seconds for the next APDU that comes back.
 
-    With `octets` None: wait on for another APDU, until the same deadline.  One object serves all exchanges
-    of an association.  Result: the APDU.
+    `ahead` are APDUs that go out just before them: the blocks of one window.  With `octets` None: wait on
+    for another APDU, until the same deadline.  One object serves all exchanges of an association.
+    Result: the APDU.
     """
 
     pair: Pair
     timeout: float | None
     octets: bytes | None = None
+    ahead: tuple[bytes, ...] = ()
     deadline: float = 0.0
 
 

@@ -134,6 +134,11 @@ class Reassembly:
         """Has an APDU begun? (Acknowledgements count as blocks and begin none.)"""
         return self._octets > 0
 
+    @property
+    def held(self) -> int:
+        """Octets of the APDU that has begun."""
+        return self._octets
+
     def add(self, block: Block) -> bytes | None:
         """The APDU that this block completes, or None.
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from meterseal.association.profile import DEFAULT_CONFORMANCE
+from meterseal.association.profile import SERVER_CONFORMANCE
 from meterseal.codec.types import Tag, Type
 from meterseal.cosem.obis import Obis
 from meterseal.cosem.selection import CaptureObject
@@ -75,7 +75,7 @@ class RolePlan:
     association_version: int = 3
     setup_version: int = 1
     max_pdu: int = 4096
-    conformance: int = DEFAULT_CONFORMANCE
+    conformance: int = SERVER_CONFORMANCE
     options: frozenset[str] = frozenset()
     users: Mapping[int, User] = field(default_factory=dict)
     grants: tuple[Grant, ...] = ()

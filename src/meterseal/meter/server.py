@@ -8,6 +8,7 @@ from functools import partial
 from types import TracebackType
 from typing import Final
 
+from meterseal.association import TransferMemory
 from meterseal.errors import Misuse, StateUnavailable
 from meterseal.meter.delays import Delays
 from meterseal.meter.keyring import KeyRing
@@ -30,6 +31,7 @@ class Party:
     def __init__(self, meter: Meter, timer: Timer) -> None:
         self.meter, self.timer = meter, timer
         self.events, self.delays = meter.events, Delays()
+        self.memory = TransferMemory()
         self._sessions: dict[Session, None] = {}
         for ring in meter.rings.values():
             ring.on_gak.append(partial(self._new_gak, ring))
@@ -71,7 +73,9 @@ class Party:
             self.events.note(f"counters could not be kept: {error}")
 
     def tick(self) -> None:
-        """Once a second: do what the clock asks for, make durable what was received."""
+        """Once a second: do what the clock asks for, make durable what was received, end stale transfers."""
+        for session in list(self._sessions):
+            session.expire()
         try:
             self.meter.routine.turn()
             self.meter.note_all()

@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 PENDING_TIME: Final = 10.0
 """Seconds from the AARE to the proof of pass 3."""
 
+TRANSFER_TIME: Final = 30.0
+"""Seconds that a block transfer may stand still before what is kept of it is let go."""
+
 HELD: Final = 16
 """Frames of one association that are kept while an answer of it waits."""
 
@@ -90,6 +93,7 @@ class Live:
         self.after: list[Callable[[], None]] = []
         self.gone = False
         self.deadline: Handle | None = None
+        self.touched = 0.0
 
     def waits(self, frames: deque[tuple[int, int, bytes]]) -> bool:
         """Put frames behind an answer that waits; False when none does."""
@@ -125,7 +129,13 @@ class Session:
         return Live(held, self._machine(held.profile))
 
     def _machine(self, profile: ServerProfile) -> ServerAssociation:
-        return ServerAssociation(profile, self._meter.draw, datagrams=self._datagrams)
+        return ServerAssociation(
+            profile,
+            self._meter.draw,
+            datagrams=self._datagrams,
+            memory=self._party.memory,
+            share=self._link.source,
+        )
 
     @property
     def live(self) -> list[Live]:
@@ -184,6 +194,8 @@ class Session:
 
     def _take(self, live: Live, source: int, destination: int, payload: bytes) -> None:
         self._carry_out(live, source, destination, live.machine.receive(payload))
+        if live.machine.half_open:
+            live.touched = self._timer.time()
         self._watch(live, source, destination, anew=payload[:1] == Aarq.tag)
 
     def _carry_out(self, live: Live, source: int, destination: int, effects: list[Effect]) -> None:
@@ -285,6 +297,13 @@ class Session:
         error = TimedOut(f"no proof within {PENDING_TIME:g} s")
         self._party.events.refused(self._who(source, destination), error, "pass 3")
         live.machine.end()
+
+    def expire(self) -> None:
+        """Let go of block transfers that have stood still for too long."""
+        latest = self._timer.time() - TRANSFER_TIME
+        for (source, destination), live in self._live.items():
+            if live.machine.half_open and live.touched < latest:
+                self._carry_out(live, source, destination, live.machine.timed_out())
 
     # --- answers ----------------------------------------------------------------------------
 

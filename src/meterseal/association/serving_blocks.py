@@ -1,0 +1,131 @@
+"""Block transfers at the meter: answers by general block transfer, and what half-open transfers keep.
+
+Like for like (design law 10): an answer goes by general block transfer when its request came so, or when
+it is long and the peer is one that prefers it.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Hashable
+
+from meterseal.association.base import ACSE_TAGS
+from meterseal.association.effects import Effect, Refusal, Reply
+from meterseal.association.exchange import Exchange
+from meterseal.association.general_blocks import GeneralBlocks
+from meterseal.association.memory import TransferMemory
+from meterseal.association.profile import ServerProfile
+from meterseal.association.transfer import Transfer, opens
+from meterseal.errors import MetersealError, ProtocolViolation, TimedOut, TooLarge
+from meterseal.framing.gbt import MAX_WINDOW, Block
+from meterseal.security import SecuritySetup
+
+
+class ServingBlocks(GeneralBlocks):
+    """The part of a meter's association that sends in blocks and counts what it keeps of them.
+
+    `memory` is shared by all associations of a meter, `share` says what belongs together in it.
+    """
+
+    profile: ServerProfile
+
+    def __init__(
+        self, setup: SecuritySetup, memory: TransferMemory | None = None, share: Hashable = None
+    ) -> None:
+        super().__init__(setup)
+        self.client_max_pdu = 0
+        self._memory, self._share, self._kept = memory, share, 0
+        self._exchange: Exchange | None = None
+        self._indicated = False
+
+    # --- out --------------------------------------------------------------------------------------
+
+    def _settled(self, effects: list[Effect]) -> list[Effect]:
+        """What goes out after one message, in the form that the peer is to get it."""
+        if self._by_blocks or self._prefers_blocks:
+            effects = self._in_blocks(effects)
+        if self._exchange is not None or self._transfer is not None or self._kept:
+            self._count()
+        return effects
+
+    def _in_blocks(self, effects: list[Effect]) -> list[Effect]:
+        found: list[Effect] = []
+        for effect in effects:
+            found += self._blocks_of(effect) if isinstance(effect, Reply) else [effect]
+        if self._by_blocks and self._parked is None and not self._indicated:
+            # A request that wants no answer: its last block was taken, and that is all there is to say.
+            self._by_blocks = False
+            if self._transfer is not None:
+                found += [Reply(octets) for octets in self._transfer.acknowledge()]
+        return found
+
+    def _blocks_of(self, reply: Reply) -> list[Effect]:
+        long = 0 < self.client_max_pdu < len(reply.octets)
+        if not self._by_blocks and (not long or reply.octets[0] in ACSE_TAGS):
+            return [reply]
+        transfer = self._transfer if self._by_blocks else None
+        self._by_blocks = False
+        try:
+            transfer = transfer or self._begin_transfer(self.client_max_pdu)
+            return [Reply(octets) for octets in transfer.send(reply.octets)]
+        except TooLarge as error:
+            self._end_transfer()
+            return self._refuse(error, "answering")
+
+    # --- in ---------------------------------------------------------------------------------------
+
+    def _transfer_of(self, block: Block) -> Transfer:
+        begun = self._transfer
+        if begun is not None and not opens(block):
+            return begun
+        # Where windows are known beforehand the first block may be missing and be asked for.
+        if block.acknowledged or block.number > MAX_WINDOW or block.acknowledges_only:
+            raise ProtocolViolation("no general block transfer is under way")
+        return self._begin_transfer(self.client_max_pdu)
+
+    @abstractmethod
+    def _refuse(self, error: MetersealError, during: str) -> list[Effect]:
+        """What an error leads to at this end."""
+
+    # --- what is kept ---------------------------------------------------------------------------------
+
+    @property
+    def answering(self) -> bool:
+        """True while blocks of a long answer are still to be fetched."""
+        by_service = self._exchange is not None and self._exchange.outgoing is not None
+        return by_service or (self._transfer is not None and self._transfer.sending)
+
+    @property
+    def half_open(self) -> bool:
+        """True while octets of a transfer are kept that the client may never end."""
+        return self._kept > 0
+
+    def _count(self) -> None:
+        held = 0
+        if self._exchange is not None:
+            for part in (self._exchange.incoming, self._exchange.outgoing):
+                held += 0 if part is None else part.held
+        if self._transfer is not None:
+            held += self._transfer.held
+        if self._pieces is not None:
+            held += self._pieces.held
+        if held != self._kept:
+            self._kept = held
+            if self._memory is not None:
+                self._memory.keep(self, self._share, held)
+
+    def lose_transfer(self) -> None:
+        """Forget a half-open transfer; its next block will be told that there is none."""
+        if not self._indicated:
+            self._exchange = None
+        self._end_transfer()
+        self._kept = 0
+
+    def timed_out(self) -> list[Effect]:
+        """The party's time for a half-open transfer has passed: it is over, and its memory free."""
+        if not self.half_open:
+            return []
+        self.lose_transfer()
+        if self._memory is not None:
+            self._memory.keep(self, self._share, 0)
+        return [Refusal(TimedOut("a block transfer was not ended in time"), "block transfer")]
