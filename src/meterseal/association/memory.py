@@ -31,27 +31,28 @@ class TransferMemory:
 
     def keep(self, holder: Holder, share: Hashable, octets: int) -> None:
         """`holder` keeps so many octets from now on; 0 when its transfer has ended."""
+        self._set(holder, share, octets)
+        while self.total > self.limit and self._make_room(holder):
+            pass
+
+    def _set(self, holder: Holder, share: Hashable, octets: int) -> None:
         mine = self._kept.setdefault(share, {})
-        self._add(share, octets - mine.get(holder, 0))
+        more = octets - mine.get(holder, 0)
+        self.total += more
+        self._totals[share] = self._totals.get(share, 0) + more
         if octets:
             mine[holder] = octets
         else:
             mine.pop(holder, None)
             if not mine:
                 del self._kept[share], self._totals[share]
-        while self.total > self.limit and self._make_room(holder):
-            pass
-
-    def _add(self, share: Hashable, octets: int) -> None:
-        self.total += octets
-        self._totals[share] = self._totals.get(share, 0) + octets
 
     def _make_room(self, asking: Holder) -> bool:
         """Drop the oldest transfer of the largest share; never the one that asks."""
         for share in sorted(self._totals, key=self._totals.__getitem__, reverse=True):
             victim = next((holder for holder in self._kept[share] if holder is not asking), None)
             if victim is not None:
-                self.keep(victim, share, 0)
+                self._set(victim, share, 0)
                 victim.lose_transfer()
                 return True
         return False
