@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meterseal.association.transfer import NOTHING, TRIES, Transfer, room, unconfirmed
+from meterseal.association.transfer import NOTHING, REPEATS, TRIES, Transfer, room, unconfirmed
 from meterseal.errors import Malformed, MetersealError, Misuse, TimedOut, TooLarge
 from meterseal.framing import gbt
 from meterseal.framing.gbt import Block, Reassembly, decode, encode
@@ -287,6 +287,16 @@ def test_F11_repeats_change_nothing() -> None:
         assert decode(ack) == Block(1, b"", True, False, 3, 1)
     assert meter.held == 5
     assert meter.take(Block(2, b" and last", last=True, window=1, acknowledged=1)).whole == b"first and last"
+
+
+def test_F11_repeats_without_end_are_refused() -> None:
+    meter = transfer()
+    meter.send(APDU)
+    repeated = Block(1, b"x", window=1)
+    for _ in range(REPEATS + 1):
+        meter.take(repeated)
+    with pytest.raises(Malformed, match="progress"):
+        meter.take(repeated)
 
 
 @pytest.mark.parametrize("order", [(1, 2), (2, 1)])

@@ -17,6 +17,9 @@ from meterseal.framing.gbt import MAX_BLOCKS, MAX_WINDOW, Block
 TRIES: Final = 3
 """How often in a row a party's time may pass before the transfer is given up."""
 
+REPEATS: Final = 2 * MAX_WINDOW
+"""How many blocks in a row may come that bring nothing: repeats of a window that was lost on its way."""
+
 _LARGEST: Final = 0xFFFF
 """Octets of one block APDU where no size was agreed: what the wrapper carries."""
 
@@ -88,6 +91,7 @@ class Transfer:
         "_room",
         "_tries",
         "_unacknowledged",
+        "_useless",
         "_window",
     )
 
@@ -108,7 +112,7 @@ class Transfer:
         self._last = 0  # the number of the block that is the last, once it has come
         self._ahead: dict[int, Block] = {}
         self._acknowledged, self._offered = 0, window
-        self._tries = 0
+        self._tries = self._useless = 0
 
     # --- looking --------------------------------------------------------------------------------
 
@@ -188,12 +192,16 @@ class Transfer:
     def take(self, block: Block) -> Taken:
         """Take one block of the peer.
 
-        Raises Malformed for numbers that cannot be and data after the last block, TooLarge above the limits.
+        Raises Malformed for numbers that cannot be, data after the last block and repeats without end,
+        TooLarge above the limits.
         """
         self._check(block)
+        self._useless += 1
         self._forget_acknowledged(block)
         before = self._complete
         self._store(block)
+        if self._useless > REPEATS:
+            raise Malformed(f"general block transfer: {REPEATS} blocks without any progress")
         self._peer_window = max(block.window, 1)
         if self._complete and not before:
             self._acknowledged, self._offered = self._received, self._window
@@ -221,7 +229,7 @@ class Transfer:
         queue = self._unacknowledged
         while queue and queue[0].number <= block.acknowledged:
             queue.popleft()
-            self._tries = 0
+            self._tries = self._useless = 0
 
     def _store(self, block: Block) -> None:
         """Keep a block that is new; a repeated one is dropped with its content."""
@@ -236,7 +244,7 @@ class Transfer:
         if block.last and block.data:
             self._last = block.number
         self._ahead[block.number] = block
-        self._tries = 0
+        self._tries = self._useless = 0
         while (following := self._ahead.pop(self._received + 1, None)) is not None:
             self._received += 1
             self._data += following.data
