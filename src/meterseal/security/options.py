@@ -50,9 +50,7 @@ PEER_OPTIONS: Final[dict[str, PeerOption]] = {
         "the HLS-GMAC token and the frame that carries it may use one counter value"
     ),
     "plain_release": _allows("an RLRQ or RLRE without the protected Initiate ends a ciphered association"),
-    "prefers_gbt": _allows(
-        "long APDUs go to this peer by general block transfer, whoever began"
-    ),
+    "prefers_gbt": _allows("long APDUs go to this peer by general block transfer, whoever began"),
 }
 """The options by name.  An option is in force where its name is in the set that a profile carries."""
 
