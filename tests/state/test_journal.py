@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from meterseal.errors import Misuse, StateDamaged, StateLocked, StateUnavailable
-from meterseal.state import Journal, journal
+from meterseal.state import Journal, journal, read_records
 from tests.state.conftest import ERRORS, failing
 
 
@@ -198,3 +199,56 @@ def test_the_text_of_damage_is_the_meter_s_own(tmp_path: Path) -> None:
         Journal(tmp_path, mend="ask somebody")
     with pytest.raises(StateDamaged):  # and the lock was given back each time
         Journal(tmp_path)
+
+
+# --- looking on -------------------------------------------------------------------------------------
+
+
+def test_records_are_read_beside_the_writer(tmp_path: Path) -> None:
+    with Journal(tmp_path) as opened:
+        assert read_records(tmp_path, "journal") == []
+        for number in range(5):
+            opened.commit({"n": number})
+            assert [record["n"] for record in read_records(tmp_path, "journal")] == list(range(number + 1))
+        opened.compact([{"n": "all"}])
+        assert read_records(tmp_path, "journal") == [{"n": "all"}]
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    (tmp_path / "journal.log").write_bytes(before["journal.log"] + b"torn")
+    assert read_records(tmp_path, "journal") == [{"n": "all"}]
+    assert (tmp_path / "journal.log").read_bytes().endswith(b"torn")  # nothing is mended
+
+
+def test_damage_is_seen_beside_the_writer(tmp_path: Path) -> None:
+    with Journal(tmp_path) as opened:
+        opened.commit({"n": 1}, {"n": 2})
+    log, mark = tmp_path / "journal.log", tmp_path / "journal.mark"
+    right, marked = log.read_bytes(), mark.read_bytes()
+    for octets in (right[:-1], right[:-30], b"", right.replace(b'"n":1', b'"n":7')):
+        log.write_bytes(octets)
+        with pytest.raises(StateDamaged, match="ask somebody"):
+            read_records(tmp_path, "journal", "ask somebody")
+    log.write_bytes(right)
+    for octets in (b"", marked[:-1], b"x" * len(marked)):
+        mark.write_bytes(octets)
+        with pytest.raises(StateDamaged, match=r"journal\.mark beside it is damaged"):
+            read_records(tmp_path, "journal")
+    mark.unlink()
+    with pytest.raises(StateDamaged, match="mark beside it is missing"):
+        read_records(tmp_path, "journal")
+    log.unlink()
+    with pytest.raises(StateUnavailable):
+        read_records(tmp_path, "journal")
+
+
+def test_a_journal_is_waited_for(tmp_path: Path) -> None:
+    def wait_and_write() -> None:
+        with Journal(tmp_path, patience=60.0) as waited:
+            waited.commit({"n": 1})
+
+    with ThreadPoolExecutor() as pool:
+        opened = Journal(tmp_path)
+        waiting = pool.submit(wait_and_write)
+        assert not waiting.done()
+        opened.close()
+        waiting.result()
+    assert found(tmp_path) == [1]

@@ -4,8 +4,15 @@
 as it may stand on a command line.  Nothing here shows a key: not a repr, not an error text.
 """
 
-from meterseal.credentials.keytext import key_option, text_option
+from meterseal.credentials.keytext import key_option, password_option, text_option
 from meterseal.credentials.model import Credentials
 from meterseal.credentials.records import MeterCredentials, RoleCredentials
 
-__all__ = ["Credentials", "MeterCredentials", "RoleCredentials", "key_option", "text_option"]
+__all__ = [
+    "Credentials",
+    "MeterCredentials",
+    "RoleCredentials",
+    "key_option",
+    "password_option",
+    "text_option",
+]

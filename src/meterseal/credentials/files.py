@@ -31,6 +31,15 @@ def read_private(path: Path, what: str, largest: int) -> bytes:
     Raises ConfigurationError for a file that is missing, longer than `largest`, or no regular file: a pipe
     or a device would be read for ever.
     """
+    return _read(path, what, largest, private=True)
+
+
+def read_public(path: Path, what: str, largest: int) -> bytes:
+    """As `read_private`, for what everybody may read."""
+    return _read(path, what, largest, private=False)
+
+
+def _read(path: Path, what: str, largest: int, private: bool) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | _NO_WAITING)
     except OSError as error:
@@ -41,7 +50,7 @@ def read_private(path: Path, what: str, largest: int) -> bytes:
             raise ConfigurationError(f"{what} {path} is no regular file")
         if status.st_size > largest:
             raise ConfigurationError(f"{what} {path} has {status.st_size} octets, {largest} at most")
-        if os.name == "posix" and status.st_mode & _OTHERS:
+        if private and os.name == "posix" and status.st_mode & _OTHERS:
             _log.warning("%s %s can be read by others: chmod 600 %s", what, path, path)
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             octets = file.read(largest + 1)
@@ -54,32 +63,50 @@ def read_private(path: Path, what: str, largest: int) -> bytes:
     return octets
 
 
-def write_private(path: Path, octets: bytes, what: str = "credentials") -> None:
+def write_private(path: Path, octets: bytes, what: str = "credentials", *, new: bool = False) -> None:
     """Put a file in place whole or not at all, mode 0600 from its first moment on.
 
     What was there under the name is replaced; where that is a link, the link is, and not what it leads to.
-    Raises StateUnavailable.
+    With `new` nothing may be there: a key that is written over is gone.  Raises StateUnavailable, and
+    ConfigurationError for what is there.
     """
-    new = path.with_name(f".{path.name[:200]}.{random_octets(6).hex()}.new")
+    _write(path, octets, what, 0o600, new=new)
+
+
+def write_public(path: Path, octets: bytes, what: str) -> None:
+    """As `write_private`, readable for whom the umask lets.  Raises StateUnavailable."""
+    _write(path, octets, what, 0o644)
+
+
+def _write(path: Path, octets: bytes, what: str, mode: int, *, new: bool = False) -> None:
+    beside = path.with_name(f".{path.name[:200]}.{random_octets(6).hex()}.new")
+    put = os.link if new else os.replace
     try:
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, 0o600)
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, mode)
         try:
             _fill(descriptor, octets)
-            os.replace(new, path)
-        except OSError:
-            with suppress(OSError):
-                os.unlink(new)
-            raise
+            put(beside, path)
         finally:
             os.close(descriptor)
-        _sync_folder(path.parent)
+            with suppress(OSError):  # a link leaves the first name, as does what fails
+                os.unlink(beside)
+        try:
+            _sync_folder(path.parent)
+        except OSError:
+            if new:
+                with suppress(OSError):
+                    os.unlink(path)
+            raise
+    except FileExistsError:
+        raise ConfigurationError(f"{what} {path} is there already, and is not written over") from None
     except OSError as error:
         raise StateUnavailable(f"{what} {path}: {error.strerror or error}") from None
 
 
 def _fill(descriptor: int, octets: bytes) -> None:
     if os.name == "posix":
-        os.fchmod(descriptor, 0o600)  # the umask may have taken our own bits away
+        # The umask may have taken our own bits away.
+        os.fchmod(descriptor, stat.S_IMODE(os.fstat(descriptor).st_mode) | 0o600)
     view = memoryview(octets)
     while view:
         view = view[os.write(descriptor, view) :]

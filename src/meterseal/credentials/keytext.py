@@ -15,6 +15,8 @@ from meterseal.credentials.files import LARGEST_KEY, read_private
 from meterseal.errors import ConfigurationError
 
 _HEX: Final = re.compile(r"(?:[0-9A-Fa-f]{2})*", re.ASCII)
+_LONGEST_PASSWORD: Final = 1023
+"""What the backend takes."""
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
@@ -33,6 +35,19 @@ def text_option(text: str, folder: Path | None = None) -> bytes:
     if source.startswith("text:"):
         return source.removeprefix("text:").encode()
     return _octets(source, "hex, text:PASSWORD, @FILE or env:NAME")
+
+
+def password_option(text: str, folder: Path | None = None) -> bytes:
+    """The password of a key file: the text in `@FILE` or `env:NAME`, and never the option itself.
+
+    White space around it does not count.  Raises ConfigurationError.
+    """
+    if not text.startswith(("@", "env:")):
+        raise ConfigurationError("a password is given as @FILE or env:NAME, for others see a command line")
+    octets = _source(text, folder).encode()
+    if not 0 < len(octets) <= _LONGEST_PASSWORD:
+        raise ConfigurationError(f"a password has 1 to {_LONGEST_PASSWORD} octets, not {len(octets)}")
+    return octets
 
 
 def _source(text: str, folder: Path | None) -> str:

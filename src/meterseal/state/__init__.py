@@ -6,6 +6,14 @@ promised, or says that it is damaged and how to mend it.
 
 from meterseal.state.counters import CounterStore, FileCounters, JournalCounters, MemoryCounters
 from meterseal.state.journal import Journal
-from meterseal.state.log import Record
+from meterseal.state.log import Record, read_records
 
-__all__ = ["CounterStore", "FileCounters", "Journal", "JournalCounters", "MemoryCounters", "Record"]
+__all__ = [
+    "CounterStore",
+    "FileCounters",
+    "Journal",
+    "JournalCounters",
+    "MemoryCounters",
+    "Record",
+    "read_records",
+]

@@ -29,8 +29,10 @@ class Journal:
     `sync`, many records in one write.
     """
 
-    def __init__(self, folder: Path | str, name: str = "journal", *, mend: str = MEND) -> None:
-        """Open or make the journal `name` in `folder`.
+    def __init__(
+        self, folder: Path | str, name: str = "journal", *, mend: str = MEND, patience: float = 0.0
+    ) -> None:
+        """Open or make the journal `name` in `folder`; `patience`: seconds to wait for another process.
 
         Raises StateLocked naming the process that has it open, StateDamaged, StateUnavailable.
         """
@@ -39,7 +41,7 @@ class Journal:
         self._owner = os.getpid()
         self._pending: list[bytes] = []
         self._lock = FolderLock(self.folder, name)
-        self._lock.acquire(sign=True)
+        self._lock.acquire(patience, sign=True)
         self._log = Log(self.folder, name, mend)
         try:
             self._found = self._log.load()

@@ -97,6 +97,55 @@ def parse(octets: bytes) -> Content:
     return Content(records, last, position, snapshot, damaged)
 
 
+def distrust(content: Content, marked: int | None) -> str:
+    """What of a log file and the number in its mark (None: no mark) no crash can have left; else nothing."""
+    if content.damaged:
+        return content.damaged
+    if marked is None:
+        return "the mark beside it is missing" if content.records else ""
+    if content.last < marked:
+        return f"it ends at record {content.last}, and {marked} had been written"
+    return ""
+
+
+def read_records(folder: Path, name: str, mend: str = MEND) -> list[Record]:
+    """The records of a log, also while another process writes it: no lock is taken and nothing changed.
+
+    Raises StateDamaged, StateUnavailable.
+    """
+    path, mark = folder / f"{name}.log", folder / f"{name}.mark"
+    wrong, content = "", Content([], 0, 0, 0, "")
+    for _ in range(2):  # it may just have been made, or compacted
+        with refusing(f"state file {path}"):
+            # In this order: a mark never names what the file behind it does not hold.
+            marked = _marked(mark.read_bytes()) if mark.exists() else None
+            content = parse(path.read_bytes())
+        wrong = f"{mark.name} beside it is damaged" if marked == -1 else distrust(content, marked)
+        if not wrong:
+            break
+    if wrong:
+        raise StateDamaged(f"state file {path} cannot be trusted: {wrong}; {mend}")
+    return content.records
+
+
+def _slots(octets: bytes) -> list[int]:
+    """The numbers in the two slots of a mark; -1 in the place of one that is torn."""
+    return [_slot(octets[at : at + _SLOT]) for at in (0, _SLOT)]
+
+
+def _slot(octets: bytes) -> int:
+    number, _, check = octets.partition(b" ")
+    try:
+        return int(number, 16) if check == b"%08X\n" % crc32(number) else -1
+    except ValueError:
+        return -1
+
+
+def _marked(octets: bytes) -> int:
+    """The number in a mark; -1 where it cannot be read."""
+    return max(_slots(octets)) if len(octets) == 2 * _SLOT else -1
+
+
 class Log:
     """One log file and its mark, open for appending.
 
@@ -134,15 +183,11 @@ class Log:
             self._file = open_private(self._path, os.O_RDWR)
             octets = read_all(self._file)
             content = parse(octets)
-            if content.damaged:
-                raise self._damage(content.damaged)
+            if wrong := distrust(content, marked):
+                raise self._damage(wrong)
             if marked is None:
-                if content.records:
-                    raise self._damage(f"{self._mark_path.name} beside it is missing")
                 self._last = content.last  # killed while it was being made
                 self._make_mark()
-            elif content.last < marked:
-                raise self._damage(f"it ends at record {content.last}, and {marked} had been written")
             if content.end < len(octets):
                 os.ftruncate(self._file, content.end)
             self._last, self._end = content.last, content.end
@@ -230,19 +275,11 @@ class Log:
         except FileNotFoundError:
             return None
         octets = read_all(self._mark_file)
-        numbers = [self._read_slot(octets[at : at + _SLOT]) for at in (0, _SLOT)]
-        if len(octets) != 2 * _SLOT or max(numbers) < 0:
+        marked = _marked(octets)
+        if marked < 0:
             raise self._damage(f"{self._mark_path.name} beside it is damaged")
-        self._slot = numbers.index(max(numbers))
-        return max(numbers)
-
-    @staticmethod
-    def _read_slot(octets: bytes) -> int:
-        number, _, check = octets.partition(b" ")
-        try:
-            return int(number, 16) if check == b"%08X\n" % crc32(number) else -1
-        except ValueError:
-            return -1
+        self._slot = _slots(octets).index(marked)
+        return marked
 
     def _slot_octets(self) -> bytes:
         number = b"%016X" % self._last

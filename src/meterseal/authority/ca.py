@@ -1,0 +1,387 @@
+"""A certification authority in a folder: its key, its certificate, and the index of all it has issued.
+
+| file         | holds                                                                   | mode |
+|--------------|-------------------------------------------------------------------------|------|
+| `ca-key.pem` | the private key, PKCS#8, encrypted where a password was given           | 0600 |
+| `index.log`  | the journal behind the register, with `index.mark` and `index.lock`     | 0600 |
+| `ca.pem`     | the authority's certificate, to hand out                                | 0644 |
+| `chain.pem`  | the same with those above it, the root last                             | 0644 |
+| `crl.pem`    | the newest revocation list, and `crl.der`                               | 0644 |
+
+What leaves is in the index first, durably: a crash loses a certificate that nobody has seen, or none.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+from meterseal.authority import register
+from meterseal.authority.register import Entry, Register
+from meterseal.credentials.files import LARGEST_KEY, read_private, write_private, write_public
+from meterseal.crypto import SigningKey, curve
+from meterseal.crypto.certificates import NO_EXPIRY, Certificate, Purpose
+from meterseal.crypto.issuing import Authority, Request, Validity, title_name
+from meterseal.crypto.keyfiles import read_key, write_key
+from meterseal.crypto.revocation import FOR_GOOD, Reason, RevocationList
+from meterseal.errors import CertificateRefused, ConfigurationError, MetersealError, Misuse, StateDamaged
+from meterseal.state import Journal, read_records
+
+KEY, CERTIFICATE, CHAIN, INDEX, LIST = "ca-key.pem", "ca.pem", "chain.pem", "index", "crl"
+
+ROOT_DAYS: Final = 7300
+SUB_DAYS: Final = 3650
+DEVICE_DAYS: Final = 1825
+LIST_DAYS: Final = 30
+MOST_DAYS: Final = 36_500
+"""Days that something is valid at most, if it has an end."""
+
+BACKDATED: Final = timedelta(hours=1)
+"""A certificate begins a little before it is made: clocks of meters are not that exact."""
+
+_PATIENCE: Final = 10.0
+_MEND: Final = "nothing is issued with it: put the folder back from a copy, and revoke what the copy lacks"
+
+_log = logging.getLogger("meterseal.authority")
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """The time of this machine, to the second as certificates have it."""
+    return datetime.now(UTC)
+
+
+def look(folder: Path) -> Register:
+    """The register of an authority, without its key or a lock, also from a folder that cannot be written.
+
+    Raises ConfigurationError where there is none, StateDamaged, StateUnavailable.
+    """
+    _check_there(folder)
+    return Register(read_records(folder, INDEX, _MEND))
+
+
+class CertificateAuthority:
+    """An authority at work, in one process at a time; `password` opens its private key.
+
+    The key is read when something is signed first.  `by` says in the index who is acting.
+    """
+
+    folder: Path
+    register: Register
+    _journal: Journal
+    _authority: Authority | None
+    _password: bytes | None
+    _by: str
+    _clock: Clock
+
+    def __init__(
+        self, folder: Path, *, password: bytes | None = None, by: str = "", clock: Clock = utc_now
+    ) -> None:
+        """Raises ConfigurationError where there is none, StateLocked, StateDamaged, StateUnavailable."""
+        _check_there(folder)
+        self._begin(folder, password, by, clock)
+        try:
+            self.register = Register(self._journal.records())
+            self.certificate  # noqa: B018 - raises where the index has no authority in it
+        except (StateDamaged, ConfigurationError):
+            self.close()
+            raise
+
+    @classmethod
+    def root(
+        cls,
+        folder: Path,
+        name: str,
+        *,
+        on: str = "P-256",
+        days: int | None = ROOT_DAYS,
+        password: bytes | None = None,
+        by: str = "",
+        why: str = "",
+        clock: Clock = utc_now,
+    ) -> CertificateAuthority:
+        """A new root in a new folder.  `on`: its curve; `days` None: without a planned end.
+
+        Raises ConfigurationError for a folder with an authority in it, Misuse, StateUnavailable.
+        """
+
+        def certify(key: SigningKey, now: datetime) -> Authority:
+            return Authority.root(key, name, _validity(now, days, None))
+
+        return cls._new(folder, on, certify, (), password, by, why, clock)
+
+    @classmethod
+    def sub(
+        cls,
+        folder: Path,
+        name: str,
+        under: CertificateAuthority,
+        *,
+        on: str = "P-256",
+        days: int | None = SUB_DAYS,
+        password: bytes | None = None,
+        why: str = "",
+    ) -> CertificateAuthority:
+        """A new authority below another one, in a folder of its own.
+
+        Raises as `root`, and CertificateRefused: no authorities below that one, its name in use.
+        """
+
+        def certify(key: SigningKey, now: datetime) -> Authority:
+            return under._certify_sub(key, name, days, why, now)
+
+        above = (under.certificate, *under.register.above)
+        return cls._new(folder, on, certify, above, password, under._by, why, under._clock)
+
+    @classmethod
+    def _new(
+        cls,
+        folder: Path,
+        on: str,
+        certify: Callable[[SigningKey, datetime], Authority],
+        above: tuple[Certificate, ...],
+        password: bytes | None,
+        by: str,
+        why: str,
+        clock: Clock,
+    ) -> CertificateAuthority:
+        made = cls.__new__(cls)
+        key = SigningKey.generate(curve(on))
+        made._begin(folder, password, by, clock)
+        try:
+            if made._journal.records():
+                raise ConfigurationError(f"there is an authority in {folder} already")
+            # Before the certificate: one without its key is of no use, and the other way round no harm.
+            write_private(folder / KEY, write_key(key, password), "private key", new=True)
+            made._found(certify, key, above, why)
+        except BaseException:
+            made.close()
+            raise
+        return made
+
+    def _found(
+        self,
+        certify: Callable[[SigningKey, datetime], Authority],
+        key: SigningKey,
+        above: tuple[Certificate, ...],
+        why: str,
+    ) -> None:
+        self.register = Register()
+        try:
+            self._authority = certify(key, self._now())
+            certificate = self._authority.certificate
+            write_public(self.folder / CERTIFICATE, certificate.to_pem(), "certificate")
+            chain = b"".join(one.to_pem() for one in (certificate, *above))
+            write_public(self.folder / CHAIN, chain, "certificates")
+            self._keep(register.founded(certificate, above), why)
+        except BaseException:
+            # A key of nothing is in the way of the next try; but what failed last may be there all the same.
+            with suppress(OSError, MetersealError):
+                if look(self.folder).authority is None:
+                    (self.folder / KEY).unlink()
+            raise
+
+    def _begin(self, folder: Path, password: bytes | None, by: str, clock: Clock) -> None:
+        self.folder = folder
+        self._password, self._by, self._clock = password, by, clock
+        self._authority = None
+        self._journal = Journal(folder, INDEX, mend=_MEND, patience=_PATIENCE)
+
+    # --- what it does -----------------------------------------------------------------------
+
+    @property
+    def certificate(self) -> Certificate:
+        """Its own."""
+        if self.register.authority is None:
+            raise ConfigurationError(f"the authority in {self.folder} was never finished: begin a new one")
+        return self.register.authority
+
+    def issue(
+        self,
+        request: Request,
+        title: bytes,
+        purpose: Purpose,
+        *,
+        days: int | None = DEVICE_DAYS,
+        why: str = "",
+    ) -> Entry:
+        """A certificate for the key of `request`; `title` is what the operator knows the device by.
+
+        Raises CertificateRefused: another title asked for, a key that was certified before, a party that
+        has a certificate, an authority out of date; Misuse, StateUnavailable.
+        """
+        self._check_request(request, title)
+        key, now = request.key(purpose), self._now()
+        self.register.check_issue(key, (_subject(title), purpose), now)
+        validity = self._within(now, days)
+        make = self._signer(now).issue
+        return self._certify(lambda: make(key, title, purpose, validity), now, why)
+
+    def renew(
+        self,
+        serial: bytes,
+        request: Request | None,
+        *,
+        same_key: bool = False,
+        days: int | None = DEVICE_DAYS,
+        why: str = "",
+    ) -> Entry:
+        """A new certificate of the same title and purpose; the old one is then replaced, and holds on.
+
+        The key is a new one, that of `request`.  With `same_key` it is the one there is, and a request
+        is not needed.  Raises as `issue` does.
+        """
+        old = self.register.find(serial)
+        if request is None and not same_key:
+            raise Misuse("a renewal needs a request with a new key, or `same_key`")
+        key = old.certificate.key if request is None else request.key(old.purpose)
+        self.register.check_renew(serial, key, same_key)
+        if request is not None:
+            self._check_request(request, old.title)
+        now = self._now()
+        validity, make, title = self._within(now, days), self._signer(now).issue, old.title or b""
+        return self._certify(lambda: make(key, title, old.purpose, validity), now, why, serial)
+
+    def revoke(self, serial: bytes, reason: Reason, *, why: str = "") -> Entry:
+        """Revoke for good, from now on; the next revocation list says so.
+
+        Raises CertificateRefused for what is revoked already, Misuse for a reason of others.
+        """
+        if reason not in FOR_GOOD:
+            raise Misuse(f"a reason is one of {', '.join(one.value for one in FOR_GOOD)}")
+        self.register.check_revoke(serial)
+        self._keep(register.revoked(serial, reason), why)
+        return self.register.find(serial)
+
+    def revocation_list(self, days: int = LIST_DAYS, *, why: str = "") -> RevocationList:
+        """A new revocation list, also as files in the folder; the next one is due in `days`.
+
+        Raises CertificateRefused when the clock is behind the last list, StateUnavailable.
+        """
+        now, last = self._now(), self.register.list_at
+        if last is not None and now < last:
+            raise CertificateRefused(
+                f"the last list is of {register.moment_text(last)}, and it is not so late: the clock is wrong"
+            )
+        if not 1 <= days <= MOST_DAYS:
+            raise Misuse(f"a list holds for 1 to {MOST_DAYS} days")
+        number, following = self.register.list_number + 1, now + timedelta(days=days)
+        revoked = self.register.revocations()
+        made = RevocationList(self._signer(now).revocation_list(revoked, number, now, following))
+        self._keep(register.listed(number, following), why, now)
+        write_public(self.folder / f"{LIST}.der", made.der, "revocation list")
+        write_public(self.folder / f"{LIST}.pem", made.to_pem(), "revocation list")
+        return made
+
+    # --- how --------------------------------------------------------------------------------
+
+    def _certify(
+        self, make: Callable[[], Certificate], now: datetime, why: str, replaces: bytes | None = None
+    ) -> Entry:
+        try:
+            made = make()
+            while made.serial in self.register:  # drawn from 2^159: another draw is another number
+                made = make()
+        except Misuse as error:  # curves that do not go together: the request's fault
+            raise CertificateRefused(str(error)) from None
+        if self.certificate.not_after < made.not_after:
+            _log.warning("it has no end, its authority has: the chain holds until %s", self._end_text)
+        self._keep(register.issued(made, replaces), why, now)
+        return self.register.find(made.serial)
+
+    def _certify_sub(
+        self, key: SigningKey, name: str, days: int | None, why: str, now: datetime
+    ) -> Authority:
+        if self.certificate.path_length == 0:
+            raise CertificateRefused(f"{self.certificate.subject_text} may certify no authorities")
+        validity, signer = self._within(now, days), self._signer(now)
+        made: list[Authority] = []
+
+        def make() -> Certificate:
+            made.append(signer.sub(key, name, validity))
+            subject = made[-1].certificate.subject_text
+            if subject in {one.subject_text for one in (self.certificate, *self.register.above)}:
+                raise CertificateRefused(f"the authority above has the name {subject} already")
+            self.register.check_issue(key.public, (subject, Purpose.AUTHORITY), now)
+            return made[-1].certificate
+
+        self._certify(make, now, why)
+        return made[-1]
+
+    def _signer(self, now: datetime) -> Authority:
+        """The signing key with its certificate, in date."""
+        self.certificate.check_dates(now)
+        if self._authority is None:
+            pem = read_private(self.folder / KEY, "private key", LARGEST_KEY)
+            if self._password is None and b"ENCRYPTED PRIVATE KEY" in pem:
+                raise ConfigurationError(f"{self.folder / KEY} is encrypted: it needs a password")
+            key = read_key(pem, SigningKey, self._password)
+            try:
+                self._authority = Authority(self.certificate, key)
+            except Misuse:
+                raise StateDamaged(f"{self.folder / KEY} is not the key of this authority; {_MEND}") from None
+        return self._authority
+
+    def _check_request(self, request: Request, title: bytes | None) -> None:
+        """Possession of the key was proved when the request was read; this is about who asks."""
+        if request.title != title:
+            known = "no title" if title is None else title.hex().upper()
+            raise CertificateRefused(f"the request is for {request.title.hex().upper()}, not for {known}")
+
+    def _within(self, now: datetime, days: int | None) -> Validity:
+        self.certificate.check_dates(now)
+        validity = _validity(now, days, self.certificate)
+        if days is not None and validity.end > self.certificate.not_after:
+            raise CertificateRefused(f"fewer days: its authority ends before, at {self._end_text}")
+        return validity
+
+    @property
+    def _end_text(self) -> str:
+        return register.moment_text(self.certificate.not_after)
+
+    def _now(self) -> datetime:
+        return self._clock().astimezone(UTC).replace(microsecond=0)
+
+    def _keep(self, record: dict[str, Any], why: str, now: datetime | None = None) -> None:
+        """Durable first, then true."""
+        at = register.moment_text(now or self._now())
+        record = {**record, "at": at, "by": self._by, "why": why}
+        self._journal.commit(record)
+        self.register.apply(record)
+
+    def close(self) -> None:
+        """Give up the folder, and the key."""
+        self._journal.close()
+        self._authority = self._password = None
+
+    def __enter__(self) -> CertificateAuthority:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _check_there(folder: Path) -> None:
+    if not (folder / f"{INDEX}.log").is_file():
+        raise ConfigurationError(f"no authority in {folder}: `meterseal pki init` makes one")
+
+
+def _subject(title: bytes) -> str:
+    return title_name(title).rfc4514_string()
+
+
+def _validity(now: datetime, days: int | None, above: Certificate | None) -> Validity:
+    if days is not None and not 1 <= days <= MOST_DAYS:
+        raise Misuse(f"a certificate is valid for 1 to {MOST_DAYS} days, or without a planned end")
+    begin = now - BACKDATED
+    if above is not None:
+        begin = max(begin, above.not_before)
+    return Validity(begin, NO_EXPIRY if days is None else now + timedelta(days=days))

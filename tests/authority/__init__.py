@@ -1,0 +1,1 @@
+"""Tests of the authority: a CA in a folder."""
