@@ -31,7 +31,7 @@ Maker: TypeAlias = "Callable[[Meter, LogicalDevice, ObjectPlan, str], CosemObjec
 _DAY: Final = 86_400
 
 
-def make(meter: Meter, device: LogicalDevice, plan: ObjectPlan) -> CosemObject:
+def make(plan: ObjectPlan, meter: Meter, device: LogicalDevice) -> CosemObject:
     """The object of a plan.  Raises ConfigurationError for one that cannot be."""
     place = f"object/{device.sap}/{plan.class_id}/{plan.obis}"
     made = MAKERS[plan.class_id](meter, device, plan, place)
@@ -161,3 +161,6 @@ MAKERS: Final[dict[int, Maker]] = {
     71: _limiter,
 }
 """How objects of a class are made; other classes are not made from a plan."""
+
+TIMED: Final = frozenset({20, 22, 71})
+"""Classes of objects that the clock sets going."""

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any
 
-from meterseal.association import NOT_DONE, Operation, Outcome, ServerProfile, Service
-from meterseal.codec.types import Tag
-from meterseal.cosem.obis import Obis
-from meterseal.crypto import Secret, random_octets, suite
+from meterseal.association import NOT_DONE, Operation, Outcome, Service
+from meterseal.crypto import random_octets, suite
 from meterseal.errors import ConfigurationError, MetersealError, StateUnavailable
 from meterseal.meter import furnish
 from meterseal.meter import view as views
-from meterseal.meter.association_object import Association, CurrentAssociation, kept_users
+from meterseal.meter.association_object import NOT_ASSOCIATED, Association, CurrentAssociation
+from meterseal.meter.blueprint import Blueprint, Key, association_key
 from meterseal.meter.events import KEY_CHANGED, POWER_DOWN, POWER_UP, Events
+from meterseal.meter.founding import found
 from meterseal.meter.image import Check, check_digest
 from meterseal.meter.keyring import GAK, GBEK, GUEK, NAMES, KeyRing, Master
+from meterseal.meter.lazily import Lazily
 from meterseal.meter.objects import (
     OBJECT_UNDEFINED,
     OTHER_REASON,
@@ -32,45 +32,57 @@ from meterseal.meter.objects import (
     CosemObject,
     Denied,
 )
-from meterseal.meter.plan import MeterPlan, RolePlan
+from meterseal.meter.plan import MeterPlan
 from meterseal.meter.plant import Identity, Plant
 from meterseal.meter.profile_data import Household, Zone
 from meterseal.meter.routine import Routine
-from meterseal.meter.security_object import FIRST, SecuritySetupObject
 from meterseal.meter.store import MeterStore
-from meterseal.meter.values import Measured, sap_assignment
-from meterseal.meter.view import View
+from meterseal.meter.view import Seen
 from meterseal.security import SecuritySetup
 
 if TYPE_CHECKING:
     from meterseal.meter.pairs import KeyPairs
 
-_FLAG: Final = b"MSL"
-_DEVICE_NAME: Final = Obis("0.0.42.0.0.255")
-_SAP_ASSIGNMENT: Final = Obis("0.0.41.0.0.255")
-_COUNTER: Final = Obis("0.0.43.1.0.255")
 
-
-@dataclass(slots=True, eq=False)
 class LogicalDevice:
-    """One logical device: SAP, name, objects by (class, name), associations by client SAP."""
+    """One logical device: SAP, name, objects by (class, name)."""
 
-    sap: int
-    name: str
-    objects: dict[tuple[int, bytes], CosemObject] = field(default_factory=dict)
-    associations: dict[int, Association] = field(default_factory=dict)
+    __slots__ = ("_meter", "name", "objects", "sap")
 
-    def put(self, held: CosemObject) -> None:
-        """Add an object; one of the same class and name is replaced."""
-        self.objects[held.key] = held
+    def __init__(self, meter: Meter, sap: int, name: str) -> None:
+        self._meter, self.sap, self.name = meter, sap, name
+        self.objects: Lazily[Key, CosemObject] = Lazily(meter.blueprint.specs[sap], self._make)
+
+    def _make(self, key: Key) -> CosemObject:
+        meter = self._meter
+        made = meter.blueprint.specs[self.sap][key](meter, self)
+        if isinstance(made, Association):
+            made.view.show(Seen(self.objects, CurrentAssociation(made)), {})
+            if meter.blueprint.views:
+                self.open(made)
+        return made
+
+    def start(self) -> None:
+        """Make what does something by itself."""
+        for key in self.objects:
+            if key[0] in furnish.TIMED:
+                self.objects[key]
+
+    def open(self, association: Association) -> None:
+        """Show an association its objects: as they were last kept, else as the plan grants them."""
+        kept, view = self._meter.store.get(f"{association.place}/view"), association.view
+        if kept is not None:
+            view.recall(view.objects, kept)
+        else:
+            view.show(view.objects, self._meter.blueprint.views[association.profile.client_sap, self.sap])
 
 
 class Meter:
     """A meter made of a plan, with its state in `folder` (None: in memory).
 
     `wall` gives the time (seconds since 1970 UTC), `draw(n)` random octets; `image_check` verifies a new
-    firmware.  Raises ConfigurationError,
-    StateDamaged, StateLocked, StateUnavailable.
+    firmware.  Meters of one plan may share its `blueprint`, and each may have a `store` of a process with
+    many.  Raises ConfigurationError, StateDamaged, StateLocked, StateUnavailable.
     """
 
     def __init__(
@@ -81,10 +93,13 @@ class Meter:
         wall: Callable[[], float] = time.time,
         draw: Callable[[int], bytes] = random_octets,
         image_check: Check = check_digest,
+        blueprint: Blueprint | None = None,
+        store: MeterStore | None = None,
     ) -> None:
         self.plan, self.draw, self.image_check = plan, draw, image_check
+        self.blueprint = blueprint or Blueprint(plan)
         self.routine = Routine(self)
-        self.store = MeterStore(folder)
+        self.store = store or MeterStore(folder)
         try:
             self._build(wall)
         except (MetersealError, Denied):
@@ -92,39 +107,51 @@ class Meter:
             raise
 
     def _build(self, wall: Callable[[], float]) -> None:
-        self.identity = self._identify(int(wall()))
+        found(self.plan, self.store, self.draw, int(wall()))
+        self.identity = self._identify()
         self.system_title = self.identity.system_title
         self.plant = Plant(wall, self._household(), self.identity, self.store, self.plan.clock_offset)
+        self.plant.on_clock_set.append(self._before_clock_set)
         self.events = Events(self.store, self.plant)
-        self.rings = self._key_rings()
+        self._master: Master | None = None
         self.pairs = self._key_pairs()
+        self.rings = Lazily(self.blueprint.keyed, self._ring)
         self.devices = {
-            sap: LogicalDevice(sap, name or self._device_name(sap))
+            sap: LogicalDevice(self, sap, name or self._device_name(sap))
             for sap, name in self.plan.logical_devices.items()
         }
-        self._broadcast = {role.client: role.broadcast for role in self.plan.roles}
+        self.status: Callable[[Association], int] = lambda association: NOT_ASSOCIATED
+        self.on_gak: list[Callable[[KeyRing, bytes], None]] = []
         self.on_key_change: list[Callable[[KeyRing], None]] = []
         self.on_policy: list[Callable[[KeyRing], None]] = []
+        if not self.blueprint.views:
+            self._build_whole()
         for device in self.devices.values():
-            self._furnish(device)
-        for device in self.devices.values():
-            self._open_to_roles(device)
+            device.start()
         self.plant.on_clock_set.append(self.routine.clock_set)
+
+    def _build_whole(self) -> None:
+        """The first meter of a blueprint makes all objects, and the views out of what they offer."""
+        for device in self.devices.values():
+            list(device.objects.values())
+        for (client, sap), role in self.blueprint.pairs.items():
+            association = self.association(client, sap)
+            if association is not None:
+                made = association.view.objects.values()
+                entries = [entry for held in made if (entry := views.entry_of(held, role.grants))]
+                self.blueprint.views[client, sap] = {(e.class_id, e.obis): e for e in entries}
+                self.devices[sap].open(association)
+
+    def _before_clock_set(self, offset: int) -> tuple[dict[str, Any], Callable[[], None]]:
+        """Objects that have to do with the clock are there when it is set."""
+        for device in self.devices.values():
+            list(device.objects.values())
+        return {}, lambda: None
 
     # --- what it is -------------------------------------------------------------------------
 
-    def _identify(self, now: int) -> Identity:
-        """Title, names and birth: drawn or configured at the first start, kept from then on."""
+    def _identify(self) -> Identity:
         plan, kept = self.plan, self.store.get("meter")
-        if kept is None:
-            title = plan.system_title or _FLAG + self.draw(5)
-            seed = plan.seed if plan.seed is not None else int.from_bytes(title, "big") >> 1
-            name = plan.device_name or f"MSL{title[3:].hex().upper()}"
-            kept = {
-                "title": title.hex().upper(), "name": name, "seed": seed,
-                "born": now, "days": plan.days, "suite": plan.suite,
-            }  # fmt: skip
-            self.store.keep({"meter": kept})
         title = bytes.fromhex(kept["title"])
         if kept.get("suite", 0) != plan.suite:
             raise ConfigurationError(
@@ -151,154 +178,60 @@ class Meter:
 
     # --- keys -------------------------------------------------------------------------------
 
-    def _octets(self, place: str, planned: Secret | None, records: dict[str, str]) -> bytes:
-        """A key: kept, else configured, else drawn; new ones are added to `records`."""
-        kept = self.store.get(place)
-        if kept is not None:
-            return bytes.fromhex(kept)
-        octets = planned.reveal() if planned is not None else self.draw(suite(self.plan.suite).key_length)
-        records[place] = octets.hex().upper()
-        return octets
-
-    def _key_rings(self) -> dict[int, KeyRing]:
-        """The key ring of every role with keys, by client SAP; all new keys are kept in one record."""
-        records: dict[str, str] = {}
-        shared = Master("kek", self._octets("kek", self.plan.kek, records))
-        found: list[tuple[RolePlan, dict[int, bytes], Master]] = []
-        for role in self.plan.roles:
-            if role.keyed:
-                place = f"setup/{role.client}"
-                planned = {GUEK: role.guek, GBEK: role.gbek, GAK: role.gak}
-                keys = {
-                    i: self._octets(f"{place}/{NAMES[i]}", secret, records) for i, secret in planned.items()
-                }
-                own = role.kek is not None or self.store.get(f"{place}/kek") is not None
-                place_of_kek = f"{place}/kek"
-                master = (
-                    Master(place_of_kek, self._octets(place_of_kek, role.kek, records)) if own else shared
-                )
-                found.append((role, keys, master))
-        if records:
-            self.store.keep(records)
-        return {role.client: self._ring(role, keys, master) for role, keys, master in found}
-
     def _key_pairs(self) -> KeyPairs | None:
-        """Key pairs and certificates, put to use in every Security setup; None in suite 0."""
+        """Key pairs and certificates, which every Security setup puts to use; None in suite 0."""
         if suite(self.plan.suite).curve is None:
             return None
         # Loads the backend's X.509 part, which meters of suite 0 do without.
         from meterseal.meter.manufacture import key_pairs
 
-        pairs = key_pairs(self.plan, self.store, self.system_title, self.plant)
-        for ring in self.rings.values():
-            pairs.equip(ring.setup)
-        return pairs
+        return key_pairs(self.plan, self.store, self.system_title, self.plant)
 
-    def _ring(self, role: RolePlan, keys: dict[int, bytes], master: Master) -> KeyRing:
-        place = f"setup/{role.client}"
-        policy = self.store.get(f"{place}/policy", role.policy)
+    def _ring(self, client: int) -> KeyRing:
+        """The key ring of a role; its KEK is the meter's, unless the role has one of its own."""
+        role, place, get = self.blueprint.keyed[client], f"setup/{client}", self.store.get
+        policy = get(f"{place}/policy", role.policy)
         setup = SecuritySetup(suite(self.plan.suite), self.system_title, role.client_system_title, policy)
-        return KeyRing(place, setup, keys, master, self.store)
+        keys = {key_id: bytes.fromhex(get(f"{place}/{NAMES[key_id]}")) for key_id in (GUEK, GBEK, GAK)}
+        own = get(f"{place}/kek")
+        if own is not None:
+            master = Master(f"{place}/kek", bytes.fromhex(own))
+        else:
+            master = self._master = self._master or Master("kek", bytes.fromhex(get("kek")))
+        ring = KeyRing(place, setup, keys, master, self.store)
+        if self.pairs is not None:
+            self.pairs.equip(setup)
+        ring.on_gak.append(lambda gak: self._gak_changed(ring, gak))
+        return ring
 
-    # --- objects ----------------------------------------------------------------------------
+    def _gak_changed(self, ring: KeyRing, gak: bytes) -> None:
+        for listener in self.on_gak:
+            listener(ring, gak)
 
-    def _furnish(self, device: LogicalDevice) -> None:
-        """The objects that every logical device has, and those of the plan."""
-        name = device.name.encode("ascii")
-        device.put(Measured(1, _DEVICE_NAME, self.plant, lambda moment: (name, Tag.OCTET_STRING)))
-        if device.sap == 1:
-            names = [(held.sap, held.name) for held in self.devices.values()]
-            device.put(sap_assignment(_SAP_ASSIGNMENT, names))
-        for role in self.plan.roles:
-            ring = self.rings.get(role.client)
-            if ring is not None and device.sap in role.logical_devices:
-                device.put(self._security_setup(role, ring))
-                device.put(self._counter(role, ring))
-        plans = {(p.class_id, p.obis): p for p in self.plan.objects if p.logical_device == device.sap}
-        # Profiles last: their columns are other objects.
-        for plan in sorted(plans.values(), key=lambda plan: plan.class_id == 7):
-            device.put(furnish.make(self, device, plan))
-
-    def _security_setup(self, role: RolePlan, ring: KeyRing) -> CosemObject:
-        return SecuritySetupObject(
-            FIRST.with_group("E", role.client),
-            role.setup_version,
-            ring,
-            self.store,
-            lambda: self.rings.values(),
-            on_key_change=self._key_changed,
-            on_policy=lambda changed: self._tell(self.on_policy, changed),
-        )
-
-    def _counter(self, role: RolePlan, ring: KeyRing) -> CosemObject:
-        """The counter object: the lowest acceptable value of what the client of this role sends."""
-
-        def lowest(moment: object) -> tuple[int, Tag]:
-            key = ring.setup.unicast
-            return (key.rx.lowest if key else 0), Tag.DOUBLE_LONG_UNSIGNED
-
-        return Measured(1, _COUNTER.with_group("E", role.client), self.plant, lowest)
-
-    def _key_changed(self, ring: KeyRing) -> None:
+    def key_changed(self, ring: KeyRing) -> None:
+        """Keys of a Security setup were replaced."""
         self.events.happened(KEY_CHANGED)
-        self._tell(self.on_key_change, ring)
-
-    @staticmethod
-    def _tell(listeners: Sequence[Callable[[KeyRing], None]], ring: KeyRing) -> None:
-        for listener in listeners:
+        for listener in self.on_key_change:
             listener(ring)
 
-    # --- roles ------------------------------------------------------------------------------
-
-    def _open_to_roles(self, device: LogicalDevice) -> None:
-        """The associations of a logical device, first as objects, then with their views on all objects."""
-        roles = [role for role in self.plan.roles if device.sap in role.logical_devices]
-        for role in roles:
-            device.associations[role.client] = self._association(device, role)
-        for association in device.associations.values():
-            device.put(association)
-        for role in roles:
-            self._fill_view(device.associations[role.client], device, role)
-
-    def _association(self, device: LogicalDevice, role: RolePlan) -> Association:
-        place = f"association/{device.sap}/{role.client}"
-        ring = self.rings.get(role.client)
-        setup = ring.setup if ring else SecuritySetup(suite(self.plan.suite), self.system_title)
-        users = kept_users(self.store, place)
-        view = View(dict(role.users) if users is None else users)
-        profile = ServerProfile(
-            client_sap=role.client, server_sap=device.sap, setup=setup, mechanism=role.mechanism,
-            ciphered=role.ciphered, conformance=role.conformance, max_pdu=role.max_pdu, options=role.options,
-            view=view, report_counter=role.report_counter, single=role.single,
-            pre_established=role.pre_established,
-        )  # fmt: skip
-        return Association(
-            role.name, profile, view, self.store,
-            version=role.association_version, place=place, secret=role.secret,
-            setup_name=FIRST.with_group("E", role.client) if ring else None,
-        )  # fmt: skip
-
-    def _fill_view(self, association: Association, device: LogicalDevice, role: RolePlan) -> None:
-        current = CurrentAssociation(association)
-        objects = {**device.objects, current.key: current}
-        kept = self.store.get(f"{association.place}/view")
-        if kept is not None:
-            entries = views.from_record(kept, objects)
-        else:
-            made = (views.entry_of(held, role.grants) for held in objects.values())
-            entries = [entry for entry in made if entry is not None]
-        association.view.open(objects, entries)
+    def policy_changed(self, ring: KeyRing) -> None:
+        """The policy of a Security setup is stronger now."""
+        for listener in self.on_policy:
+            listener(ring)
 
     # --- what a request does ----------------------------------------------------------------
 
     def association(self, client: int, server: int) -> Association | None:
         """The association of a pair of SAPs, None where there is none."""
-        device = self.devices.get(server)
-        return None if device is None else device.associations.get(client)
+        if (client, server) not in self.blueprint.pairs:
+            return None
+        found = self.devices[server].objects[association_key(client)]
+        return found if isinstance(found, Association) else None
 
     def associations(self) -> Iterable[Association]:
         """All associations of all logical devices."""
-        return (held for device in self.devices.values() for held in device.associations.values())
+        found = (self.association(*pair) for pair in self.blueprint.pairs)
+        return (association for association in found if association is not None)
 
     def perform(
         self,
@@ -315,7 +248,7 @@ class Meter:
         the group can make such a request.  With `stops` nothing is done after the first that fails.
         """
         if broadcast:
-            listed = self._broadcast[asker.association.profile.client_sap]
+            listed = self.blueprint.broadcast[asker.association.profile.client_sap]
             allowed = [operation for operation in operations if _named(operation) in listed]
             if len(allowed) < len(operations):
                 self.events.note("not done: a request under the broadcast key that the role does not list")
@@ -364,7 +297,7 @@ class Meter:
 
     def note_all(self) -> None:
         """The same for every Security setup.  Raises StateUnavailable."""
-        for ring in self.rings.values():
+        for ring in self.rings.made():
             self._note(ring.setup)
         self.store.sync()
 
@@ -375,7 +308,7 @@ class Meter:
 
     def close(self) -> None:
         """Keep everything and let go of the state folder."""
-        for ring in self.rings.values():
+        for ring in self.rings.made():
             self._note(ring.setup)
         self.store.close()
 

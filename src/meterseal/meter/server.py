@@ -33,11 +33,9 @@ class Party:
         self.events, self.delays = meter.events, Delays()
         self.memory = TransferMemory()
         self._sessions: dict[Session, None] = {}
-        for ring in meter.rings.values():
-            ring.on_gak.append(partial(self._new_gak, ring))
+        meter.on_gak.append(self._new_gak)
         meter.on_policy.append(self._stronger)
-        for association in meter.associations():
-            association.status = partial(self._status, association)
+        meter.status = self._status
 
     def session(self, link: Link) -> Handler:
         """The handler of a new connection."""
@@ -140,7 +138,7 @@ class MeterServer:
         where, plan = self._where, self.meter.plan
         session = _SESSIONS.get(where.scheme, Party.session)
         self.party = Party(self.meter, loop)
-        sizes = [held.profile.max_pdu for held in self.meter.associations()]
+        sizes = [role.max_pdu for role in self.meter.plan.roles]
         self._server = await listen(
             where,
             partial(session, self.party),

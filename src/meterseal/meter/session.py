@@ -121,9 +121,10 @@ class Session:
         self._nobody: Live | None = None
         self._waiting: set[Handle] = set()
         self._gone = False
-        for held in self._meter.associations():
-            if held.profile.pre_established:
-                self._live[held.profile.client_sap, held.profile.server_sap] = self._new(held)
+        for pair, role in self._meter.blueprint.pairs.items():
+            held = self._meter.association(*pair) if role.pre_established else None
+            if held is not None:
+                self._live[pair] = self._new(held)
 
     def _new(self, held: Association) -> Live:
         return Live(held, self._machine(held.profile))

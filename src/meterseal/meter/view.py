@@ -7,7 +7,7 @@ what an object does not offer, whoever asks for it.  The person behind the clien
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -22,6 +22,25 @@ ALL: Final = 0
 """In a grant: every attribute, or every method, that the object offers."""
 
 Objects = Mapping[tuple[int, bytes], CosemObject]
+
+
+class Seen(Objects):
+    """The objects of a logical device, and the association of who looks at them under its own name."""
+
+    __slots__ = ("_current", "_device")
+
+    def __init__(self, device: Objects, current: CosemObject) -> None:
+        self._device, self._current = device, current
+
+    def __getitem__(self, key: tuple[int, bytes]) -> CosemObject:
+        return self._current if key == self._current.key else self._device[key]
+
+    def __iter__(self) -> Iterator[tuple[int, bytes]]:
+        yield from self._device
+        yield self._current.key
+
+    def __len__(self) -> int:
+        return len(self._device) + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +158,18 @@ class View:
     """
 
     def __init__(self, users: dict[int, User]) -> None:
-        self._objects: Objects = {}
-        self._entries: dict[tuple[int, bytes], ObjectEntry] = {}
+        self.objects: Objects = {}
+        """What there is to see, shown or not."""
+        self._table: Mapping[tuple[int, bytes], ObjectEntry] = {}
+        self._later: Callable[[], None] | None = None
         self.users = users
+
+    @property
+    def _entries(self) -> Mapping[tuple[int, bytes], ObjectEntry]:
+        if self._later is not None:
+            later, self._later = self._later, None
+            later()
+        return self._table
 
     def right(self, operation: Operation, user: int | None) -> int | None:
         """Right bits of the member; None when the object is not in the view (of this person)."""
@@ -161,8 +189,17 @@ class View:
 
     def open(self, objects: Objects, entries: Iterable[ObjectEntry]) -> None:
         """Show these entries of these objects."""
-        self._objects = objects
+        self.objects = objects
         self.take(list(entries))
+
+    def show(self, objects: Objects, entries: Mapping[tuple[int, bytes], ObjectEntry]) -> None:
+        """Show entries that other views may show as well."""
+        self.objects, self._table = objects, entries
+
+    def recall(self, objects: Objects, record: Iterable[list[Any]]) -> None:
+        """Show kept entries; they are looked at when somebody asks for the first time."""
+        self.objects = objects
+        self._later = lambda: self.take(from_record(record, objects))
 
     def entries(self, user: int | None = None) -> list[ObjectEntry]:
         """All entries, as this person sees them."""
@@ -183,7 +220,7 @@ class View:
 
     def held(self, class_id: int, obis: bytes) -> CosemObject | None:
         """The object behind an entry, whether the view shows it or not."""
-        return self._objects.get((class_id, obis))
+        return self.objects.get((class_id, obis))
 
     def with_entry(self, asked: ObjectEntry) -> list[ObjectEntry]:
         """The entries as they are after add_object; an entry of the same object is replaced.
@@ -211,7 +248,8 @@ class View:
 
     def take(self, entries: Sequence[ObjectEntry]) -> None:
         """Use these entries from now on."""
-        self._entries = {(entry.class_id, entry.obis): entry for entry in entries}
+        self._later = None
+        self._table = {(entry.class_id, entry.obis): entry for entry in entries}
 
 
 def to_record(entries: Iterable[ObjectEntry]) -> list[list[object]]:
