@@ -285,7 +285,7 @@ def test_the_journal_is_compacted_and_says_the_same(tmp_path: Path, monkeypatch:
     manager = here.signed_on("manager")
     for number in range(60):
         assert manager.set(1, "0.0.96.1.10.255", 2, bytes((number,)), Tag.OCTET_STRING) == 0
-    assert here.meter.store._journal is not None and here.meter.store._journal.length < 80
+    assert here.meter.store.journal is not None and here.meter.store.journal.length < 80
     floor = here.meter.rings[1].setup.unicast.rx.lowest  # type: ignore[union-attr]
     here.restart()
     assert here.signed_on("manager").get(1, "0.0.96.1.10.255") == bytes((59,))

@@ -252,7 +252,7 @@ class FullDisk:
     """The journal of a meter on a disk that takes nothing."""
 
     def __init__(self, here: World, monkeypatch: pytest.MonkeyPatch) -> None:
-        journal = here.meter.store._journal
+        journal = here.meter.store.journal
         assert journal is not None
 
         def full(*records: Any) -> None:

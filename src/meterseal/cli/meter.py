@@ -51,17 +51,41 @@ def run(
         ),
     ] = None,
     wire_log: options.WireLogFile = None,
+    meters: Annotated[
+        int | None,
+        typer.Option(
+            "--meters",
+            help="Run that many behind one port, each at a server wPort of its own; --credentials-out is a "
+            "folder then, with a file for each and index.json.",
+            min=1,
+            max=15_000,
+            metavar="N",
+        ),
+    ] = None,
 ) -> None:
-    """Run a meter with its roles until SIGINT or SIGTERM.
+    """Run a meter with its roles until SIGINT or SIGTERM, or many of them.
 
     One line on stdout, `listening on tcp://127.0.0.1:PORT` (or the like of the URL), once the port is open
     and the credentials file complete. The same state folder brings the same meter back.
     """
     if url is not None and port:
         raise typer.BadParameter("--url says the port", param_hint="--port")
-    from meterseal.meter import run_meter  # asyncio and the simulation: the other commands do without
+    if url is not None and meters is not None:
+        raise typer.BadParameter("many meters listen on TCP, see --port", param_hint="--url")
+    from meterseal.meter import run_fleet, run_meter  # asyncio and all: the other commands do without
 
     with answering():
+        if meters is not None:
+            run_fleet(
+                meters,
+                preset=preset,
+                port=port,
+                config=config,
+                state=state,
+                credentials_out=credentials_out,
+                wire_log=wire_log,
+            )
+            return
         run_meter(
             preset=preset,
             port=port,

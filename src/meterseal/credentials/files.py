@@ -63,14 +63,17 @@ def _read(path: Path, what: str, largest: int, private: bool) -> bytes:
     return octets
 
 
-def write_private(path: Path, octets: bytes, what: str = "credentials", *, new: bool = False) -> None:
+def write_private(
+    path: Path, octets: bytes, what: str = "credentials", *, new: bool = False, durable: bool = True
+) -> None:
     """Put a file in place whole or not at all, mode 0600 from its first moment on.
 
     What was there under the name is replaced; where that is a link, the link is, and not what it leads to.
-    With `new` nothing may be there: a key that is written over is gone.  Raises StateUnavailable, and
+    With `new` nothing may be there: a key that is written over is gone.  Not `durable`: the disk gets it when
+    it likes, and a crash before that may leave nothing of it.  Raises StateUnavailable, and
     ConfigurationError for what is there.
     """
-    _write(path, octets, what, 0o600, new=new)
+    _write(path, octets, what, 0o600, new=new, durable=durable)
 
 
 def write_public(path: Path, octets: bytes, what: str) -> None:
@@ -78,20 +81,23 @@ def write_public(path: Path, octets: bytes, what: str) -> None:
     _write(path, octets, what, 0o644)
 
 
-def _write(path: Path, octets: bytes, what: str, mode: int, *, new: bool = False) -> None:
+def _write(
+    path: Path, octets: bytes, what: str, mode: int, *, new: bool = False, durable: bool = True
+) -> None:
     beside = path.with_name(f".{path.name[:200]}.{random_octets(6).hex()}.new")
     put = os.link if new else os.replace
     try:
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, mode)
         try:
-            _fill(descriptor, octets)
+            _fill(descriptor, octets, durable)
             put(beside, path)
         finally:
             os.close(descriptor)
             with suppress(OSError):  # a link leaves the first name, as does what fails
                 os.unlink(beside)
         try:
-            _sync_folder(path.parent)
+            if durable:
+                sync_folder(path.parent)
         except OSError:
             if new:
                 with suppress(OSError):
@@ -103,17 +109,19 @@ def _write(path: Path, octets: bytes, what: str, mode: int, *, new: bool = False
         raise StateUnavailable(f"{what} {path}: {error.strerror or error}") from None
 
 
-def _fill(descriptor: int, octets: bytes) -> None:
+def _fill(descriptor: int, octets: bytes, durable: bool) -> None:
     if os.name == "posix":
         # The umask may have taken our own bits away.
         os.fchmod(descriptor, stat.S_IMODE(os.fstat(descriptor).st_mode) | 0o600)
     view = memoryview(octets)
     while view:
         view = view[os.write(descriptor, view) :]
-    os.fsync(descriptor)
+    if durable:
+        os.fsync(descriptor)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)

@@ -129,9 +129,9 @@ class Credentials:
         """The text of the file.  Keys that came from files or the environment stand in it as hex."""
         return toml.text(self.meter, self.roles)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, durable: bool = True) -> None:
         """Write the file, mode 0600, whole or not at all.  Raises StateUnavailable."""
-        files.write_private(Path(path), self.to_toml().encode())
+        files.write_private(Path(path), self.to_toml().encode(), durable=durable)
 
     @property
     def state_folder(self) -> Path | None:

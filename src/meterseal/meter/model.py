@@ -126,8 +126,6 @@ class Meter:
         self.on_policy: list[Callable[[KeyRing], None]] = []
         if not self.blueprint.views:
             self._build_whole()
-        for device in self.devices.values():
-            device.start()
         self.plant.on_clock_set.append(self.routine.clock_set)
 
     def _build_whole(self) -> None:
@@ -282,6 +280,11 @@ class Meter:
 
     # --- its life ---------------------------------------------------------------------------
 
+    def start(self) -> None:
+        """Make what does something by itself."""
+        for device in self.devices.values():
+            device.start()
+
     def power_up(self) -> None:
         """It has been switched on."""
         self.events.happened(POWER_UP)
@@ -297,9 +300,13 @@ class Meter:
 
     def note_all(self) -> None:
         """The same for every Security setup.  Raises StateUnavailable."""
+        self.gather()
+        self.store.sync()
+
+    def gather(self) -> None:
+        """Note how far every Security setup has received; durable with the next sync."""
         for ring in self.rings.made():
             self._note(ring.setup)
-        self.store.sync()
 
     def _note(self, setup: SecuritySetup) -> None:
         for key in (setup.unicast, setup.broadcast):
@@ -308,8 +315,7 @@ class Meter:
 
     def close(self) -> None:
         """Keep everything and let go of the state folder."""
-        for ring in self.rings.made():
-            self._note(ring.setup)
+        self.gather()
         self.store.close()
 
 

@@ -8,7 +8,8 @@ measured is a function of real time (`profile_data`), so months of it cost nothi
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
@@ -76,6 +77,15 @@ class Plant:
     def real(self) -> int:
         """Real time, whole seconds since 1970 UTC."""
         return int(self._wall())
+
+    @contextmanager
+    def at(self, real: int) -> Iterator[None]:
+        """Let it be another moment of real time, for something that is made up for."""
+        wall, self._wall = self._wall, lambda: real
+        try:
+            yield
+        finally:
+            self._wall = wall
 
     @property
     def offset(self) -> int:

@@ -181,7 +181,7 @@ class LoadProfile(Profile):
         kept = store.get(place)
         if kept is None:
             kept = {"period": period, "entries": entries, "runs": [self._run(since, plant.offset, period)]}
-            store.keep({place: kept})
+            store.collect({place: kept})  # lost, it would be made the same again
         self._take(kept)
         self.writers |= {4: self._set_period, 8: self._set_entries}
         self.callers |= {1: self._reset, 2: self._capture}

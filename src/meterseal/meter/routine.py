@@ -26,6 +26,9 @@ _NOT_BY_SCRIPT: Final = frozenset({15, 30, 64})
 _DEEPEST: Final = 4
 """Scripts that may call one another."""
 
+_MOST_STEPS: Final = 2_000
+"""Moments that are made up for; what is further back than that is not."""
+
 T = TypeVar("T", bound=Timed)
 
 
@@ -87,6 +90,26 @@ class Routine:
         for timed in self._timed:
             if timed.due is not None and timed.due <= now:
                 timed.turn()
+
+    @property
+    def busy(self) -> bool:
+        """True while something is looked at every second."""
+        soon = self._meter.plant.real() + 1
+        return any(timed.due is not None and timed.due <= soon for timed in self._timed)
+
+    def catch_up(self, since: int) -> None:
+        """Do what the clock has asked for since a moment of real time, each at its own moment."""
+        plant = self._meter.plant
+        with plant.at(since):
+            self._meter.start()
+        for _ in range(_MOST_STEPS):
+            due = min((timed.due for timed in self._timed if timed.due is not None), default=None)
+            if due is None or due > plant.real():
+                return
+            with plant.at(max(due, since)):
+                self.turn()
+        for timed in self._timed:
+            timed.plan()
 
     def clock_set(self, offset: int) -> tuple[dict[str, Any], Callable[[], None]]:
         """For the plant: every moment is looked for anew when the clock has been set."""

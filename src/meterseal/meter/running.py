@@ -7,10 +7,12 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, ExitStack
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from meterseal.credentials import Credentials, MeterCredentials, RoleCredentials
 from meterseal.errors import ConfigurationError
@@ -29,11 +31,14 @@ MANAGER_METHOD = 2
 """key_transfer of class 64: who may call it gets the KEK."""
 
 
-def credentials_of(meter: Meter, url: str | None = None, files: str = "files") -> Credentials:
+def credentials_of(
+    meter: Meter, url: str | None = None, files: str = "files", logical_device: int = 1
+) -> Credentials:
     """What clients need to speak to a meter: every role with its keys, the KEK for who may transfer keys.
 
-    `counter_start` is the lowest value that the meter takes, at least 1.  Private keys and certificates of
-    suites 1 and 2 are named as PEM files in the folder `files`; `write_credentials` writes them.
+    `counter_start` is the lowest value that the meter takes, at least 1; `logical_device` the server wPort.
+    Private keys and certificates of suites 1 and 2 are named as PEM files in the folder `files`;
+    `write_credentials` writes them.
     """
     plan, named = meter.plan, {}
     if meter.pairs is not None:
@@ -44,7 +49,7 @@ def credentials_of(meter: Meter, url: str | None = None, files: str = "files") -
         url=url,
         system_title=meter.system_title,
         suite=plan.suite,
-        logical_device=1,
+        logical_device=logical_device,
         server_address=(1, plan.physical_address) if on_hdlc(url) else None,
         address_size=min(plan.address_sizes) if on_hdlc(url) and plan.address_sizes else None,
         **named,
@@ -103,7 +108,14 @@ def _transfers_keys(meter: Meter, role: RolePlan) -> bool:
     )
 
 
-def write_credentials(meter: Meter, path: PathLike, url: str | None = None) -> None:
+def write_credentials(
+    meter: Meter,
+    path: PathLike,
+    url: str | None = None,
+    logical_device: int = 1,
+    *,
+    durable: bool = True,
+) -> None:
     """Write the credentials file of a meter, mode 0600, whole or not at all.  Raises StateUnavailable.
 
     What it names comes first: private keys and certificates, each a file in the folder `PATH.files`.
@@ -114,7 +126,7 @@ def write_credentials(meter: Meter, path: PathLike, url: str | None = None) -> N
         from meterseal.meter import client_files
 
         client_files.write(meter, meter.pairs, files)
-    credentials_of(meter, url, files.name).save(path)
+    credentials_of(meter, url, files.name, logical_device).save(path, durable=durable)
 
 
 def open_meter(plan: MeterPlan, state: PathLike | None, stack: ExitStack) -> Meter:
@@ -165,7 +177,7 @@ async def serve_meter(
             )
             if credentials_out is not None:
                 write_credentials(meter, credentials_out, server.url)
-            (announce or _say)(f"listening on {server.url}")
+            (announce or say)(f"listening on {server.url}")
             await (stop or asyncio.Event()).wait()
 
 
@@ -186,16 +198,22 @@ def run_meter(
     What it refuses, and why, is a line each on stderr (the logger `meterseal.meter`, unless somebody has
     set its level).
     """
+    serve = partial(
+        serve_meter, preset=preset, host=host, port=port, url=url, config=config, state=state,
+        credentials_out=credentials_out, wire_log=wire_log, announce=announce,
+    )  # fmt: skip
+    run_until_signal(lambda stop: serve(stop=stop))
+
+
+def run_until_signal(serve: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+    """Run what ends with an event, which SIGTERM and SIGINT set; the journal goes to stderr."""
     _journal_to_stderr()
 
     async def run() -> None:
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, stop.set)
-        await serve_meter(
-            preset=preset, host=host, port=port, url=url, config=config, state=state,
-            credentials_out=credentials_out, wire_log=wire_log, announce=announce, stop=stop,
-        )  # fmt: skip
+        await serve(stop)
 
     asyncio.run(run())
 
@@ -207,6 +225,7 @@ def _journal_to_stderr() -> None:
         log.addHandler(logging.StreamHandler())
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Say a line on stdout, at once."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()

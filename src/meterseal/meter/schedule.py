@@ -176,7 +176,7 @@ class ActivityCalendar(Configured):
             return
         entry = self._entry(face)
         if entry is not None and list(entry) != self._ran:
-            self._store.keep({f"{self._place}/ran": list(entry)})
+            self._store.collect({f"{self._place}/ran": list(entry)})  # lost, it would run once more
             self._ran = list(entry)
             self._events.happened(TARIFF)
             self._run(bytes.fromhex(entry[0]), entry[1])

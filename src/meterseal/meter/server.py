@@ -37,7 +37,7 @@ class Party:
         meter.on_policy.append(self._stronger)
         meter.status = self._status
 
-    def session(self, link: Link) -> Handler:
+    def session(self, link: Link) -> Session:
         """The handler of a new connection."""
         return self._enter(Session(self, link))
 
@@ -48,6 +48,11 @@ class Party:
     def _enter(self, session: Session) -> Session:
         self._sessions[session] = None
         return session
+
+    @property
+    def idle(self) -> bool:
+        """True when nobody is connected and the meter has nothing to watch."""
+        return not self._sessions and not self.meter.routine.busy
 
     def left(self, session: Session) -> None:
         """A connection has ended."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from meterseal.errors import StateDamaged, StateUnavailable
 from meterseal.keys.counters import BLOCK
@@ -33,29 +33,74 @@ FIRST_SENT: Final = 1
 _SPARE: Final = 2_000
 """Records above what is needed before the journal is compacted."""
 
-_MEND = "move the folder away and start the meter on a new one with new keys"
+_LONG, _TOGETHER = 1_000, 200
+"""Characters of a value that gets a record of its own; how many others share one."""
+
+MEND: Final = "move the folder away and start the meter on a new one with new keys"
+
+
+class Book(Protocol):
+    """Where records go: a journal of one's own (`_Own`), or a page in that of many meters."""
+
+    counters: JournalCounters
+
+    def records(self) -> list[Record]:
+        """What there is."""
+
+    def commit(self, *records: Record) -> None:
+        """Durable before it returns.  Raises StateUnavailable."""
+
+    def append(self, *records: Record) -> None:
+        """Durable with the next commit.  Raises StateUnavailable."""
+
+    def tidy(self) -> None:
+        """Nothing that matters is going on: compact, if it is time."""
+
+    def close(self) -> None:
+        """Let go of it."""
 
 
 class MeterStore:
-    """Values, events and counters of one meter.  `folder` None: in memory.
+    """Values, events and counters of one meter.  `folder` None: in memory, unless there is a `page`.
 
     Raises StateDamaged, StateLocked, StateUnavailable when opened on a folder.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self._journal = None if folder is None else Journal(folder)
+    def __init__(self, folder: Path | None = None, *, page: Book | None = None) -> None:
         self._values: dict[str, Any] = {}
         self._events: dict[int, deque[tuple[int, int]]] = {}
+        self.journal: Journal | None = None
+        """The journal of a meter that has a folder for itself."""
+        self._book = _Own(folder, self) if folder is not None else page
         self.counters: JournalCounters | MemoryCounters = MemoryCounters()
-        if self._journal is not None:
-            self.counters = JournalCounters(self._journal)
+        if self._book is not None:
+            self.counters = self._book.counters
             try:
-                for record in self._journal.records():
-                    self._apply(record)
-                self._check_format()
+                self._read(self._book.records())
             except StateDamaged:
-                self._journal.close()
+                self._book.close()
                 raise
+
+    @classmethod
+    def of_records(cls, records: Iterable[Record]) -> MeterStore:
+        """A store in memory of what records say.  Raises StateDamaged."""
+        store = cls()
+        store._read(records)
+        return store
+
+    def _read(self, records: Iterable[Record]) -> None:
+        for record in records:
+            self._apply(record)
+        self._check_format()
+
+    def snapshot(self) -> list[Record]:
+        """Values and events as records, few and none too long, that say the same."""
+        long = {name for name, value in self._values.items() if len(str(value)) > _LONG}
+        short = [item for item in self._values.items() if item[0] not in long]
+        groups = [dict(short[at : at + _TOGETHER]) for at in range(0, len(short), _TOGETHER)]
+        groups += [{name: self._values[name]} for name in sorted(long)]
+        events = [{"event": [*entry, log]} for log, entries in self._events.items() for entry in entries]
+        return [*({"set": group} for group in groups), *events]
 
     def _apply(self, record: Record) -> None:
         if isinstance(self.counters, JournalCounters) and self.counters.apply(record):
@@ -68,7 +113,7 @@ class MeterStore:
         elif "cleared" in record:
             self._log(int(record["cleared"])).clear()
         else:
-            raise StateDamaged(f"the meter's journal holds a record of another kind; {_MEND}")
+            raise StateDamaged(f"the meter's journal holds a record of another kind; {MEND}")
 
     def _check_format(self) -> None:
         found = self._values.get("format", FORMAT)
@@ -99,20 +144,20 @@ class MeterStore:
         Raises StateUnavailable: nothing is kept then.
         """
         record: Record = {"set": dict(values)}
-        if self._journal is not None:
+        if self._book is not None:
             if not self._values:
                 record["set"]["format"] = FORMAT
-            self._journal.commit(record)
+            self._book.commit(record)
         self._take(record["set"])
-        self._compact()
+        self._tidy()
 
     def collect(self, values: Mapping[str, Any]) -> None:
         """Keep what can be had again: durable with the next write, at the latest with `sync`.
 
         Raises StateUnavailable when the disk has not taken anything for so long that too much waits.
         """
-        if self._journal is not None:
-            self._journal.append({"set": dict(values)})
+        if self._book is not None:
+            self._book.append({"set": dict(values)})
         self._take(values)
 
     def events(self, number: int = SECURITY) -> Sequence[tuple[int, int]]:
@@ -122,16 +167,16 @@ class MeterStore:
     def event(self, moment: int, code: int, number: int = SECURITY) -> None:
         """Add an entry to an event log; durable with the next write, at the latest with `sync`."""
         self._log(number).append((moment, code))
-        if self._journal is not None:
+        if self._book is not None:
             try:
-                self._journal.append({"event": [moment, code, number]})
+                self._book.append({"event": [moment, code, number]})
             except StateUnavailable as error:
                 _log.warning("an event could not be kept: %s", error)
 
     def clear_events(self, number: int = SECURITY) -> None:
         """Empty an event log, durably."""
-        if self._journal is not None:
-            self._journal.commit({"cleared": number})
+        if self._book is not None:
+            self._book.commit({"cleared": number})
         self._log(number).clear()
 
     def note(self, key: KeyInUse) -> None:
@@ -149,35 +194,54 @@ class MeterStore:
     def sync(self) -> None:
         """Make everything noted durable.  Raises StateUnavailable; it stays noted then."""
         self.counters.sync()
-        self._compact()
+        self._tidy()
 
-    def _compact(self) -> None:
-        journal = self._journal
-        if journal is None or not isinstance(self.counters, JournalCounters):
+    def _tidy(self) -> None:
+        if self._book is not None:
+            self._book.tidy()
+
+    def close(self) -> None:
+        """Make everything durable as far as the disk allows, and let go of the folder."""
+        if self._book is not None:
+            self._book.close()
+
+
+class _Own:
+    """The journal of a meter that has a folder for itself."""
+
+    def __init__(self, folder: Path, store: MeterStore) -> None:
+        self._journal = store.journal = Journal(folder)
+        self._store = store
+        self.counters = JournalCounters(self._journal)
+
+    def records(self) -> list[Record]:
+        """As `Journal.records`."""
+        return self._journal.records()
+
+    def commit(self, *records: Record) -> None:
+        """As `Journal.commit`."""
+        self._journal.commit(*records)
+
+    def append(self, *records: Record) -> None:
+        """As `Journal.append`."""
+        self._journal.append(*records)
+
+    def tidy(self) -> None:
+        """Compact the journal when it is much longer than what it says."""
+        if self._journal.length < _SPARE:
             return
-        counters = self.counters.snapshot()
-        events = [
-            {"event": [*entry, number]} for number, entries in self._events.items() for entry in entries
-        ]
-        if journal.length < _SPARE + len(counters) + len(events) + len(self._values):
+        snapshot, counters = self._store.snapshot(), self.counters.snapshot()
+        if self._journal.length < _SPARE + len(counters) + len(snapshot):
             return
         try:
-            journal.compact(
-                [
-                    *({"set": {name: value}} for name, value in self._values.items()),
-                    *events,
-                    *counters,
-                ]
-            )
+            self._journal.compact([*snapshot, *counters])
         except StateUnavailable as error:  # nothing is lost; a later write tries again
             _log.warning("the journal could not be compacted: %s", error)
 
     def close(self) -> None:
         """Make everything durable as far as the disk allows, and let go of the folder."""
-        if self._journal is None:
-            return
         try:
-            self.sync()
+            self.counters.sync()
         except StateUnavailable as error:
             _log.warning("the last state could not be kept: %s", error)
         self._journal.close()

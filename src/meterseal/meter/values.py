@@ -116,6 +116,8 @@ class Held(CosemObject):
 
     def _set(self, value: Any) -> None:
         new = value, self._value[1]
+        if new == self._value:
+            return
         self._store.keep({self._place: codec.encode(*new).hex().upper()})
         self._value = new
 

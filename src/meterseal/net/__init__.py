@@ -8,7 +8,7 @@ line with asyncio, `blocking.connect` is its twin without a loop and without a t
 from __future__ import annotations
 
 from . import blocking
-from .admission import Admission
+from .admission import PER_SOURCE, Admission, allow_files
 from .client import Channel, Line, connect
 from .datagram import DatagramServer, serve_datagrams
 from .handler import CallingLink, Factory, Handler, Limits, Link, Listening
@@ -20,6 +20,7 @@ from .url import SCHEMES, Scheme, Url, parse
 from .wirelog import WireLog
 
 __all__ = [
+    "PER_SOURCE",
     "SCHEMES",
     "Admission",
     "Answering",
@@ -38,6 +39,7 @@ __all__ = [
     "Tamper",
     "Url",
     "WireLog",
+    "allow_files",
     "blocking",
     "blocking_loopback",
     "connect",

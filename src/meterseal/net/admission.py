@@ -108,3 +108,16 @@ def _open_files_limit() -> int:
         return _UNLIMITED
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return _UNLIMITED if soft == resource.RLIM_INFINITY else soft
+
+
+def allow_files(wanted: int) -> int:
+    """Raise the limit of open files towards `wanted`, as far as this process may; what it is then."""
+    try:
+        import resource
+    except ImportError:
+        return _UNLIMITED
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+    return _open_files_limit()

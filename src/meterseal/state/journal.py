@@ -51,8 +51,12 @@ class Journal:
             raise
 
     def records(self) -> list[Record]:
-        """What was in the journal when it was opened: the last compaction's records and all since."""
-        return self._found
+        """What was in the journal when it was opened: the last compaction's records and all since.
+
+        Handed over once: the journal does not keep them.
+        """
+        found, self._found = self._found, []
+        return found
 
     @property
     def length(self) -> int:

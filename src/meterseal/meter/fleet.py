@@ -1,0 +1,172 @@
+"""Many meters in one process: each with keys, profile and state of its own, all behind one port.
+
+A meter is at work while somebody is connected to it, and for a while longer; the others are records in the
+ledger and cost nearly nothing.  What the clock asked for meanwhile is done, moment by moment, when a meter
+comes back to work: nobody can tell the difference.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from meterseal.crypto import random_octets
+from meterseal.errors import ConfigurationError, StateUnavailable
+from meterseal.meter.blueprint import Blueprint
+from meterseal.meter.events import log
+from meterseal.meter.founding import found
+from meterseal.meter.ledger import Ledger
+from meterseal.meter.model import Meter
+from meterseal.meter.plan import MeterPlan
+from meterseal.meter.server import Party
+from meterseal.meter.session import Timer
+from meterseal.meter.switchboard import Switchboard
+from meterseal.net import Handler, Link
+
+MOST: Final = 15_000
+"""Meters of one process: what server wPorts have room for."""
+
+BASE: Final = 1_000
+"""Server wPort of meter n's management logical device: BASE + n, n from 1."""
+
+_BETWEEN: Final = 16_000
+"""The next logical device of the same meter is so much higher."""
+
+LINGER: Final = 32
+"""Meters that stay at work after the last connection to them."""
+
+
+class Fleet:
+    """Meters 1 to `count` of one plan, kept in `folder`.
+
+    `timer` is an asyncio loop, or a test's own; `wall` and `draw` as in `Meter`.  Raises ConfigurationError
+    for a plan that only one meter can have, and what `Ledger` raises.
+    """
+
+    def __init__(
+        self,
+        plan: MeterPlan,
+        count: int,
+        folder: Path,
+        *,
+        timer: Timer,
+        wall: Callable[[], float] = time.time,
+        draw: Callable[[int], bytes] = random_octets,
+    ) -> None:
+        _check(plan, count)
+        self.plan, self.count = plan, count
+        self._timer, self._wall, self._draw = timer, wall, draw
+        self._blueprint = Blueprint(plan)
+        self._devices = tuple(sorted(plan.logical_devices))
+        self._parties: dict[int, Party] = {}
+        self._seen: dict[int, int] = {}
+        self._since = int(wall())
+        self._ledger = Ledger(folder)
+        try:
+            self._found()
+        except (ConfigurationError, StateUnavailable):
+            self._ledger.close()
+            raise
+
+    def _found(self) -> None:
+        now = int(self._wall())
+        with self._ledger.gathering():
+            for number in range(1, self.count + 1):
+                if number not in self._ledger:
+                    store = self._ledger.open(number)
+                    found(self.plan, store, self._draw, now)
+                    store.close()
+        with self.opened(1):  # what a configuration has wrong shows at the first meter
+            pass
+
+    # --- addresses --------------------------------------------------------------------------
+
+    def address(self, number: int, sap: int = 1) -> int:
+        """The server wPort of a logical device of a meter."""
+        return BASE + number + _BETWEEN * self._devices.index(sap)
+
+    def behind(self, address: int) -> tuple[int, int] | None:
+        """Number of the meter and SAP of the logical device at a server wPort; None where there is none."""
+        which, number = divmod(address - BASE, _BETWEEN)
+        if not 1 <= number <= self.count or not 0 <= which < len(self._devices):
+            return None
+        return number, self._devices[which]
+
+    # --- meters -----------------------------------------------------------------------------
+
+    @contextmanager
+    def opened(self, number: int) -> Iterator[Meter]:
+        """A meter, for a moment and without a line."""
+        party = self._parties.get(number)
+        if party is not None:
+            yield party.meter
+            return
+        meter = self._meter(number)
+        try:
+            yield meter
+        finally:
+            meter.close()
+
+    def _meter(self, number: int) -> Meter:
+        store = self._ledger.open(number)
+        return Meter(self.plan, wall=self._wall, draw=self._draw, blueprint=self._blueprint, store=store)
+
+    def party(self, number: int) -> Party:
+        """A meter at work, brought to the present."""
+        party = self._parties.pop(number, None)
+        if party is None:
+            meter = self._meter(number)
+            meter.routine.catch_up(self._seen.get(number, self._since))
+            party = Party(meter, self._timer)
+        self._parties[number] = party  # the latest one is the last
+        return party
+
+    @property
+    def at_work(self) -> int:
+        """Meters that are more than records now."""
+        return len(self._parties)
+
+    def session(self, link: Link) -> Handler:
+        """The handler of a new connection: it leads to all meters."""
+        return Switchboard(self, link)
+
+    def tick(self) -> None:
+        """Once a second: what the clock asks for, what was received, one write for all of it."""
+        try:
+            for party in self._parties.values():
+                party.meter.routine.turn()
+                party.meter.gather()
+            self._ledger.sync()
+        except StateUnavailable as error:
+            log.warning("the state could not be kept: %s", error)
+        self._rest()
+
+    def _rest(self) -> None:
+        """Who has nobody connected is put away, the longest idle first."""
+        idle = [number for number, party in self._parties.items() if party.idle]
+        for number in idle[: max(0, len(idle) - LINGER)]:
+            self._parties.pop(number).meter.close()
+            self._seen[number] = int(self._wall())
+
+    def close(self) -> None:
+        """Put everything away and let go of the folder."""
+        for party in self._parties.values():
+            party.meter.close()
+        self._parties.clear()
+        self._ledger.close()
+
+
+def _check(plan: MeterPlan, count: int) -> None:
+    if not 1 <= count <= MOST:
+        raise ConfigurationError(f"a process has 1 to {MOST} meters")
+    if len(plan.logical_devices) > 4:
+        raise ConfigurationError("many meters have at most 4 logical devices each")
+    if plan.system_title is not None or plan.device_name or plan.fixed_keys or plan.kek is not None:
+        raise ConfigurationError(
+            "many meters have system titles, names and keys of their own: the configuration cannot name them"
+        )
+    if any(role.pre_established for role in plan.roles):
+        raise ConfigurationError("many meters behind one port open their associations by AARQ")

@@ -1,0 +1,120 @@
+"""One connection to many meters: the server wPort says which, and each has a session of its own there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from meterseal.meter.session import Session
+from meterseal.net import Link
+
+if TYPE_CHECKING:
+    from meterseal.meter.fleet import Fleet
+
+_NOBODY: Final = 0
+"""The session for wPorts where no meter is."""
+
+_BEYOND: Final = 0x10000
+"""Added to such a wPort it is the SAP of no logical device."""
+
+
+class Switchboard:
+    """The handler of one connection.  A meter begins to work when something comes for it.
+
+    A wPort without a meter is answered as a meter answers for a logical device that it has not.
+    """
+
+    __slots__ = ("_fleet", "_link", "_sessions")
+
+    def __init__(self, fleet: Fleet, link: Link) -> None:
+        self._fleet, self._link = fleet, link
+        self._sessions: dict[int, Session] | None = None
+
+    def received(self, source: int, destination: int, payload: bytes) -> None:
+        """One APDU for the meter at `destination`."""
+        number, sap = self._behind(destination)
+        if self._sessions is None:
+            self._sessions = {}
+        session = self._sessions.get(number)
+        if session is None:
+            session = self._sessions[number] = self._session(number)
+        session.received(source, sap, payload)
+
+    def _behind(self, destination: int) -> tuple[int, int]:
+        return self._fleet.behind(destination) or (_NOBODY, destination + _BEYOND)
+
+    def _session(self, number: int) -> Session:
+        fleet = self._fleet
+        if number == _NOBODY:
+            return fleet.party(1).session(Branch(self._link, "no meter", lambda sap: sap - _BEYOND))
+        return fleet.party(number).session(
+            Branch(self._link, f"meter {number}", partial(fleet.address, number))
+        )
+
+    def parted(self, source: int, destination: int, cause: Exception | None) -> None:
+        """The link of one pair is gone."""
+        number, sap = self._behind(destination)
+        session = (self._sessions or {}).get(number)
+        if session is not None:
+            session.parted(source, sap, cause)
+
+    def closed(self, cause: Exception | None) -> None:
+        """The connection is gone, for all meters."""
+        for session in (self._sessions or {}).values():
+            session.closed(cause)
+        self._sessions = None
+
+
+class Branch:
+    """The link of one meter on a connection to many: what it sends comes from its own wPort."""
+
+    __slots__ = ("_address", "_link", "_whose")
+
+    def __init__(self, link: Link, whose: str, address: Callable[[int], int]) -> None:
+        self._link, self._whose, self._address = link, whose, address
+
+    def send(self, source: int, destination: int, payload: bytes) -> None:
+        """As the connection does, from the wPort of the logical device `source`."""
+        self._link.send(self._address(source), destination, payload)
+
+    @property
+    def peer(self) -> str:
+        """The other end's address, and whom it speaks to."""
+        return f"{self._link.peer}, {self._whose}"
+
+    @property
+    def name(self) -> str:
+        """As the connection."""
+        return self._link.name
+
+    @property
+    def source(self) -> str:
+        """As the connection."""
+        return self._link.source
+
+    @property
+    def unsent(self) -> bool:
+        """As the connection."""
+        return self._link.unsent
+
+    @property
+    def is_closing(self) -> bool:
+        """As the connection."""
+        return self._link.is_closing
+
+    async def drain(self) -> None:
+        """As the connection."""
+        await self._link.drain()
+
+    def close(self) -> None:
+        """As the connection: for all meters."""
+        self._link.close()
+
+    def abort(self, cause: Exception | None = None) -> None:
+        """As the connection: for all meters."""
+        self._link.abort(cause)
+
+    def established(self) -> None:
+        """As the connection."""
+        self._link.established()
