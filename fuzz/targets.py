@@ -85,6 +85,23 @@ def _run(association: ServerAssociation, message: bytes) -> Sequence[Effect]:
     return [effect for effect in effects if not isinstance(effect, Associated)]
 
 
+def listen(octets: bytes) -> object:
+    """Octets on a line, in two pieces, to an HDLC station of every address; its user answers."""
+    meter, reader = hdlc.Secondary(lambda server: True, 1), hdlc.FrameReader()
+    middle = len(octets) // 2
+    for now, piece in enumerate((_SNRM, octets[:middle], octets[middle:], octets)):
+        for frame in reader.feed(piece):
+            meter.receive(frame, now)
+            for event in meter.events:
+                if isinstance(event, hdlc.Received):
+                    meter.send(event.client, event.server, event.apdu, now)
+            meter.events.clear()
+        meter.tick(now)
+    return [hdlc.encode(frame) for frame in meter.frames]
+
+
+_SNRM = hdlc.encode(hdlc.Frame(hdlc.Address(1, 1), hdlc.Address(16), 0x93))
+
 _AARQ = bytes.fromhex("601DA109060760857405080101BE10040E01000000065F1F0400007E1F04B0")
 
 TARGETS: tuple[Target, ...] = (
@@ -97,6 +114,7 @@ TARGETS: tuple[Target, ...] = (
     Target("ciphered", ciphered.parse, _octets("unprotect", "apdu")),
     Target("wrapper", wrapper.decode, _octets("wrapper", "wpdu")),
     Target("hdlc", hdlc.decode, _octets("hdlc", "frame")),
+    Target("hdlc-meter", listen, [*_octets("hdlc", "frame"), b"".join(_octets("hdlc", "frame"))]),
     Target("mbus", mbus.decode, [bytes.fromhex(f) for v in load("mbus") for f in v["inputs"]["frames"]]),
     Target("gbt", gbt.decode, [bytes.fromhex("E0400001000003010203"), bytes.fromhex("E0C00003000001AA")]),
     Target("gateway", gateway.decode, [bytes.fromhex("E60003010203C001C100080000010000FF0200")]),

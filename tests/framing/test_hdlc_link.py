@@ -120,7 +120,7 @@ def test_nobody_there_is_a_time_out_after_all_tries() -> None:
     assert here.kinds("to") == ["SNRM"] * 4 and not here.client.downs
     here.run(0.2)
     (cause,) = here.client.downs
-    assert isinstance(cause, TimedOut) and "8 s" in str(cause)
+    assert isinstance(cause, ConnectionLost) and "8 s" in str(cause)
     assert here.primary.at_rest and here.primary.deadline is None
     assert here.kinds("from") == []
 
@@ -150,7 +150,7 @@ def test_a_silent_link_ends_at_the_meter() -> None:
     assert not here.secondary.links and isinstance(here.meter.downs[0], TimedOut)
     here.send(GET)
     here.run(10)
-    assert isinstance(here.client.downs[0], TimedOut), "a meter without a link ignores frames"
+    assert isinstance(here.client.downs[0], ConnectionLost), "a meter without a link ignores frames"
 
 
 # --- parameters ---------------------------------------------------------------------------------
@@ -239,7 +239,7 @@ def test_a_line_that_goes_dead_ends_the_link() -> None:
     dead[0] = True
     here.send(GET)
     here.run(10)
-    assert isinstance(here.client.downs[0], TimedOut)
+    assert isinstance(here.client.downs[0], ConnectionLost)
     assert here.kinds("to")[-4:] == ["I", "RR", "RR", "RR"]
 
 

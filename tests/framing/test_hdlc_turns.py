@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from meterseal.errors import ConnectionLost
 from meterseal.framing import hdlc
-from meterseal.framing.hdlc import Address, Control, Frame, Kind, Parameters, Primary, Received
+from meterseal.framing.hdlc import Address, Control, Frame, Kind, Parameters, Primary, Received, Timing
 from tests.framing.hdlc_line import line, meter
 
 GET = bytes.fromhex("C001C100080000010000FF0200")
@@ -148,3 +149,27 @@ def test_what_is_for_all_stations_is_heard_and_not_answered() -> None:
     assert here.meter.told == [Received(16, 1, b"\xc9all", numbered=False)]
     here.meter.take(hdlc.encode(frame._replace(control=Control(Kind.SNRM, True).encode())), here.now)
     assert not here.meter.frames() and not here.secondary.links
+
+
+def test_a_link_without_use_is_kept_by_asking_now_and_then() -> None:
+    here = line(Primary(17, timing=Timing(keep=40)), meter(timing=Timing(inactivity=120)))
+    here.send(GET)
+    here.run(1000)
+    assert len(here.secondary.links) == 1 and not here.client.downs
+    assert here.kinds("to") == ["SNRM", "I"] + ["RR"] * 25
+    here.send(GET)
+    here.settle()
+    assert here.client.apdus == [GET] * 2
+    here.primary.disconnect(16, 1, here.now)
+    here.run(1000)
+    assert here.primary.at_rest and here.primary.deadline is None
+
+
+def test_a_link_that_is_kept_tells_when_the_meter_is_gone() -> None:
+    dead = [False]
+    here = line(Primary(17, timing=Timing(keep=40)), tamper=lambda way, octets: [] if dead[0] else [octets])
+    here.send(GET)
+    here.run(100)
+    dead[0] = True
+    here.run(100)
+    assert isinstance(here.client.downs[0], ConnectionLost)

@@ -240,7 +240,7 @@ class Link(LinkBase):
                 timeout=self._timeout,
                 limits=self._limits,
                 wire_log=self._wire_log,
-                hdlc=self._asking(),
+                hdlc=self._asking(self._timeout),
             )
         self._driver = Driver(self._line)
         self._shared.free, self._shared.datagrams = self._driver.free, self._line.datagrams

@@ -11,11 +11,16 @@ from meterseal.client.session import Session, Shared
 from meterseal.client.verbs import Verbs
 from meterseal.credentials import Credentials
 from meterseal.errors import ConfigurationError
+from meterseal.framing.hdlc import Timing
 from meterseal.net import Asking
 from meterseal.state import CounterStore
 
 CredentialsLike: TypeAlias = Credentials | str | os.PathLike[str]
 """Credentials, or the path of a file with them."""
+
+
+_PATIENCE, _TRIES = 10.0, 5  # seconds where nothing else is said; four tries of HDLC and a reserve
+_KEEP = 40.0  # seconds without use after which an HDLC link is asked for nothing: meters give up after 120
 
 
 class MeterBase:
@@ -85,15 +90,19 @@ class LinkBase:
         self.url = where
         self._shared = Shared(where, make_state(self.credentials, counters, state))
 
-    def _asking(self) -> Asking:
-        """How the meter is addressed on a line with HDLC.  Raises ConfigurationError."""
+    def _asking(self, timeout: float | None) -> Asking:
+        """How the meter is asked on a line with HDLC.  Raises ConfigurationError.
+
+        A link is given up a little before a request: all its tries take four fifths of `timeout`.
+        """
         meter = self.credentials.meter
         lower = None if meter.server_address is None or meter.address_size == 1 else meter.server_address[1]
         if lower is None and (meter.address_size or 1) > 1:
             raise ConfigurationError(
                 f"address_size {meter.address_size} needs server_address = [upper, lower]"
             )
-        return Asking(lower, meter.address_size or 0)
+        timing = Timing(response=(timeout or _PATIENCE) / _TRIES, keep=_KEEP)
+        return Asking(lower, meter.address_size or 0, timing=timing)
 
     def _session(self, role: str | None, wishes: Wishes) -> Session:
         return Session(make_plan(self.credentials, role, wishes), self._shared)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from meterseal.errors import MetersealError, TooLarge
@@ -44,7 +44,7 @@ class Asking:
 
     def station(self, limits: Limits, octet: float = 0.0) -> Primary:
         """The primary of a line on which an octet takes `octet` seconds."""
-        timing = self.timing or Timing(octet=octet)
+        timing = replace(self.timing or Timing(), octet=octet)
         return Primary(self.lower, self.size, wanted=self.wanted, timing=timing, limit=limits.apdu)
 
 

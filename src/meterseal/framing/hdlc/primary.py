@@ -5,7 +5,7 @@ A link is made when something is to be sent over it (SNRM), and asked as long as
 
 from __future__ import annotations
 
-from meterseal.errors import Misuse, TimedOut
+from meterseal.errors import ConnectionLost, Misuse
 
 from .address import Address
 from .control import Control, Kind
@@ -22,12 +22,13 @@ _OVERHEAD = 16  # octets of a frame beside its information, flags included, at m
 class _Asked:
     """What a primary keeps about a link beside the link."""
 
-    __slots__ = ("at", "later", "leaving", "link", "pause", "strays", "until")
+    __slots__ = ("at", "later", "leaving", "link", "pause", "strays", "turned", "until")
 
     def __init__(self, link: Link, pause: float) -> None:
         self.link = link
         self.pause = pause
         self.at = 0.0  # not before this time it gets the turn
+        self.turned = 0.0  # when it had it last
         self.until = 0.0  # an APDU is waited for until then
         self.leaving = False  # nobody speaks for it any more: nothing that comes is for the user
         self.later: list[bytes] = []  # what the user sends meanwhile belongs to the next link
@@ -153,7 +154,7 @@ class Primary(Station):
     def _turn_back(self, asked: _Asked, now: float) -> None:
         """The link has said what it had to say. Who made no progress has to wait a little."""
         link, timing = asked.link, self.timing
-        self._turn, self._tries = None, 0
+        self._turn, self._tries, asked.turned = None, 0, now
         link.checkpoint()
         at_once = asked.leaving or link.state is State.DISCONNECTING
         if at_once or link.delivered or (link.progress and link.has_frames):
@@ -170,10 +171,11 @@ class Primary(Station):
             return
         for pair, asked in list(self._asked.items()):
             self._settle(asked)
-            if not self._wants(asked, now):
+            wish = self._wish(asked, now)
+            if wish is None:
                 if asked.link.state is State.DISCONNECTED:
                     del self._asked[pair], self._links[pair]
-            elif asked.at <= now:
+            elif wish <= now:
                 self._asked[pair] = self._asked.pop(pair)
                 self._give(asked.link, now)
                 return
@@ -194,13 +196,15 @@ class Primary(Station):
         if link.state is State.DISCONNECTED and link.has_frames:
             link.state = State.CONNECTING
 
-    @staticmethod
-    def _wants(asked: _Asked, now: float) -> bool:
-        """Has the link something to say or to ask, at once or after its pause?"""
-        link = asked.link
-        if link.state in (State.CONNECTING, State.DISCONNECTING) or asked.until > now:
-            return True
-        return link.state is State.CONNECTED and (link.has_frames or link.joining)
+    def _wish(self, asked: _Asked, now: float) -> float | None:
+        """When the link wants the turn: after its pause, or only to be kept; None: not at all."""
+        link, keep = asked.link, self.timing.keep
+        connected = link.state is State.CONNECTED
+        if asked.until > max(now, asked.at) or (connected and (link.has_frames or link.joining)):
+            return asked.at
+        if link.state in (State.CONNECTING, State.DISCONNECTING):
+            return asked.at
+        return asked.turned + keep if connected and keep is not None else None
 
     def _give(self, link: Link, now: float) -> None:
         link.progress = link.delivered = False
@@ -226,7 +230,8 @@ class Primary(Station):
         """When an answer is late, or a link may ask again."""
         if self._turn is not None:
             return self._due
-        return min((asked.at for asked in self._asked.values() if self._wants(asked, asked.at)), default=None)
+        wishes = [self._wish(asked, 0.0) for asked in self._asked.values()]
+        return min((wish for wish in wishes if wish is not None), default=None)
 
     def tick(self, now: float) -> None:
         """Ask again where no answer came, up to `retries` times; go on where a pause is over."""
@@ -246,6 +251,6 @@ class Primary(Station):
     def _lose(self, asked: _Asked) -> None:
         link = asked.link
         wait = self.timing.response * (self.timing.retries + 1)
-        cause = TimedOut(f"no answer on the HDLC line from server {link.server} for {wait:g} s")
+        cause = ConnectionLost(f"no answer on the HDLC line from server {link.server} for {wait:g} s")
         link.end(None if asked.leaving else cause)
         link.state, asked.until = State.DISCONNECTED, 0.0

@@ -38,7 +38,8 @@ class Timing:
     times it asks (`retries`). `pause`: until a primary asks again who had nothing to say; it doubles up to
     `longest_pause`. `hold`: how long a secondary keeps the turn for the user's answer before it says that
     there is none yet; less than the peer's `response`. `inactivity`: after so long without a frame a
-    secondary gives up a link (None: never). `octet`: what one octet takes on the line.
+    secondary gives up a link (None: never). `keep`: after so long a primary asks on a link that it has no
+    use for at the moment, so that it stays (None: never). `octet`: what one octet takes on the line.
     """
 
     response: float = 2.0
@@ -47,10 +48,12 @@ class Timing:
     longest_pause: float = 1.0
     hold: float = 0.3
     inactivity: float | None = 120.0
+    keep: float | None = None
     octet: float = 0.0
 
     def __post_init__(self) -> None:
-        times = (self.response, self.pause, self.longest_pause, self.hold, self.octet, self.inactivity or 0)
+        bounds = (self.inactivity or 0, self.keep or 0)
+        times = (self.response, self.pause, self.longest_pause, self.hold, self.octet, *bounds)
         if not all(value >= 0 for value in (*times, self.retries)):
             raise Misuse("times of an HDLC line are 0 or more seconds, and so are retries")
 
