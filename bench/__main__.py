@@ -1,4 +1,4 @@
-"""Run the benchmarks: alternating rounds, thread CPU time, ratio of medians; writes bench/results.json."""
+"""Run the benchmarks: alternating rounds, ratio of medians, bars; writes bench/results.json."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from bench import cases_codec, cases_framing, cases_security
+from bench import cases_codec, cases_framing, cases_security, cases_service
 from bench.case import Case, Pair
 
 ROUNDS = 9
@@ -82,22 +82,37 @@ def main() -> int:
     figures: dict[str, Any] = {}
     print(f"{'ratio':34} {'value':>9} {'bar':>9}   ours / other side, us a call (median)")
     for case in (*cases_codec.CASES, *cases_framing.CASES, *cases_security.CASES):
-        if options.names and not any(name in case.name for name in options.names):
-            continue
-        row = figures[case.name] = measure(case, options.rounds)
-        sign = ">=" if case.faster else "<="
-        mark = "" if row["holds"] else "   MISSED"
-        print(
-            f"{case.name:34} {row['ratio']:9.2f} {sign} {case.bar:6.1f}   "
-            f"{row['ours_us'][1]:.2f} / {row['theirs_us'][1]:.2f}{mark}",
-            flush=True,
-        )
+        if chosen(options.names, [case.name]):
+            figures[case.name] = measure(case, options.rounds)
+            show(case.name, figures[case.name], ">=" if case.faster else "<=")
+    for group in cases_service.CASES:
+        if chosen(options.names, group.names):
+            found = group.measure(max(group.rounds, options.rounds) if group.rounds > 1 else 1)
+            figures |= found
+            for name, row in found.items():
+                show(name, row, ">=")
     versions = {name: installed(name) for name in PACKAGES} | {"python": platform.python_version()}
-    ratios = {name: row["ratio"] for name, row in figures.items()}
+    ratios = {name: row["ratio"] for name, row in figures.items() if "ratio" in row}
     RESULTS.write_text(
         json.dumps({"ratios": ratios, "figures": figures, "versions": versions}, indent=2) + "\n"
     )
-    return 0 if all(row["holds"] for row in figures.values()) else 1
+    return 0 if all(row.get("holds", True) for row in figures.values()) else 1
+
+
+def chosen(wanted: Sequence[str], names: Sequence[str]) -> bool:
+    """Whether one of the names holds one of the words that were given, if any were."""
+    return not wanted or any(word in name for word in wanted for name in names)
+
+
+def show(name: str, row: dict[str, Any], sign: str) -> None:
+    """One line of the table; a figure without a bar shows what it measured."""
+    if "ratio" not in row:
+        print(f"{name:34} {', '.join(f'{key} {value}' for key, value in row.items())}", flush=True)
+        return
+    sides = [value[1] for key, value in row.items() if key.startswith(("ours", "theirs"))]
+    mark = "" if row["holds"] else "   MISSED"
+    middle = " / ".join(f"{side:.2f}" for side in sides)
+    print(f"{name:34} {row['ratio']:9.2f} {sign} {row['bar']:6.2f}   {middle}{mark}", flush=True)
 
 
 if __name__ == "__main__":

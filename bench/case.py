@@ -39,6 +39,19 @@ class Case:
     faster: bool = True
 
 
+@dataclass(frozen=True)
+class Figures:
+    """Measurements that come together, over lines and in other processes.
+
+    `measure(rounds)` gives a row for each name: with `ratio`, `bar` and `holds` where there is a bar.
+    `names` are what it is chosen by; it takes at least `rounds` rounds.
+    """
+
+    names: Sequence[str]
+    measure: Callable[[int], dict[str, dict[str, Any]]]
+    rounds: int
+
+
 def equal(_: Any, ours: Any, theirs: Any) -> None:
     """The plain check: both results are the same."""
     if ours != theirs:

@@ -27,17 +27,17 @@ Objects = Mapping[tuple[int, bytes], CosemObject]
 class Seen(Objects):
     """The objects of a logical device, and the association of who looks at them under its own name."""
 
-    __slots__ = ("_current", "_device")
+    __slots__ = ("_current", "_device", "_name")
 
     def __init__(self, device: Objects, current: CosemObject) -> None:
-        self._device, self._current = device, current
+        self._device, self._current, self._name = device, current, current.key
 
     def __getitem__(self, key: tuple[int, bytes]) -> CosemObject:
-        return self._current if key == self._current.key else self._device[key]
+        return self._current if key == self._name else self._device[key]
 
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
         yield from self._device
-        yield self._current.key
+        yield self._name
 
     def __len__(self) -> int:
         return len(self._device) + 1

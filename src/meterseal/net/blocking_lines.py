@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import struct
+import sys
 import time
 from collections import deque
 from types import TracebackType
@@ -182,6 +184,15 @@ class Line:
         inbox.append(frame)
 
 
+_TIMEVAL = struct.Struct("ll") if sys.platform in ("linux", "darwin") else None
+"""How the system takes a time-out of a socket, where it does (SO_RCVTIMEO)."""
+
+_SHORTEST = 0.000_001
+"""Seconds: less would mean for ever there."""
+
+_AT_ONCE = getattr(socket, "MSG_DONTWAIT", 0)
+
+
 class SocketLine(Line):
     """A line over a connected TCP socket."""
 
@@ -192,15 +203,27 @@ class SocketLine(Line):
         self._wait: float | None = -1.0
 
     def _set_wait(self, wait: float | None) -> None:
-        if wait != self._wait:
+        """Let reading wait so long.  Where the system itself can, that saves a call for each read."""
+        if wait == self._wait:
+            return
+        if wait and _TIMEVAL is not None:
+            self._socket.settimeout(None)
+            seconds, part = divmod(max(wait, _SHORTEST), 1.0)
+            self._socket.setsockopt(
+                socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEVAL.pack(int(seconds), int(part * 1_000_000))
+            )
+        else:
+            if wait is None and _TIMEVAL is not None:
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEVAL.pack(0, 0))
             self._socket.settimeout(wait)
-            self._wait = wait
+        self._wait = wait
 
     def _write(self, octets: bytes) -> None:
         try:
             sent = self._send_some(octets)
             if sent < len(octets):
-                self._set_wait(self._limits.write_time)
+                self._wait = -1.0
+                self._socket.settimeout(self._limits.write_time)
                 self._socket.sendall(memoryview(octets)[sent:])
         except TimeoutError:
             late = TimedOut(f"{self.name}: the peer has not read for {self._limits.write_time:g} s")
@@ -209,9 +232,9 @@ class SocketLine(Line):
             raise self._finish(ConnectionLost(f"{self.name}: {error.strerror or error}")) from error
 
     def _send_some(self, octets: bytes) -> int:
-        """What the system takes under the wait that is set: nearly always all."""
+        """What the system takes at once: nearly always all."""
         try:
-            return self._socket.send(octets)
+            return self._socket.send(octets, _AT_ONCE)
         except (TimeoutError, BlockingIOError):
             return 0
 
