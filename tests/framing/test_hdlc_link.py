@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from meterseal.errors import ConnectionLost, Misuse, ProtocolViolation, TimedOut
+from meterseal.errors import ConnectionLost, Malformed, Misuse, ProtocolViolation, TimedOut
 from meterseal.framing import hdlc
 from meterseal.framing.hdlc import (
     Address,
@@ -139,6 +139,20 @@ def dm_for_snrm(direction: str, octets: bytes) -> list[bytes]:
     if frame.meaning == Control(Kind.UA, True):
         return [hdlc.encode(frame._replace(control=Control(Kind.DM, True).encode(), information=b""))]
     return [octets]
+
+
+def test_an_agreement_that_cannot_be_read_is_none() -> None:
+    def tamper(way: str, octets: bytes) -> list[bytes]:
+        frame = hdlc.decode(octets)
+        if way == "from" and frame.information:
+            return [hdlc.encode(frame._replace(information=b"\x81\x80\x03\x05\x01\x00"))]
+        return [octets]
+
+    here = line(tamper=tamper)
+    here.send(GET)
+    here.settle()
+    assert isinstance(here.client.downs[0], Malformed)
+    assert here.kinds("to") == ["SNRM", "DISC"] and here.primary.at_rest and not here.secondary.links
 
 
 def test_a_silent_link_ends_at_the_meter() -> None:

@@ -129,3 +129,16 @@ def test_H08_whatever_the_latency_each_apdu_arrives_once_and_in_order(
             here.run(100)
     assert here.meter.apdus == sent
     assert here.client.apdus == [apdu + b"!" for apdu in sent]
+
+
+def test_H08_a_late_answer_to_disc_does_not_refuse_the_next_link() -> None:
+    here = line(3.0, response=2.0, retries=20)
+    here.send(APDU)
+    here.run(100)
+    station: Any = here.client.station
+    station.disconnect(16, 1, here.now)
+    here.send(b"\xc0next")
+    here.run(100)
+    kinds = [(way, f.meaning.kind) for way, f in here.frames if f.meaning]
+    assert kinds.count(("to", Kind.DISC)) > 1 and ("from", Kind.DM) in kinds
+    assert here.client.apdus[-1] == b"\xc0next!" and not here.client.downs

@@ -328,3 +328,49 @@ async def test_what_is_no_hdlc_is_read_to_the_end_and_not_answered() -> None:
             plain.shutdown(1)
             assert await read_all(plain) == b""
     assert parties.made[0].frames == []
+
+
+async def half_a_frame(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A meter that begins an answer and never ends it."""
+    writer.write(SNRM[:7])
+    await reader.read()
+    writer.close()
+
+
+@both
+async def test_an_answer_that_never_ends_ends_the_line(talk: Talk) -> None:
+    async with await asyncio.start_server(half_a_frame, "127.0.0.1", 0) as server:
+        url = f"hdlc+tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        limits = Limits(frame_time=0.1)
+        if talk is asyncio_talk:
+            async with await net.connect(url, limits=limits) as line:
+                with pytest.raises(TimedOut, match="not complete"):
+                    await line.receive(5)
+                assert line.is_closing
+        else:
+            await asyncio.to_thread(blocking_half, url, limits)
+
+
+def blocking_half(url: str, limits: Limits) -> None:
+    with blocking.connect(url, limits=limits) as line:
+        channel = line.channel(16, 1)
+        with pytest.raises(TimedOut, match="not complete"):
+            channel.receive(5)
+        assert line.is_closing
+        for call in (lambda: channel.send(APDU), lambda: line.receive(1)):
+            with pytest.raises(TimedOut, match="not complete"):
+                call()
+
+
+async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A meter that hangs up on the first octet."""
+    await reader.read(1)
+    writer.transport.abort()
+
+
+@both
+async def test_a_peer_that_hangs_up_is_told_at_once(talk: Talk) -> None:
+    async with await asyncio.start_server(deaf, "127.0.0.1", 0) as server:
+        url = f"hdlc+tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        with pytest.raises(ConnectionLost):
+            await talk(url, Asking(), [(16, 1, APDU)])

@@ -131,6 +131,21 @@ async def test_half_a_frame_is_forgotten(wire: Wire, monkeypatch: pytest.MonkeyP
             assert await line.receive(10) == (1, 16, APDU)
 
 
+async def test_half_an_answer_is_forgotten(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("meterseal.net.blocking_hdlc.SerialPort.patience", 0.05)
+
+    def talk() -> None:
+        with blocking.connect(wire.url(1), hdlc=Asking(timing=QUICK)) as line:
+            os.write(wire.slaves[0], b"\x7e\xa0\x30\x21")
+            with pytest.raises(TimedOut):
+                line.receive(0.2)
+            line.send(16, 1, APDU)
+            assert line.receive_for(None, 10) == (1, 16, APDU)
+
+    async with await serve(wire, Parties()):
+        await asyncio.to_thread(talk)
+
+
 async def test_a_party_that_aborts_starts_anew_and_keeps_the_port(wire: Wire) -> None:
     def picky(link: Link, source: int, destination: int, payload: bytes) -> None:
         if payload == b"\xc0bad":

@@ -104,11 +104,6 @@ class Link:
         self._waiting.append(apdu)
 
     @property
-    def queued(self) -> int:
-        """Octets of APDUs and segments that were not yet acknowledged."""
-        return sum(map(len, self._waiting)) + sum(len(piece) for piece, _ in self._flight)
-
-    @property
     def unsent(self) -> bool:
         """Is there something that was not sent even once?"""
         return bool(self._waiting) or len(self._flight) > self._highest

@@ -84,10 +84,6 @@ class Secondary(Station):
         waiting = self._queued.setdefault((client, server), deque(maxlen=NOTICES))
         waiting.append(apdu)
 
-    def end(self, client: int, server: int) -> None:
-        """Forget the link of a pair without a word; the client finds out when it asks."""
-        self._forget((client, server))
-
     # --- for the line ---------------------------------------------------------------------------
 
     def receive(self, frame: Frame, now: float) -> None:
