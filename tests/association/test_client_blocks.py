@@ -148,3 +148,35 @@ def test_a_dedicated_key_in_blocks() -> None:
     assert pair.outcomes(get()) == (Outcome(0, LONG.raw),)
     assert pair.outcomes(put(LONG)) == (Outcome(0),)
     assert {octets[0] for _, octets in pair.wire} == {0x60, 0x61, 0xD0, 0xD1, 0xD3, 0xD4, 0xD5, 0xD7}
+
+
+# --- raw-data of a long ACTION answer: three ways that peers have -------------------------------------------
+
+VALUE = b"\x11\x05"
+WRITINGS = {
+    "": b"\x00\x01\x00" + VALUE,
+    "long_action_result_only": b"\x00" + VALUE,
+    "long_action_bare_data": VALUE,
+}
+
+
+@pytest.mark.parametrize("written", WRITINGS)
+@pytest.mark.parametrize("option", WRITINGS)
+def test_a_long_action_answer_is_read_in_the_one_way_that_is_switched_on(option: str, written: str) -> None:
+    pair = associated(client={"options": frozenset({option} - {""})})
+    pair.client.request((call(),))
+    raw = WRITINGS[written]
+    first = tell(pair, s.ActionResponseWithPblock(FIRST_INVOKE, DataBlock(False, 1, raw[:1])))
+    assert isinstance(first, Reply)
+    effect = tell(pair, s.ActionResponseWithPblock(FIRST_INVOKE, DataBlock(True, 2, raw[1:])))
+    if option == written:
+        assert effect == Confirmed((Outcome(0, VALUE),))
+    else:
+        assert isinstance(effect, Failed) and isinstance(effect.error, DecodeError)
+
+
+def test_a_long_action_answer_that_is_an_error_in_that_way() -> None:
+    pair = associated(client={"options": frozenset({"long_action_result_only"})})
+    pair.client.request((call(),))
+    effect = tell(pair, s.ActionResponseWithPblock(FIRST_INVOKE, DataBlock(True, 1, b"\x01\x04")))
+    assert effect == Confirmed((Outcome(4),))

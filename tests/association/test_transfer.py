@@ -255,6 +255,15 @@ def test_F11_endless_empty_blocks_stop_at_the_count() -> None:
     assert meter.held == 0
 
 
+def test_F11_empty_blocks_that_acknowledge_nothing_new_are_no_progress() -> None:
+    meter = transfer()
+    meter.send(APDU)
+    with pytest.raises(Malformed, match="progress"):
+        for number in range(1, 1000):
+            meter.take(Block(number, b"", last=True, window=1, acknowledged=1))
+    assert number == REPEATS + 2
+
+
 @pytest.mark.parametrize("number", [0, 64, 65, 1000, 0xFFFF])
 def test_F11_a_number_far_ahead_is_refused(number: int) -> None:
     with pytest.raises(Malformed):

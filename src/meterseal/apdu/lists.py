@@ -1,4 +1,4 @@
-"""The bare lists that travel in the raw-data of block transfers (acse-xdlms 5, more 3)."""
+"""The bare lists and values that travel in the raw-data of block transfers (acse-xdlms 5, more 3)."""
 
 from __future__ import annotations
 
@@ -24,3 +24,9 @@ class OutcomeList(Message):
     """SEQUENCE OF Action-Response-With-Optional-Data: a long ACTION with-list answer."""
 
     outcomes: tuple[ActionResult, ...]
+
+
+class ReturnParameters(Message):
+    """Get-Data-Result alone: the raw-data of a long ACTION answer as some peers have it."""
+
+    returned: GetDataResult

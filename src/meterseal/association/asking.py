@@ -21,7 +21,7 @@ from meterseal.apdu.common import (
     ResultData,
 )
 from meterseal.apdu.initiate import CONFORMANCE_BITS
-from meterseal.apdu.lists import OutcomeList, ResultList, ValueList
+from meterseal.apdu.lists import OutcomeList, ResultList, ReturnParameters, ValueList
 from meterseal.association.blocks import BLOCK_HEADER, Incoming, Outgoing
 from meterseal.association.exchange import BLOCK_BIT, SERVICE_BIT
 from meterseal.association.operations import SUCCESS, Operation, Outcome, Service
@@ -40,7 +40,13 @@ class Asking:
     """
 
     def __init__(
-        self, operations: tuple[Operation, ...], invoke: int, negotiated: int, room: int | None, limit: int
+        self,
+        operations: tuple[Operation, ...],
+        invoke: int,
+        negotiated: int,
+        room: int | None,
+        limit: int,
+        options: frozenset[str] = frozenset(),
     ) -> None:
         if not operations:
             raise Misuse("nothing is asked for")
@@ -52,7 +58,7 @@ class Asking:
             raise Misuse("one request has one service")
         self._incoming = Incoming(limit)
         self._outgoing: Outgoing | None = None
-        self._negotiated = negotiated
+        self._negotiated, self._options = negotiated, options
         self._need(SERVICE_BIT[self.service])
         if self.listed:
             self._need("multiple-references")
@@ -174,7 +180,7 @@ class Asking:
             return s.ActionRequestNextPblock(self.invoke, m.block.block_number)
         if self.listed:
             return tuple(_action_outcome(o) for o in OutcomeList.decode(raw).outcomes)
-        return (_action_outcome(s.ActionResult.decode(raw)),)
+        return (_LONG_ANSWER[next((o for o in _LONG_ANSWER if o in self._options), "")](raw),)
 
     def _in_blocks(self) -> None:
         if self._outgoing is None:
@@ -212,6 +218,19 @@ def _action_outcome(result: s.ActionResult) -> Outcome:
     if isinstance(returned, ResultCode) and result.result == SUCCESS and returned.code != SUCCESS:
         return Outcome(returned.code)
     return Outcome(result.result, returned.data.raw if isinstance(returned, ResultData) else None)
+
+
+def _bare_data(raw: bytes) -> Outcome:
+    Data.decode(raw)
+    return Outcome(SUCCESS, raw)
+
+
+_LONG_ANSWER: dict[str, Any] = {
+    "long_action_result_only": lambda raw: _outcome(ReturnParameters.decode(raw).returned),
+    "long_action_bare_data": _bare_data,
+    "": lambda raw: _action_outcome(s.ActionResult.decode(raw)),
+}
+"""By peer option, how the joined raw-data of a long ACTION answer are read (more 3)."""
 
 
 def _attribute(o: Operation) -> AttributeDescriptor:

@@ -71,8 +71,9 @@ class Requesting(GeneralBlocks):
             self._long_invoke = self._long_invoke + 1 & INVOKE_ID
             asking = AskingAccess(asked, self._long_invoke, negotiated, stops=stops, described=described)
         else:
-            limit = self.profile.reassembly_limit
-            asking = Asking(asked, self._next_invoke(), negotiated, self._room(), limit)
+            profile, room = self.profile, self._room()
+            limit, options = profile.reassembly_limit, profile.options
+            asking = Asking(asked, self._next_invoke(), negotiated, room, limit, options)
         octets = asking.first()
         self._end_transfer()
         effects = self._with_counters(1, lambda: self._send_request(self._seal(octets), access))

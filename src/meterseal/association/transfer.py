@@ -244,7 +244,8 @@ class Transfer:
         if block.last and block.data:
             self._last = block.number
         self._ahead[block.number] = block
-        self._tries = self._useless = 0
+        if block.data:
+            self._tries = self._useless = 0
         while (following := self._ahead.pop(self._received + 1, None)) is not None:
             self._received += 1
             self._data += following.data

@@ -49,6 +49,10 @@ PEER_OPTIONS: Final[dict[str, PeerOption]] = {
     "hls_token_shares_counter": _allows(
         "the HLS-GMAC token and the frame that carries it may use one counter value"
     ),
+    "long_action_bare_data": _allows("the joined blocks of a long ACTION answer are Data and nothing else"),
+    "long_action_result_only": _allows(
+        "the joined blocks of a long ACTION answer are its Get-Data-Result, with no Action-Result before it"
+    ),
     "plain_release": _allows("an RLRQ or RLRE without the protected Initiate ends a ciphered association"),
     "prefers_gbt": _allows("long APDUs go to this peer by general block transfer, whoever began"),
 }
