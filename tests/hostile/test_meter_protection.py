@@ -18,7 +18,7 @@ from meterseal.codec.types import Tag
 from meterseal.cosem.obis import Obis
 from meterseal.crypto import GcmKey, WrappingKey, random_octets
 from meterseal.keys.counters import ReceiveCounter, SendCounter
-from meterseal.meter.keyring import GBEK
+from meterseal.keys.kinds import GBEK
 from meterseal.security import KeyInUse, Style, protect
 from meterseal.security.protection import from_text, of_control
 from tests.hostile.raw import DECIPHERING, REJECTED, Running, running

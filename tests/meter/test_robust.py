@@ -59,7 +59,7 @@ def test_any_operation_has_an_outcome(asked: list[Operation]) -> None:
     asker = Asker(MANAGER, None, 3)
     outcomes = HERE.meter.perform(asker, asked)
     for act in asker.after:
-        act()
+        act(True)
     assert len(outcomes) == len(asked)
     for outcome in outcomes:
         assert outcome.code in DATA_ACCESS_RESULT

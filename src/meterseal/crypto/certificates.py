@@ -137,6 +137,15 @@ class Certificate:
         return self._x509.subject.rfc4514_string()
 
     @property
+    def alternative_name(self) -> bytes:
+        """The value of subjectAltName, DER; empty where there is none."""
+        try:
+            found = self._x509.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        except x509.ExtensionNotFound:
+            return b""
+        return found.value.public_bytes()
+
+    @property
     def not_before(self) -> datetime:
         """First moment of validity, UTC."""
         return self._x509.not_valid_before_utc

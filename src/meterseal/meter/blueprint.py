@@ -94,8 +94,11 @@ def _security_setup(role: RolePlan, meter: Meter, device: LogicalDevice) -> Cose
         meter.rings[role.client],
         meter.store,
         meter.rings.values,
+        pairs=meter.pairs,
         on_key_change=meter.key_changed,
         on_policy=meter.policy_changed,
+        on_pairs=meter.pairs_changed,
+        on_failure=meter.events.note,
     )
 
 

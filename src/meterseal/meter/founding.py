@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from meterseal.crypto import Secret, suite
-from meterseal.meter.keyring import GAK, GBEK, GUEK, NAMES
+from meterseal.keys.kinds import GAK, GBEK, GUEK, NAMES
 from meterseal.meter.plan import MeterPlan
 from meterseal.meter.store import MeterStore
 

@@ -8,17 +8,13 @@ stood, whoever brings it (design law 1).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Any
 
 from meterseal.crypto import GcmKey, Secret, WrappingKey, same
 from meterseal.keys.counters import ReceiveCounter, SendCounter
+from meterseal.keys.kinds import GAK, GBEK, GUEK, KEK, NAMES
 from meterseal.meter.store import MeterStore
 from meterseal.security import KeyInUse, SecuritySetup
-
-GUEK, GBEK, GAK, KEK = 0, 1, 2, 3
-"""key_id of key_transfer (class 64)."""
-
-NAMES: Final = {GUEK: "guek", GBEK: "gbek", GAK: "gak", KEK: "kek"}
 
 
 def text(octets: bytes) -> str:
@@ -71,8 +67,17 @@ class KeyRing:
         return [*self._secrets.values(), self.master.secret, *self._arriving.values()]
 
     def announce(self, new: Mapping[int, bytes]) -> None:
-        """New keys are kept and become active when the answer is out."""
+        """New keys become active when the answer is out."""
         self._arriving |= {key_id: Secret(octets) for key_id, octets in new.items()}
+
+    def changes(self, ids: Iterable[int]) -> bool:
+        """True while one of these keys has a new one that waits for its answer."""
+        return not self._arriving.keys().isdisjoint(ids)
+
+    def forget(self, new: Mapping[int, bytes]) -> None:
+        """New keys do not become active after all."""
+        for key_id in new:
+            self._arriving.pop(key_id, None)
 
     def records(self, new: Mapping[int, bytes]) -> dict[str, Any]:
         """What the store keeps of new keys."""
@@ -86,8 +91,7 @@ class KeyRing:
 
         A new GUEK or GBEK begins with its own counters; beside a new GAK the old ones go on.
         """
-        for key_id in new:
-            self._arriving.pop(key_id, None)
+        self.forget(new)
         if KEK in new:
             self.master.take(new[KEK])
         self._secrets |= {key_id: Secret(octets) for key_id, octets in new.items() if key_id != KEK}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from meterseal.association import NOT_DONE, Operation, Outcome, Service
 from meterseal.crypto import random_octets, suite
 from meterseal.errors import ConfigurationError, MetersealError, StateUnavailable
+from meterseal.keys.kinds import GAK, GBEK, GUEK, NAMES
 from meterseal.meter import furnish
 from meterseal.meter import view as views
 from meterseal.meter.association_object import NOT_ASSOCIATED, Association, CurrentAssociation
@@ -21,7 +22,7 @@ from meterseal.meter.blueprint import Blueprint, Key, association_key
 from meterseal.meter.events import KEY_CHANGED, POWER_DOWN, POWER_UP, Events
 from meterseal.meter.founding import found
 from meterseal.meter.image import Check, check_digest
-from meterseal.meter.keyring import GAK, GBEK, GUEK, NAMES, KeyRing, Master
+from meterseal.meter.keyring import KeyRing, Master
 from meterseal.meter.lazily import Lazily
 from meterseal.meter.objects import (
     OBJECT_UNDEFINED,
@@ -211,6 +212,14 @@ class Meter:
         self.events.happened(KEY_CHANGED)
         for listener in self.on_key_change:
             listener(ring)
+
+    def pairs_changed(self) -> None:
+        """Key pairs or certificates were replaced: every Security setup uses them as they are now."""
+        self.events.happened(KEY_CHANGED)
+        if self.pairs is not None:
+            for ring in self.rings.made():
+                self.pairs.equip(ring.setup)
+            self.pairs.destroy_dropped()
 
     def policy_changed(self, ring: KeyRing) -> None:
         """The policy of a Security setup is stronger now."""

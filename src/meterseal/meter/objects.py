@@ -47,14 +47,15 @@ class Asker:
     """Who asks: the association, the person behind the client, the protection of the request.
 
     `live` is the association's machine (None outside a connection). `after` collects what may happen
-    only when the answer has gone out. `own`: nobody asks, the meter does it by itself.
+    only when the answer has gone out; each is told whether it has, or never will.
+    `own`: nobody asks, the meter does it by itself.
     """
 
     association: Association
     user: int | None = None
     applied: int = 0
     live: ServerAssociation | None = None
-    after: list[Callable[[], None]] = field(default_factory=list)
+    after: list[Callable[[bool], None]] = field(default_factory=list)
     own: bool = False
 
 

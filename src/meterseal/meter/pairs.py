@@ -116,6 +116,7 @@ class KeyPairs:
     ) -> None:
         self._store, self.title, self._clients = store, title, frozenset(clients)
         self._curve = curve(suite.curve)
+        self._dropped: list[Private] = []
         self._own = {
             kind.number: Own(
                 kind,
@@ -139,6 +140,15 @@ class KeyPairs:
 
     def _kept(self, place: str) -> Iterator[Certificate]:
         return (Certificate(bytes.fromhex(self._store.get(name))) for name in self._store.names(place))
+
+    def _drop(self, key: Private | None) -> None:
+        if key is not None:
+            self._dropped.append(key)
+
+    def destroy_dropped(self) -> None:
+        """Destroy the private keys that are in no setup any more, once each has been equipped anew."""
+        while self._dropped:
+            self._dropped.pop().destroy()
 
     def equip(self, setup: SecuritySetup) -> None:
         """Let a Security setup use the pairs and certificates as they are now."""
@@ -205,6 +215,7 @@ class KeyPairs:
         self._store.keep(records)
         own.certificate = certificate
         if fresh:
+            self._drop(own.key)
             own.key, own.waiting = own.waiting, None
 
     def _check_key(self, certificate: Certificate) -> None:
@@ -239,8 +250,8 @@ class KeyPairs:
         kind = _BY_PURPOSE.get(certificate.purpose)
         return NO_KIND if kind is None else kind.number
 
-    def remove(self, certificate: Certificate) -> list[Private]:
-        """Remove a certificate; with an own one its private key goes, and is returned to be destroyed.
+    def remove(self, certificate: Certificate) -> None:
+        """Remove a certificate; with an own one its private key goes.
 
         No sign-on brings a removed one back.  Raises CertificateRefused for an anchor.
         """
@@ -249,12 +260,12 @@ class KeyPairs:
         own = next((own for own in self._own.values() if own.certificate == certificate), None)
         if own is not None:
             self._store.keep({self._name(certificate): None, pair_name(own.kind): None})
-            gone, own.key, own.certificate = own.key, None, None
-            return [] if gone is None else [gone]
+            self._drop(own.key)
+            own.key = own.certificate = None
+            return
         removed = [*self._store.get(_REMOVED, ()), name_of(certificate).hex().upper()][-MOST:]
         self._store.keep({self._name(certificate): None, _REMOVED: removed})
         self.trust.remove(certificate)
-        return []
 
     def _forgiven(self, certificate: Certificate) -> dict[str, Any]:
         """What the store keeps of removed ones once this one is back."""

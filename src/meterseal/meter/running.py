@@ -16,9 +16,9 @@ from typing import Any
 
 from meterseal.credentials import Credentials, MeterCredentials, RoleCredentials
 from meterseal.errors import ConfigurationError
+from meterseal.keys.kinds import GAK, GBEK, GUEK, KEK
 from meterseal.meter.config import load_plan
 from meterseal.meter.events import log
-from meterseal.meter.keyring import GAK, GBEK, GUEK, KEK
 from meterseal.meter.model import Meter
 from meterseal.meter.plan import MeterPlan, RolePlan
 from meterseal.meter.server import MeterServer

@@ -1,32 +1,52 @@
-"""Security setup (class 64), versions 0 and 1, for suite 0: policy, titles, key_transfer.
+"""Security setup (class 64), versions 0 and 1: policy, titles, key_transfer, key_agreement, certificates.
 
-key_transfer checks every item before any key changes, keeps the new keys on disk before it answers, and
-lets them work only when the answer has gone out under the old ones (security 8; classes 5).
+Both ways to new keys check every item before any key changes, and let the new ones work only when the
+answer has gone out under the old ones (security 8, 12; classes 5).  Keys that were transferred are kept on
+disk before the answer: the client has them.  Keys that were agreed on are kept after it: until the client has
+the answer it cannot know them, and then a meter that comes up from a power cut must not use them either.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from meterseal.codec.types import MixedArray, Tag
+from meterseal.codec.types import Array, MixedArray, Structure, Tag
 from meterseal.cosem.obis import Obis
 from meterseal.cosem.rights import PROTECTION, policy_from_wire, policy_to_wire, strengthens
-from meterseal.crypto import kcv, same
-from meterseal.errors import Forged, Malformed, Misuse
-from meterseal.meter.keyring import KEK, NAMES, KeyRing, held_by_any
-from meterseal.meter.objects import OTHER_REASON, TYPE_UNMATCHED, Asker, CosemObject, Denied
+from meterseal.crypto import AgreementKey, AgreementPoint, curve, kcv, same
+from meterseal.errors import ConnectionLost, Forged, Malformed, MetersealError, Misuse
+from meterseal.keys.kinds import KEK, NAMES
+from meterseal.meter.keyring import KeyRing, held_by_any
+from meterseal.meter.objects import (
+    OTHER_REASON,
+    TEMPORARY_FAILURE,
+    TYPE_UNMATCHED,
+    Asker,
+    CosemObject,
+    Denied,
+    Value,
+)
 from meterseal.meter.store import MeterStore
+from meterseal.security import key_agreement
+from meterseal.security.agreement import Parties
+
+if TYPE_CHECKING:
+    from meterseal.meter.pairs import KeyPairs
 
 FIRST: Final = Obis("0.0.43.0.0.255")
 """Name of Security setups; group E is the client SAP of the role."""
+
+_ITEMS: Final = Array(Structure((Tag.ENUM, Tag.OCTET_STRING)))
+"""What key_agreement takes and returns."""
 
 
 class SecuritySetupObject(CosemObject):
     """The Security setup of one role, in one logical device.
 
-    `rings` gives all key rings of the meter: no key may be there twice.  `on_key_change` and
-    `on_policy` tell the party what has happened.
+    `rings` gives all key rings of the meter: no key may be there twice.  `pairs` are its key pairs and
+    certificates, None in suite 0.  `on_key_change`, `on_policy` and `on_pairs` tell the party what happened,
+    `on_failure` why something did not, after its answer.
     """
 
     def __init__(
@@ -37,12 +57,15 @@ class SecuritySetupObject(CosemObject):
         store: MeterStore,
         rings: Callable[[], Iterable[KeyRing]],
         *,
+        pairs: KeyPairs | None = None,
         on_key_change: Callable[[KeyRing], None] = lambda ring: None,
         on_policy: Callable[[KeyRing], None] = lambda ring: None,
+        on_pairs: Callable[[], None] = lambda: None,
+        on_failure: Callable[[str], None] = lambda cause: None,
     ) -> None:
         super().__init__(64, obis, version)
         self.ring, self._store, self._rings = ring, store, rings
-        self._on_key_change, self._on_policy = on_key_change, on_policy
+        self._on_key_change, self._on_policy, self._on_failure = on_key_change, on_policy, on_failure
         setup = ring.setup
         self.readers |= {
             2: lambda asker: (self._policy_on_wire(), Tag.ENUM),
@@ -53,6 +76,13 @@ class SecuritySetupObject(CosemObject):
         if version >= 1:
             self.readers[6] = lambda asker: ([], MixedArray(()))
         self.callers |= {1: self._activate, 2: self._key_transfer}
+        if version >= 1 and pairs is not None:
+            # Loads the backend's X.509 part, which meters of suite 0 do without.
+            from meterseal.meter.certificate_methods import CertificateMethods
+
+            methods = CertificateMethods(pairs, on_pairs)
+            self.readers[6] = methods.certificates
+            self.callers |= {3: self._key_agreement, **methods.callers}
 
     def _policy_on_wire(self) -> int:
         try:
@@ -74,41 +104,89 @@ class SecuritySetupObject(CosemObject):
         setup.policy = bits
         self._on_policy(self.ring)
 
+    # --- new keys ---------------------------------------------------------------------------
+
     def _key_transfer(self, asker: Asker, items: list[tuple[int, bytes]]) -> None:
-        new = self._unwrapped(items)
-        self._store.keep(self.ring.records(new))
-        self.ring.announce(new)
-
-        def activate() -> None:
-            self.ring.activate(new)
-            self._on_key_change(self.ring)
-
-        asker.after.append(activate)
-
-    def _unwrapped(self, items: list[tuple[int, bytes]]) -> dict[int, bytes]:
-        """The new keys, every one of them checked.  Raises Denied; the wire learns nothing of the cause."""
-        if not items:
-            raise Denied(TYPE_UNMATCHED, "key_transfer without a key")
-        known = [key_id for key_id in NAMES if self.version >= 1 or key_id != KEK]
+        self._check_ids("key_transfer", items)
         new: dict[int, bytes] = {}
         for key_id, blob in items:
-            if key_id not in known or key_id in new:
-                raise Denied(OTHER_REASON, f"key_transfer: key id {key_id} twice, or none of {known}")
             try:
                 new[key_id] = self.ring.master.handle.unwrap(blob)
             except Forged as error:
                 raise Denied(OTHER_REASON, f"key_transfer: {NAMES[key_id]}: {error}") from error
-            self._check(key_id, new)
-        return new
+            self._check_key("key_transfer", key_id, new)
+        self._store.keep(self.ring.records(new))
+        self.ring.announce(new)
+        asker.after.append(lambda answered: self._activate_keys(new))
 
-    def _check(self, key_id: int, new: dict[int, bytes]) -> None:
+    def _key_agreement(self, asker: Asker, items: list[tuple[int, bytes]]) -> Value:
+        self._check_ids("key_agreement", items)
+        setup, client = self.ring.setup, _title(asker)
+        try:
+            signer, signing = setup.verifying_key(client), setup.signing_key()
+            points = {i: key_agreement.offered(setup.suite, i, data, signer) for i, data in items}
+        except MetersealError as error:
+            raise Denied(OTHER_REASON, f"key_agreement: {error}") from error
+        answers: list[tuple[int, bytes]] = []
+        new: dict[int, bytes] = {}
+        for key_id, point in points.items():
+            ephemeral = AgreementKey.generate(curve(setup.suite.curve))
+            answers.append((key_id, key_agreement.offer(key_id, ephemeral, signing)))
+            new[key_id] = self._agreed(key_id, ephemeral, point, client)
+            self._check_key("key_agreement", key_id, new)
+        self.ring.announce(new)
+        asker.after.append(lambda answered: self._keep_agreed(new, answered))
+        return answers, _ITEMS
+
+    def _agreed(self, key_id: int, ephemeral: AgreementKey, point: AgreementPoint, client: bytes) -> bytes:
+        setup = self.ring.setup
+        return key_agreement.agreed(setup.suite, key_id, ephemeral, point, Parties(client, setup.own_title))
+
+    def _keep_agreed(self, new: dict[int, bytes], answered: bool) -> None:
+        """The answer is out, and new keys may work; if it is not, or the disk fails, the old ones go on."""
+        try:
+            if not answered:
+                raise ConnectionLost("the answer to key_agreement did not go out")
+            self._store.keep(self.ring.records(new))
+        except MetersealError as error:
+            self.ring.forget(new)
+            self._on_failure(f"agreed keys are dropped, the old ones stay: {error}")
+        else:
+            self._activate_keys(new)
+
+    def _activate_keys(self, new: dict[int, bytes]) -> None:
+        self.ring.activate(new)
+        self._on_key_change(self.ring)
+
+    def _check_ids(self, method: str, items: list[tuple[int, bytes]]) -> None:
+        """Raises Denied; the wire learns nothing of the cause."""
+        if not items:
+            raise Denied(TYPE_UNMATCHED, f"{method} without a key")
+        known = [key_id for key_id in NAMES if self.version >= 1 or key_id != KEK]
+        ids = [key_id for key_id, _ in items]
+        if len(set(ids)) < len(ids) or not set(ids) <= set(known):
+            raise Denied(OTHER_REASON, f"{method}: a key id twice, or none of {known}")
+        if self.ring.changes(ids):
+            raise Denied(TEMPORARY_FAILURE, f"{method}: another change of these keys is being answered")
+
+    def _check_key(self, method: str, key_id: int, new: dict[int, bytes]) -> None:
         key, length = new[key_id], self.ring.setup.suite.key_length
         if len(key) != length:
-            raise Denied(OTHER_REASON, f"key_transfer: {NAMES[key_id]} of {len(key)} octets, not {length}")
+            raise Denied(OTHER_REASON, f"{method}: {NAMES[key_id]} of {len(key)} octets, not {length}")
         if held_by_any(key, self._rings()):
-            raise Denied(OTHER_REASON, f"key_transfer: {NAMES[key_id]} {kcv(key)} is in use already")
+            raise Denied(OTHER_REASON, f"{method}: {NAMES[key_id]} {kcv(key)} is in use already")
         if sum(same(key, other) for other in new.values()) > 1:
-            raise Denied(OTHER_REASON, f"key_transfer: {NAMES[key_id]} {kcv(key)} is in the list twice")
+            raise Denied(OTHER_REASON, f"{method}: {NAMES[key_id]} {kcv(key)} is in the list twice")
+
+
+def _title(asker: Asker) -> bytes:
+    """Who calls: the client whose title and signature the agreement is made with."""
+    title = asker.association.profile.setup.peer_title
+    if asker.live is not None:
+        title = asker.live.context.peer_title or title
+    if title is None:
+        raise Denied(OTHER_REASON, "key_agreement: the client has no system title")
+    return title
 
 
 def _signed(bits: int) -> bool:

@@ -90,7 +90,7 @@ class Live:
     def __init__(self, association: Association | None, machine: ServerAssociation) -> None:
         self.association, self.machine = association, machine
         self.held: deque[tuple[int, int, bytes]] | None = None
-        self.after: list[Callable[[], None]] = []
+        self.after: list[Callable[[bool], None]] = []
         self.gone = False
         self.deadline: Handle | None = None
         self.touched = 0.0
@@ -200,12 +200,13 @@ class Session:
         self._watch(live, source, destination, anew=payload[:1] == Aarq.tag)
 
     def _carry_out(self, live: Live, source: int, destination: int, effects: list[Effect]) -> None:
-        todo = deque(effects)
+        todo, answered = deque(effects), False
         while todo:
             effect = todo.popleft()
             match effect:
                 case Reply():
                     self._reply(live, source, destination, effect)
+                    answered = not self._link.is_closing
                 case Need():
                     todo.extendleft(reversed(self._reserve(live, effect)))
                 case Indication():
@@ -223,7 +224,7 @@ class Session:
                 case _:
                     raise ProtocolViolation(f"{type(effect).__name__} is not an effect of a meter")
         if not live.machine.answering:
-            self._finish(live)
+            self._finish(live, answered)
 
     def _reserve(self, live: Live, need: Need) -> list[Effect]:
         try:
@@ -243,11 +244,11 @@ class Session:
         outcomes = self._meter.perform(asker, asked.operations, broadcast=asked.broadcast, stops=asked.stops)
         return live.machine.respond(asked.token, outcomes)
 
-    def _finish(self, live: Live) -> None:
-        """The answer is out: now comes what had to wait for it."""
+    def _finish(self, live: Live, answered: bool = False) -> None:
+        """The answer is out, or will never be: now comes what had to wait for it."""
         after, live.after = live.after, []
         for act in after:
-            act()
+            act(answered)
 
     # --- what becomes of associations -------------------------------------------------------
 

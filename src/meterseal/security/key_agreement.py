@@ -1,0 +1,40 @@
+"""Method key_agreement of class 64, from either end: C(2e,0s) with signed ephemeral keys (security 12).
+
+key_data is Qe || sign(key_id || Qe).  U is the client that calls the method, V the meter: their titles go
+into the KDF, their signature keys vouch for the ephemeral ones.  An ephemeral key serves one agreement.
+"""
+
+from __future__ import annotations
+
+from meterseal.crypto import AgreementKey, AgreementPoint, SigningKey, Suite, VerifyingKey, curve
+from meterseal.errors import Malformed
+from meterseal.keys.kinds import KEK
+from meterseal.security.agreement import EPHEMERAL, Parties, Use, agree
+
+
+def offer(key_id: int, ephemeral: AgreementKey, signing: SigningKey) -> bytes:
+    """The key_data that this end sends."""
+    point = ephemeral.public.octets
+    return point + signing.sign(bytes((key_id,)) + point)
+
+
+def offered(suite: Suite, key_id: int, key_data: bytes, signer: VerifyingKey) -> AgreementPoint:
+    """The ephemeral key in the peer's key_data, on its curve and signed for this key id.
+
+    Raises Malformed, Forged, Unsupported (suite 0).
+    """
+    on = curve(suite.curve)
+    length = suite.public_length + suite.signature_length
+    if len(key_data) != length:
+        raise Malformed(f"key_data of {len(key_data)} octets: suite {suite.id} has {length}")
+    octets, signature = key_data[: suite.public_length], key_data[suite.public_length :]
+    signer.verify(signature, bytes((key_id,)) + octets)
+    return AgreementPoint(on, octets)
+
+
+def agreed(suite: Suite, key_id: int, own: AgreementKey, peer: AgreementPoint, parties: Parties) -> bytes:
+    """The octets of the new key; the own ephemeral key is destroyed.  `parties` are client and meter."""
+    try:
+        return agree(suite, EPHEMERAL, own, peer, parties, use=Use.WRAP if key_id == KEK else Use.GCM)
+    finally:
+        own.destroy()
