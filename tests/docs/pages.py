@@ -5,8 +5,8 @@ In a ```console block a line `$ COMMAND` runs under bash; the lines up to the ne
 `# exits N` at the end of a command line states an exit code other than 0. A command that ends in `&` keeps
 running; the page goes on once its output lines have appeared. Exported variables last to the end of the page.
 A ```python block is a whole program; what cannot run alone is fenced as ```py. A ```python or ```toml block
-with `title="NAME"` is written to that file instead. A port that a page names in `--port N`
-or `--url URL` is exchanged for a free one.
+with `title="NAME"` is written to that file instead. A port that a page names in `--port N`,
+`--url URL` or `listen URL` is exchanged for a free one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pathlib import Path
 
 FENCE = re.compile(r"^( *)```(console|python|toml)\b([^\n]*)\n(.*?)^\1```\s*$", re.DOTALL | re.MULTILINE)
 TITLE = re.compile(r'title="([\w.-]+)"')
-PORT = re.compile(r"--(?:port |url \S+:)([1-9]\d*)\b")
+PORT = re.compile(r"(?:--port |--url \S+:|listen (?:tcp|udp)://127\.0\.0\.1:)([1-9]\d*)\b")
 EXITS = re.compile(r"\s+# exits (\d+)$")
 LIMIT = 60.0
 """Seconds that one step may take before the page counts as hanging."""

@@ -9,14 +9,16 @@ from typing import Any, Final
 from meterseal.codec.types import Array, MixedArray, Structure, Tag, Type
 from meterseal.cosem.classes import interface_class
 from meterseal.cosem.enter import from_plain, from_text
-from meterseal.cosem.obis import parse_object
-from meterseal.cosem.shapes import Leaf
+from meterseal.cosem.obis import Obis, parse_object
+from meterseal.cosem.shapes import Leaf, shape
+from meterseal.cosem.times import DateTime
 from meterseal.errors import MetersealError, Misuse
 from meterseal.meter.events import LOGS
 from meterseal.meter.fields import OBJECT, Place, read_table
 from meterseal.meter.objects import Value
 from meterseal.meter.plan import ObjectPlan
 from meterseal.meter.scripts import EXECUTE, WRITE
+from meterseal.net import parse as parse_url
 
 _SET_UP: Final = ("attributes", "writable")
 
@@ -32,6 +34,19 @@ _BY_CLASS: Final[dict[int, tuple[str, ...]]] = {
     20: _SET_UP,
     22: _SET_UP,
     23: _SET_UP,
+    40: (
+        "version",
+        "role",
+        "push",
+        "destination",
+        "interval",
+        "windows",
+        "randomisation",
+        "retries",
+        "repetition_delay",
+        "confirmed",
+        "writable",
+    ),
     41: _SET_UP,
     42: _SET_UP,
     70: ("control_mode",),
@@ -167,11 +182,83 @@ def _attributes(class_id: int, values: dict[str, Any], place: Place) -> dict[str
     return {**values, "attributes": found, "version": table.version}
 
 
+# --- push setup ---------------------------------------------------------------------------------
+
+_TRANSPORTS: Final = {"tcp": 0, "udp": 1}
+_DELAY: Final = (5, 200, 300)
+_NOWHERE: Final = [0, "", 0]
+_NEVER_AGAIN: Final[Value] = (
+    (DateTime().to_octets(), 0),
+    Structure((Tag.DATE_TIME, Tag.DOUBLE_LONG_UNSIGNED)),
+)
+_ELEMENTS: Final = shape(
+    "[{class_id u16, logical_name ln, attribute_index i8, data_index u16,"
+    " restriction {restriction_type enum, restriction_value any}, columns [@capture_object]}]"
+)
+"""push_object_list of version 2, which the tables leave open."""
+
+
+def _push(class_id: int, values: dict[str, Any], place: Place) -> dict[str, Any]:
+    """The attributes of a push setup, as its version has them."""
+    for needed in ("push", "role"):
+        if needed not in values:
+            raise place.error("missing", needed)
+    version, confirmed = values.get("version", 1), values.pop("confirmed", False)
+    if confirmed and version < 2:
+        raise place.error("only version 2 has confirmed pushes", "confirmed")
+    table = interface_class(class_id, version)
+    if table is None:
+        raise place.error("not known here", "version")
+    plain: dict[int, Any] = {
+        2: [_element(member, version) for member in values.pop("push")],
+        3: _destination(values.pop("destination", ""), place),
+        4: values.pop("windows", []),
+        5: values.pop("randomisation", 0),
+        6: values.pop("retries", 0),
+        7: values.pop("repetition_delay", list(_DELAY) if version == 2 else _DELAY[0]),
+        8: "0.0.25.0.0.255",
+        9: 0,
+        10: [],
+        11: 2 if confirmed else 0,
+    }
+    found = {12: _NEVER_AGAIN} if version == 2 else {}
+    for index, value in plain.items():
+        if index in table.attributes:
+            attribute = table.attributes[index]
+            shape = _ELEMENTS if index == 2 and version == 2 else attribute.shape
+            try:
+                found[index] = from_plain(value, shape)
+            except MetersealError as error:
+                raise place.error(str(error), attribute.name) from None
+    return {**values, "version": version, "attributes": found}
+
+
+def _element(member: tuple[int, Obis, int, int], version: int) -> list[Any]:
+    class_id, obis, index, data_index = member
+    whole: list[Any] = [class_id, str(obis), index, data_index]
+    return whole + [[0, None], []][:version]
+
+
+def _destination(text: str, place: Place) -> list[Any]:
+    """`tcp://host:port` or `udp://host:port` as the class has it."""
+    if not text:
+        return _NOWHERE
+    try:
+        where = parse_url(text)
+    except MetersealError as error:
+        raise place.error(str(error), "destination") from None
+    if where.scheme not in _TRANSPORTS or where.options:
+        raise place.error("pushes go to tcp://HOST:PORT or udp://HOST:PORT", "destination")
+    host = f"[{where.host}]" if ":" in where.host else where.host
+    return [_TRANSPORTS[where.scheme], f"{host}:{where.port}".encode("ascii", "replace").hex(), 0]
+
+
 _READERS: Final = {
     "type": _valued,
     "periods": _demand,
     "columns": _profile,
     "scripts": _scripts,
+    "push": _push,
     "attributes": _attributes,
 }
 """What is worked out from a class's keys, by a key that only such classes have."""

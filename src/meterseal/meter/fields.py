@@ -211,6 +211,15 @@ def _column(value: Any, place: Place) -> CaptureObject:
     return CaptureObject(address.class_id, address.obis, address.member)
 
 
+def _member(value: Any, place: Place) -> tuple[int, Obis, int, int]:
+    """`3/1.0.1.8.0.255:2`, with `#N` for the N-th element of a structure."""
+    text, mark, index = words(value, place).partition("#")
+    if mark and (not index.isascii() or not index.isdigit() or not 1 <= int(index[:6]) <= 0xFFFF):
+        raise Misuse(f"{value!r}: behind # stands which element of a structure, from 1")
+    column = _column(text, place)
+    return column.class_id, column.obis, column.attribute, int(index[:6]) if mark else 0
+
+
 def _operation(value: Any, place: Place) -> tuple[int, bytes, int, bool]:
     """`8/0.0.1.0.0.255:2` for an attribute, `8/0.0.1.0.0.255:6()` for a method."""
     text = words(value, place)
@@ -326,6 +335,16 @@ OBJECT: Final[dict[str, Reader]] = {
     "block_size": number(1, 0xFFFF),
     "largest": number(1, 1 << 22),
     "attributes": anything,
+    "version": number(0, 2),
+    "role": words,
+    "push": many(_member),
+    "destination": words,
+    "interval": number(1, 86_400 * 31),
+    "windows": anything,
+    "randomisation": number(0, 0xFFFF),
+    "retries": number(0, 0xFF),
+    "repetition_delay": anything,
+    "confirmed": flag,
 }
 """Tables `[[objects]]`."""
 

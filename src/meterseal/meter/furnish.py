@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from meterseal.association import Operation, Outcome
 from meterseal.codec.types import Tag
 from meterseal.cosem.profile import Column
 from meterseal.errors import ConfigurationError
@@ -16,15 +17,17 @@ from meterseal.meter.configured import Configured
 from meterseal.meter.demand import DemandRegister
 from meterseal.meter.image import ImageTransfer
 from meterseal.meter.limiter import Limiter
-from meterseal.meter.objects import CosemObject, Denied
+from meterseal.meter.objects import OBJECT_UNDEFINED, Asker, CosemObject, Denied
 from meterseal.meter.plan import ObjectPlan
 from meterseal.meter.profile_object import EventLog, LoadProfile
+from meterseal.meter.push import PushSetup, Surroundings, read_as
 from meterseal.meter.schedule import ActivityCalendar, SingleActionSchedule
 from meterseal.meter.scripts import ScriptTable
 from meterseal.meter.values import Clock, Disconnect, Held, Measured, of_source
 
 if TYPE_CHECKING:
     from meterseal.meter.model import LogicalDevice, Meter
+    from meterseal.meter.view import View
 
 Maker: TypeAlias = "Callable[[Meter, LogicalDevice, ObjectPlan, str], CosemObject]"
 
@@ -132,6 +135,44 @@ def _switch(meter: Meter, device: LogicalDevice, plan: ObjectPlan, place: str) -
     return Disconnect(plan.obis, meter.plant, meter.store, meter.events, place=place, mode=plan.control_mode)
 
 
+def _push(meter: Meter, device: LogicalDevice, plan: ObjectPlan, place: str) -> CosemObject:
+    role = meter.plan.role(plan.role)
+    if role is None or role.client not in meter.rings or device.sap not in role.logical_devices:
+        raise ConfigurationError(
+            f"40/{plan.obis}: pushes go out under the keys of a role of logical device {device.sap}; "
+            f"{plan.role[:32]!r} is none"
+        )
+    client = role.client
+
+    def perform(asker: Asker, operation: Operation) -> Outcome:
+        held = device.objects.get((operation.class_id, operation.instance))
+        if held is None:
+            raise Denied(OBJECT_UNDEFINED, "not in the logical device")
+        return held.perform(asker, operation)
+
+    around = Surroundings(
+        meter.plant, meter.store, meter.rings[client], client, device.sap,
+        view=lambda: _view(meter, client, device.sap),
+        read=lambda operation: read_as(perform, meter.routine.itself(device))(operation),
+        draw=meter.draw, send=lambda order: meter.send(order), drop=lambda name: meter.drop(name),
+        note=meter.events.note,
+    )  # fmt: skip
+    attributes = dict(plan.attributes)
+    if plan.version:
+        attributes[9] = (client - 256 if client > 127 else client), Tag.INTEGER
+    made = PushSetup(
+        plan.obis, attributes, around,
+        place=place, version=plan.version, interval=plan.interval,
+        writable=_writable(plan, (index for index in attributes if index not in (8, 9))),
+    )  # fmt: skip
+    return meter.routine.timed(made)
+
+
+def _view(meter: Meter, client: int, sap: int) -> View | None:
+    association = meter.association(client, sap)
+    return None if association is None else association.view
+
+
 def _configured(meter: Meter, device: LogicalDevice, plan: ObjectPlan, place: str) -> CosemObject:
     return Configured(
         plan.class_id, plan.obis, plan.attributes, meter.store,
@@ -155,6 +196,7 @@ MAKERS: Final[dict[int, Maker]] = {
     20: _calendar,
     22: _schedule,
     23: _configured,
+    40: _push,
     41: _configured,
     42: _configured,
     70: _switch,
@@ -162,5 +204,5 @@ MAKERS: Final[dict[int, Maker]] = {
 }
 """How objects of a class are made; other classes are not made from a plan."""
 
-TIMED: Final = frozenset({20, 22, 71})
+TIMED: Final = frozenset({20, 22, 40, 71})
 """Classes of objects that the clock sets going."""

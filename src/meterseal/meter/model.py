@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meterseal.association import NOT_DONE, Operation, Outcome, Service
+from meterseal.cosem.obis import Obis
 from meterseal.crypto import random_octets, suite
 from meterseal.errors import ConfigurationError, MetersealError, StateUnavailable
 from meterseal.keys.kinds import GAK, GBEK, GUEK, NAMES
@@ -36,6 +37,7 @@ from meterseal.meter.objects import (
 from meterseal.meter.plan import MeterPlan
 from meterseal.meter.plant import Identity, Plant
 from meterseal.meter.profile_data import Household, Zone
+from meterseal.meter.push import Order
 from meterseal.meter.routine import Routine
 from meterseal.meter.store import MeterStore
 from meterseal.meter.view import Seen
@@ -125,6 +127,9 @@ class Meter:
         self.on_gak: list[Callable[[KeyRing, bytes], None]] = []
         self.on_key_change: list[Callable[[KeyRing], None]] = []
         self.on_policy: list[Callable[[KeyRing], None]] = []
+        self.send: Callable[[Order], None] = self._nowhere
+        self.drop: Callable[[Obis], None] = lambda name: None
+        """Who has lines takes the pushes that are ordered, and takes them back."""
         if not self.blueprint.views:
             self._build_whole()
         self.plant.on_clock_set.append(self.routine.clock_set)
@@ -146,6 +151,9 @@ class Meter:
         for device in self.devices.values():
             list(device.objects.values())
         return {}, lambda: None
+
+    def _nowhere(self, order: Order) -> None:
+        self.events.note(f"push {order.name} was not sent: the meter has no line of its own")
 
     # --- what it is -------------------------------------------------------------------------
 

@@ -24,7 +24,8 @@ class ObjectPlan:
 
     Classes 1, 3, 4: `source` (a word of `plant.SOURCES`) or `value` with `type`; 5: `source`, `period` (s),
     `periods`; 7: `columns`, and `log` for an event log; 8: none; 18: `block_size`, `largest` (octets);
-    70: `control_mode`; all others: `attributes`, values with their types by index.
+    70: `control_mode`; all others: `attributes`, values with their types by index; 40 besides them `version`,
+    `role` (whose keys seal) and `interval` (s).
     """
 
     logical_device: int
@@ -47,6 +48,8 @@ class ObjectPlan:
     largest: int = 1 << 18
     version: int = 0
     attributes: Mapping[int, tuple[Any, Type]] = field(default_factory=dict)
+    role: str = ""
+    interval: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

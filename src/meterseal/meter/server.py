@@ -13,6 +13,7 @@ from meterseal.errors import Misuse, StateUnavailable
 from meterseal.meter.delays import Delays
 from meterseal.meter.keyring import KeyRing
 from meterseal.meter.model import Meter
+from meterseal.meter.pushing import Pusher
 from meterseal.meter.session import Handle, Live, Session, Timer
 from meterseal.net import Admission, Answering, Handler, Limits, Link, Listening, Url, WireLog, listen
 from meterseal.net.url import to_open
@@ -135,6 +136,7 @@ class MeterServer:
         self._wire_log, self._admission = wire_log, admission
         self._server: Listening | None = None
         self._tick: Handle | None = None
+        self._pusher: Pusher | None = None
         self.party: Party | None = None
 
     async def start(self) -> None:
@@ -152,6 +154,8 @@ class MeterServer:
             wire_log=self._wire_log,
             hdlc=Answering(plan.logical_devices.__contains__, plan.physical_address, plan.address_sizes),
         )
+        self._pusher = Pusher(self.meter.events.note, self._wire_log)
+        self.meter.send, self.meter.drop = self._pusher.send, self._pusher.drop
         self.meter.power_up()
         self._ticked(loop)
 
@@ -164,6 +168,8 @@ class MeterServer:
         """Stop listening, end all associations, keep what was received."""
         if self._tick is not None:
             self._tick.cancel()
+        if self._pusher is not None:
+            await self._pusher.close()
         if self._server is not None:
             await self._server.close()
         if self.party is not None:

@@ -48,7 +48,7 @@ def _take(parts: Sequence[Any], found: list[Reading]) -> Iterator[Any]:
     while at < len(parts):
         part = parts[at]
         behind = parts[at + 1] if at + 1 < len(parts) else None
-        if not _is_name(part) or isinstance(behind, list | tuple) or behind is None:
+        if not _is_name(part) or isinstance(behind, list | tuple) or behind is None or _is_name(behind):
             yield part
             at += 1
             continue

@@ -1,0 +1,333 @@
+"""Push setup (class 40), versions 0, 1 and 2: what a meter tells unasked, to whom, when and how often again.
+
+The object says what to send and hands it on as an `Order`; who has lines carries it out (`pushing`).  A push
+goes out under the Security setup of one role, and holds nothing that this role may not read: who may write
+the list must not get at other people's values by it (fact sheets classes 8, more 9).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from meterseal.apdu import decode
+from meterseal.apdu.ciphered import FORMS
+from meterseal.apdu.common import SelectiveAccess
+from meterseal.apdu.services import DataNotification, DataNotificationConfirm
+from meterseal.association import Operation, Service
+from meterseal.codec.data import Data
+from meterseal.codec.types import Structure, Tag
+from meterseal.cosem.obis import Obis
+from meterseal.cosem.recurring import next_time
+from meterseal.cosem.rights import READ
+from meterseal.cosem.selection import ByEntry, ByRange
+from meterseal.cosem.times import DateTime
+from meterseal.errors import MetersealError
+from meterseal.keys.counters import WINDOW
+from meterseal.meter.configured import Configured
+from meterseal.meter.keyring import KeyRing
+from meterseal.meter.objects import OTHER_REASON, Asker, Denied, Value, elements
+from meterseal.meter.plant import Plant
+from meterseal.meter.store import MeterStore
+from meterseal.security import Context, Style, protect, unprotect
+from meterseal.security.protection import AUTHENTICATED, ENCRYPTED, of_response
+
+if TYPE_CHECKING:
+    from meterseal.meter.view import View
+
+TCP, UDP = 0, 1
+"""Transports that this meter has."""
+
+XDLMS: Final = 0
+"""message_type: an A-XDR encoded APDU."""
+
+CONFIRMED: Final = 2
+"""push_operation_method of version 2: tried again until it is confirmed."""
+
+MOST_OBJECTS: Final = 64
+_INVOKE_IDS: Final = 0xFF_FFFF
+_ASKS_FOR_CONFIRMATION: Final = 1 << 30
+_NULL: Final[Value] = (None, Tag.NULL)
+_BY_DATE, _BY_ENTRY = 1, 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Order:
+    """A push to be sent: `seal` gives its APDU, under a new invocation counter each time.
+
+    `source` and `client` are the SAPs it goes between, `start` the seconds before the first attempt, `delays`
+    those before each further one.  `confirms` says of an APDU that comes back whether it is the confirmation
+    that is waited for; None: none is.
+    """
+
+    name: Obis
+    transport: int
+    destination: str
+    source: int
+    client: int
+    seal: Callable[[], bytes]
+    start: float = 0.0
+    delays: tuple[float, ...] = ()
+    confirms: Callable[[bytes], bool] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a push setup has around it: where values come from, whose keys seal, who sends.
+
+    `view` is that of the role, `read` does an operation as the meter itself, `draw` gives random octets,
+    `send` takes orders and `drop` takes them back.
+    """
+
+    plant: Plant
+    store: MeterStore
+    ring: KeyRing
+    client: int
+    device: int
+    view: Callable[[], View | None]
+    read: Callable[[Operation], Data | None]
+    draw: Callable[[int], bytes]
+    send: Callable[[Order], None]
+    drop: Callable[[Obis], None]
+    note: Callable[[str], None]
+
+
+class PushSetup(Configured):
+    """One push setup.  `interval` in seconds by the clock, 0: only when it is called."""
+
+    def __init__(
+        self,
+        obis: Obis,
+        values: Mapping[int, Value],
+        around: Surroundings,
+        *,
+        place: str,
+        version: int,
+        interval: int = 0,
+        writable: tuple[int, ...] = (),
+    ) -> None:
+        self._around, self._interval = around, interval
+        self._invoke = 0
+        self._confirmed_at = DateTime().to_octets()
+        super().__init__(40, obis, values, around.store, place=place, writable=writable, version=version)
+        self.callers[1] = lambda asker, parameter: self.push()
+        if version == 2:
+            self.readers[13] = lambda asker: (self._confirmed_at, Tag.DATE_TIME)
+            self.callers[2] = lambda asker, parameter: around.drop(obis)
+        self.due: int | None = None
+        self.plan()
+
+    def check(self, index: int, value: Value) -> None:
+        """A list that is not too long, and a destination that this meter can reach."""
+        super().check(index, value)
+        given = value[0]
+        if index == 2 and len(given) > MOST_OBJECTS:
+            raise Denied(OTHER_REASON, f"a push has at most {MOST_OBJECTS} objects")
+        if index == 2 and self.version == 2:
+            _check_objects(given)
+        if index == 3 and given[1]:
+            _check_destination(*given)
+        if index == 7 and self.version == 2 and given[1] < 100:
+            raise Denied(OTHER_REASON, "the exponent of the repetition delay is in per cent, from 100")
+        if index == 10 and given:
+            raise Denied(OTHER_REASON, "protection for a third party is not for this suite")
+        if index == 11 and given > CONFIRMED:
+            raise Denied(OTHER_REASON, "push_operation_method is 0, 1 or 2")
+
+    # --- when -----------------------------------------------------------------------------------
+
+    def plan(self) -> None:
+        """The next multiple of the interval, by the meter's clock."""
+        if self._interval:
+            plant = self._around.plant
+            shown = plant.now().shown
+            self.due = shown - shown % self._interval + self._interval - plant.offset
+
+    def turn(self) -> None:
+        """Push, by the clock; where there is nowhere to send to, nothing happens."""
+        self.plan()
+        if not self.values[3][0][1]:
+            return
+        try:
+            self.push()
+        except Denied as denied:
+            self._around.note(f"push {self.obis} was not sent: {denied}")
+
+    def opens_in(self) -> float:
+        """Seconds until a communication window is open; 0 in one, and without any."""
+        windows = [tuple(map(DateTime.from_octets, window)) for window in self.values[4][0]]
+        if not windows:
+            return 0.0
+        face = self._around.plant.face(self._around.plant.now().shown)
+        starts = []
+        for start, end in windows:
+            opening, closing = _next(start, face), _next(end, face)
+            if closing is not None and (opening is None or closing < opening):
+                return 0.0
+            if opening is not None:
+                starts.append(opening)
+        if not starts:
+            raise Denied(OTHER_REASON, "no communication window opens any more")
+        return (min(starts) - face).total_seconds()
+
+    # --- what -----------------------------------------------------------------------------------
+
+    def push(self) -> None:
+        """Hand a push on, with the values of this moment.  Raises Denied when there is nowhere to send to."""
+        around = self._around
+        (transport, destination, _), retries = self.values[3][0], self.values[6][0]
+        if not destination:
+            raise Denied(OTHER_REASON, "the push has no destination")
+        _check_destination(transport, destination, XDLMS)
+        wait = self.opens_in() + self._random_start()
+        confirmed = self.version == 2 and self.values[11][0] == CONFIRMED
+        self._invoke = self._invoke % _INVOKE_IDS + 1
+        body, asked = self._body()
+        plain = DataNotification(
+            self._invoke | (_ASKS_FOR_CONFIRMATION if confirmed else 0),
+            around.plant.clock(around.plant.now()).to_octets(),
+            body,
+        ).encode()
+        client = self.values[9][0] & 0xFF if self.version else around.client
+        around.send(
+            Order(
+                self.obis, transport, destination.decode("ascii"), around.device, client,
+                seal=lambda: _sealed(around, plain, asked),
+                start=wait,
+                delays=tuple(self._delay(number) for number in range(retries)),
+                confirms=self._waiting_for(self._invoke) if confirmed else None,
+            )
+        )  # fmt: skip
+
+    def _waiting_for(self, invoke: int) -> Callable[[bytes], bool]:
+        """Whether octets confirm the push with this number, under the keys of its role."""
+        around = self._around
+
+        def confirms(octets: bytes) -> bool:
+            context = Context(around.ring.setup, around.ring.setup.peer_title, general=True, serving=True)
+            context.minimum, context.window = of_response(around.ring.setup.policy) & AUTHENTICATED, WINDOW
+            try:
+                opened = unprotect(context, octets) if octets[:1] and octets[0] in FORMS else None
+                if opened is None and context.minimum:
+                    return False
+                message = decode(octets if opened is None else opened.apdu)
+            except MetersealError:
+                return False
+            if not isinstance(message, DataNotificationConfirm):
+                return False
+            if message.long_invoke_id_and_priority & _INVOKE_IDS != invoke:
+                return False
+            self._confirmed_at = around.plant.clock(around.plant.now()).to_octets()
+            return True
+
+        return confirms
+
+    def _random_start(self) -> float:
+        span = self.values[5][0]
+        return int.from_bytes(self._around.draw(4), "big") / 2**32 * span if span else 0.0
+
+    def _delay(self, number: int) -> float:
+        """Seconds before attempt `number` + 2."""
+        given = self.values[7][0]
+        if self.version < 2:
+            return float(given)
+        least, exponent, most = given
+        return float(min(most, least * (exponent / 100) ** number))
+
+    def _body(self) -> tuple[Data, int]:
+        """The values in the order of the list, and the rights that they ask to be kept to."""
+        asked, parts, view = 0, [], self._around.view()
+        for element in self.values[2][0]:
+            operation = _operation(element)
+            right = 0 if view is None else view.right(operation, None) or 0
+            # Null-data for what the role of the push may not read.  A name is no secret: it is in the list.
+            right = READ if operation.member == 1 else right
+            asked |= right
+            parts.append(self._value(operation, element[3]) if right & READ else _NULL)
+        return Data.of(
+            tuple(value for value, _ in parts), Structure(tuple(type_ for _, type_ in parts))
+        ), asked
+
+    def _value(self, operation: Operation, data_index: int) -> Value:
+        data = self._around.read(operation)
+        if data is None:
+            return _NULL
+        value, type_ = data.value, data.type
+        if not data_index:
+            return value, type_
+        types = type_.fields if isinstance(type_, Structure) else elements(type_, len(value))
+        return (value[data_index - 1], types[data_index - 1]) if data_index <= len(types) else _NULL
+
+
+def _operation(element: tuple[Any, ...]) -> Operation:
+    class_id, name, index = element[:3]
+    restriction = element[4] if len(element) > 4 else (0, None)
+    return Operation(Service.GET, class_id, Obis(name), index, _selection(restriction))
+
+
+def _sealed(around: Surroundings, plain: bytes, asked: int) -> bytes:
+    """The push under the role's present keys, as policy and rights ask, with a counter reserved for it."""
+    setup = around.ring.setup
+    applied = of_response(setup.policy | asked) & (AUTHENTICATED | ENCRYPTED)
+    if not applied:
+        return plain
+    key = setup.key("global")
+    if not key.tx.left:
+        around.store.reserve(key, 1)
+    return protect(Context(setup, general=True, serving=True), plain, applied, Style.GENERAL_GLO)
+
+
+def _selection(restriction: tuple[int, Any]) -> SelectiveAccess | None:
+    kind, value = restriction
+    if kind == _BY_DATE:
+        chosen: ByRange | ByEntry = ByRange(*value)
+    elif kind == _BY_ENTRY:
+        chosen = ByEntry(*value)
+    else:
+        return None
+    return SelectiveAccess(chosen.selector, Data.of(*chosen.parameter()))
+
+
+def _check_objects(given: list[Any]) -> None:
+    """The tables leave elements of version 2 open: class, name, attribute, index, restriction, columns."""
+    for element in given:
+        if not isinstance(element, tuple) or len(element) not in (5, 6):
+            raise Denied(OTHER_REASON, "an element of the list has five fields, or six with columns")
+        numbers = (element[0], element[2], element[3])
+        if not all(isinstance(number, int) for number in numbers) or not isinstance(element[1], bytes):
+            raise Denied(OTHER_REASON, "an element of the list names class, object, attribute and index")
+        if len(element[1]) != 6 or not isinstance(element[4], tuple) or len(element[4]) != 2:
+            raise Denied(OTHER_REASON, "an element of the list has a name of 6 octets and a restriction")
+
+
+def _check_destination(transport: int, destination: bytes, message: int) -> None:
+    if transport not in (TCP, UDP) or message != XDLMS:
+        raise Denied(OTHER_REASON, "this meter pushes APDUs over TCP (0) and UDP (1)")
+    host, colon, port = destination.rpartition(b":")
+    if (
+        not destination.isascii()
+        or not colon
+        or not host
+        or not port.isdigit()
+        or not 0 < int(port) < 1 << 16
+    ):
+        raise Denied(OTHER_REASON, "a destination is host:port")
+
+
+def _next(pattern: DateTime, face: datetime) -> datetime | None:
+    return next_time([(pattern.time, pattern.date)], face)
+
+
+def read_as(perform: Callable[[Asker, Operation], Any], asker: Asker) -> Callable[[Operation], Data | None]:
+    """Reads attributes as `asker`; None for what is not there or cannot be read."""
+
+    def read(operation: Operation) -> Data | None:
+        try:
+            outcome = perform(asker, operation)
+            return None if outcome.code or outcome.data is None else Data.decode(outcome.data)
+        except (Denied, MetersealError):
+            return None
+
+    return read

@@ -1,0 +1,79 @@
+"""Carrying pushes out: a line for each, attempts and pauses as the push setup says, within bounds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from meterseal import net
+from meterseal.cosem.obis import Obis
+from meterseal.errors import MetersealError, StateUnavailable
+from meterseal.meter.push import TCP, UDP, Order
+from meterseal.net import WireLog
+
+AT_ONCE: Final = 32
+"""Pushes that may be on their way or wait for their time."""
+
+PATIENCE: Final = 10.0
+"""Seconds for a line to open, and for a confirmation."""
+
+_SCHEMES: Final = {TCP: "tcp", UDP: "udp"}
+
+
+class Pusher:
+    """Sends what push setups order; `note` takes a line for the journal."""
+
+    def __init__(self, note: Callable[[str], None], wire_log: WireLog | None = None) -> None:
+        self._note, self._wire_log = note, wire_log
+        self._tasks: dict[asyncio.Task[None], Obis] = {}
+
+    def send(self, order: Order) -> None:
+        """Send a push, now or when its time comes."""
+        if len(self._tasks) >= AT_ONCE:
+            self._note(f"push {order.name} was not sent: {AT_ONCE} others wait")
+            return
+        task = asyncio.get_running_loop().create_task(self._carry_out(order))
+        self._tasks[task] = order.name
+        task.add_done_callback(lambda done: self._tasks.pop(done, None))
+
+    def drop(self, name: Obis) -> None:
+        """Forget the pushes of one setup that are still to be sent."""
+        for task, held in list(self._tasks.items()):
+            if held == name:
+                task.cancel()
+
+    async def close(self) -> None:
+        """Forget all of them."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _carry_out(self, order: Order) -> None:
+        await asyncio.sleep(order.start)
+        octets: bytes | None = None
+        for delay in (*order.delays, None):
+            try:
+                # The very same octets again where nobody answers: who has them knows their counter.  Where a
+                # confirmation is waited for it may be this that was lost, so then a new counter.
+                if octets is None or order.confirms is not None:
+                    octets = order.seal()
+                await self._attempt(order, octets)
+            except MetersealError as error:
+                if delay is None or isinstance(error, StateUnavailable):
+                    self._note(f"push {order.name} did not reach {order.destination}: {error}")
+                    return
+            else:
+                return
+            await asyncio.sleep(delay)
+
+    async def _attempt(self, order: Order, octets: bytes) -> None:
+        url = f"{_SCHEMES[order.transport]}://{order.destination}"
+        async with await net.connect(url, timeout=PATIENCE, wire_log=self._wire_log) as line:
+            await line.send(order.source, order.client, octets)
+            loop = asyncio.get_running_loop()
+            end = loop.time() + PATIENCE
+            while order.confirms is not None:
+                frame = await line.receive(max(0.0, end - loop.time()))
+                if order.confirms(frame[2]):
+                    return

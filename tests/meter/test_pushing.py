@@ -1,0 +1,162 @@
+"""Pushes over real lines: attempts, pauses, confirmations; a meter that pushes to a listener, end to end."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import meterseal
+from meterseal import net
+from meterseal.cosem.obis import Obis
+from meterseal.errors import StateUnavailable
+from meterseal.listener import Book, Listener, Received, Receiver
+from meterseal.meter import MeterServer, load_plan, open_meter, write_credentials
+from meterseal.meter.push import TCP, UDP, Order
+from meterseal.meter.pushing import AT_ONCE, Pusher
+from meterseal.net import parse
+from meterseal.state import MemoryCounters
+from tests.net.parties import Parties, serve, silent, until
+
+NAME = Obis("0.0.25.9.0.255")
+
+
+PUSH = b"\x0f\x00\x00\x00\x01\x00\x00"
+
+
+def order(transport: int, port: int, **options: Any) -> Order:
+    return Order(NAME, transport, f"127.0.0.1:{port}", 1, 103, lambda: PUSH, **options)
+
+
+async def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        return int(held.getsockname()[1])
+
+
+async def test_over_tcp_and_udp() -> None:
+    notes: list[str] = []
+    pusher = Pusher(notes.append)
+    tcp, udp = Parties(silent), Parties(silent)
+    async with await serve(tcp) as one, await net.serve_datagrams("127.0.0.1", 0, udp) as other:
+        pusher.send(order(TCP, one.port))
+        pusher.send(order(UDP, other.port))
+        for parties in (tcp, udp):
+            party = await parties.last()
+            await until(lambda party=party: bool(party.frames))  # type: ignore[misc]
+            assert party.frames == [(1, 103, PUSH)]
+    await pusher.close()
+    assert notes == []
+
+
+async def test_again_after_a_pause_when_nobody_listens_with_the_same_octets() -> None:
+    notes: list[str] = []
+    pusher = Pusher(notes.append)
+    port, sealed = await free_port(), [0]
+
+    def seal() -> bytes:
+        sealed[0] += 1
+        return bytes((0x0F, sealed[0]))
+
+    pusher.send(replace(order(TCP, port, delays=(0.01, 0.01, 0.3, 0.3, 0.3)), seal=seal))
+    await asyncio.sleep(0.1)
+    async with await net.serve("127.0.0.1", port, parties := Parties(silent)):
+        party = await parties.last()
+        await until(lambda: bool(party.frames))
+    await pusher.close()
+    assert sealed == [1] and notes == []
+
+
+async def test_the_last_failure_is_a_line_in_the_journal() -> None:
+    notes: list[str] = []
+    pusher = Pusher(notes.append)
+    port = await free_port()
+    pusher.send(order(TCP, port, delays=(0.01,)))
+    await until(lambda: len(notes) == 1)
+    assert f"did not reach 127.0.0.1:{port}" in notes[0]
+
+    def full() -> bytes:
+        raise StateUnavailable("no space left")
+
+    pusher.send(replace(order(TCP, port, delays=(5.0,)), seal=full))
+    await until(lambda: len(notes) == 2)
+    assert "no space left" in notes[1]
+    await pusher.close()
+
+
+async def test_until_it_is_confirmed_under_a_new_counter_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("meterseal.meter.pushing.PATIENCE", 0.05)
+    heard: list[bytes] = []
+    sealed = iter(range(100))
+
+    def answer_the_third(link: Any, source: int, destination: int, payload: bytes) -> None:
+        heard.append(payload)
+        link.send(destination, source, b"\x10" + payload[1:] if len(heard) == 3 else b"\x10\xff")
+
+    notes: list[str] = []
+    pusher = Pusher(notes.append)
+    async with await net.serve_datagrams("127.0.0.1", 0, Parties(answer_the_third)) as server:
+        confirmed = order(UDP, server.port, delays=(0.01,) * 9, confirms=lambda answer: answer == b"\x10\x02")
+        pusher.send(replace(confirmed, seal=lambda: bytes((0x0F, next(sealed)))))
+        await until(lambda: not pusher._tasks)
+    assert heard == [b"\x0f\x00", b"\x0f\x01", b"\x0f\x02"] and notes == []
+
+
+async def test_bounds_and_reset() -> None:
+    notes: list[str] = []
+    pusher = Pusher(notes.append)
+    for _ in range(AT_ONCE + 3):
+        pusher.send(order(TCP, 9, start=60.0))
+    assert len(notes) == 3 and len(pusher._tasks) == AT_ONCE
+    pusher.drop(Obis("0.1.25.9.0.255"))
+    await asyncio.sleep(0)
+    assert len(pusher._tasks) == AT_ONCE
+    pusher.drop(NAME)
+    await until(lambda: not pusher._tasks)
+    await pusher.close()
+
+
+CONFIG = """[[objects]]
+class = 40
+obis = "0.0.25.9.0.255"
+version = {version}
+role = "operator"
+push = ["3/1.0.1.8.0.255:1", "3/1.0.1.8.0.255:2", "3/1.0.1.8.0.255:3"]
+destination = "{url}"
+writable = true
+"""
+
+
+@pytest.mark.parametrize("url", ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"])
+@pytest.mark.parametrize("version", [0, 1, 2])
+async def test_a_meter_pushes_to_a_listener(tmp_path: Path, url: str, version: int) -> None:
+    """A manager calls the push of a running meter; the listener opens it by the meter's own credentials."""
+    got: list[Received] = []
+    folder = tmp_path / "meters"
+    folder.mkdir()
+    with ExitStack() as stack:
+        config = tmp_path / "push.toml"
+        config.write_text(CONFIG.format(version=version, url="udp://127.0.0.1:9"))
+        meter = open_meter(load_plan("suite0", config), tmp_path / "state", stack)
+        async with MeterServer(meter) as server:
+            write_credentials(meter, folder / "kitchen.toml", server.url)
+            store = MemoryCounters()
+            async with Listener(Receiver(Book(folder, store), store), got.append) as listener:
+                where = parse(await listener.open(parse(url)))
+                transport = 0 if where.scheme == "tcp" else 1
+                async with meterseal.connect(credentials=folder / "kitchen.toml", role="manager") as client:
+                    there = (transport, f"127.0.0.1:{where.port}".encode(), 0)
+                    await client.write("40/0.0.25.9.0.255:3", there)
+                    for number in range(3):
+                        await client.call("40/0.0.25.9.0.255:1")
+                        await until(lambda number=number: len(got) > number)  # type: ignore[misc]
+                    energy = await client.read("1.0.1.8.0.255")
+    assert [one.error for one in got] == [None] * 3
+    assert {(one.meter, one.role) for one in got} == {("kitchen", "operator")}
+    name, value, unit = got[-1].message.notification_body.value  # type: ignore[union-attr]
+    assert (name, unit) == (Obis("1.0.1.8.0.255"), (0, 30)) and 0 <= energy.value - value < 100
+    assert len({one.layers[-1]["invocation_counter"] for one in got}) == 3
