@@ -160,3 +160,32 @@ async def test_a_meter_pushes_to_a_listener(tmp_path: Path, url: str, version: i
     name, value, unit = got[-1].message.notification_body.value  # type: ignore[union-attr]
     assert (name, unit) == (Obis("1.0.1.8.0.255"), (0, 30)) and 0 <= energy.value - value < 100
     assert len({one.layers[-1]["invocation_counter"] for one in got}) == 3
+
+
+async def test_a_confirmed_push_ends_with_its_confirmation(tmp_path: Path) -> None:
+    """Version 2, method 2: the listener confirms under the same key, with the client's own counters."""
+    got: list[Received] = []
+    folder = tmp_path / "meters"
+    folder.mkdir()
+    with ExitStack() as stack:
+        config = tmp_path / "push.toml"
+        text = CONFIG.format(version=2, url="udp://127.0.0.1:9") + "confirmed = true\nretries = 2\n"
+        config.write_text(text + "repetition_delay = [60, 100, 60]\n")
+        meter = open_meter(load_plan("suite0", config), tmp_path / "state", stack)
+        async with MeterServer(meter) as server:
+            write_credentials(meter, folder / "kitchen.toml", server.url)
+            store = MemoryCounters()
+            receiver = Receiver(Book(folder, store), store)
+            async with Listener(receiver, got.append, confirm=True) as listener:
+                where = parse(await listener.open(parse("udp://127.0.0.1:0")))
+                held = meter.devices[1].objects[40, NAME]
+                async with meterseal.connect(credentials=folder / "kitchen.toml", role="manager") as client:
+                    await client.write("40/0.0.25.9.0.255:3", (1, f"127.0.0.1:{where.port}".encode(), 0))
+                    await client.call("40/0.0.25.9.0.255:1")
+                    pusher = server._pusher
+                    assert pusher is not None
+                    await until(lambda: bool(got) and not pusher._tasks)
+                async with meterseal.connect(credentials=folder / "kitchen.toml", role="operator") as client:
+                    await client.read("0.0.42.0.0.255")  # its counters go on behind those of the confirmation
+        assert len(got) == 1 and got[0].error is None
+        assert held._confirmed_at[:2] != b"\xff\xff"  # type: ignore[attr-defined]

@@ -72,6 +72,9 @@ def listen(
             metavar="DIR",
         ),
     ] = None,
+    confirm: Annotated[
+        bool, typer.Option("--confirm", help="Confirm pushes that ask for it, under the key of the push.")
+    ] = False,
     count: Annotated[
         int | None, typer.Option("--count", help="End after so many pushes.", min=1, metavar="N")
     ] = None,
@@ -91,13 +94,17 @@ def listen(
         output.note(f"warning: {WEAK}")
     with answering():
         folder = state or _state_folder(credentials)
-        asyncio.run(_listen(url, credentials, folder, kind, least, json, count, wire_log))
+        asyncio.run(_listen(url, credentials, folder, kind, least, json, confirm, count, wire_log))
 
 
 def _state_folder(credentials: Path) -> Path:
-    given = os.environ.get(STATE_VARIABLE)
-    base = Path(given) if given else credentials.with_name(f"{credentials.name}.state")
+    base = _given_state() or credentials.with_name(f"{credentials.name}.state")
     return base / "listener"
+
+
+def _given_state() -> Path | None:
+    given = os.environ.get(STATE_VARIABLE)
+    return Path(given) if given else None
 
 
 async def _listen(
@@ -107,6 +114,7 @@ async def _listen(
     kind: Preset,
     least: int,
     json: bool,
+    confirm: bool,
     count: int | None,
     wire_log: Path | None,
 ) -> None:
@@ -118,7 +126,7 @@ async def _listen(
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         store = stack.enter_context(Floors(folder))
         receiver = Receiver(
-            Book(credentials, store),
+            Book(credentials, store, _given_state()),
             store,
             accept=least,
             quarantine=Quarantine(folder / "unknown"),
@@ -137,7 +145,7 @@ async def _listen(
                 if not left:
                     stop.set()
 
-        async with Listener(receiver, deliver, preset=kind, wire_log=wires) as listener:
+        async with Listener(receiver, deliver, preset=kind, confirm=confirm, wire_log=wires) as listener:
             output.note(f"listening on {await listener.open(where)}")
             await stop.wait()
 

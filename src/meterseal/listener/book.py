@@ -13,25 +13,30 @@ from meterseal.crypto import GcmKey, suite
 from meterseal.errors import ConfigurationError, MetersealError
 from meterseal.keys.counters import ReceiveCounter, SendCounter, key_id
 from meterseal.security import KeyInUse, SecuritySetup
-from meterseal.state import CounterStore
+from meterseal.state import CounterStore, FileCounters
 
 MOST: Final = 200_000
 """Files of a folder that are looked at."""
 
 LOOK_EVERY: Final = 5.0
-"""Seconds between two looks for changed files; an unknown title makes it look."""
+"""Seconds between two looks for changed files, for each thousand of them; an unknown title makes it look."""
 
 _log = logging.getLogger("meterseal.listener")
 
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """One key that a meter may push under: whose it is, and the setup that opens it."""
+    """One key that a meter may push under: whose it is, and the setup that opens it.
+
+    `counters` and `counter_start` are those of the role's client, for what is sent back.
+    """
 
     meter: str
     role: str
     client: int
     setup: SecuritySetup
+    counters: CounterStore | None = None
+    counter_start: int | None = None
 
     @property
     def key(self) -> KeyInUse:
@@ -47,9 +52,12 @@ class Book:
     restart.  Keys that come again keep their counters.
     """
 
-    def __init__(self, path: Path, store: CounterStore) -> None:
-        """Raises ConfigurationError for a file that cannot be used, and when there is nothing to open by."""
-        self.path, self._store = path, store
+    def __init__(self, path: Path, store: CounterStore, state: Path | None = None) -> None:
+        """`state` is the folder of the clients' counters, by default that beside each file.
+
+        Raises ConfigurationError for a file that cannot be used, and when there is nothing to open by.
+        """
+        self.path, self._store, self._state = path, store, state
         self._folder = path.is_dir()
         self._files: dict[Path, tuple[int, int]] = {}
         self._doors: dict[bytes, dict[Path, list[Door]]] = {}
@@ -68,7 +76,8 @@ class Book:
     def find(self, title: bytes, now: float) -> list[Door]:
         """The doors of a meter, empty for an unknown one; then changed files are looked for."""
         doors = self._of(title)
-        if not doors and self._folder and now - self._looked >= LOOK_EVERY:
+        pause = LOOK_EVERY * max(1.0, len(self._files) / 1000)
+        if not doors and self._folder and now - self._looked >= pause:
             self._looked = now
             self._look()
             doors = self._of(title)
@@ -120,6 +129,8 @@ class Book:
             _log.warning("%s names no system title: its pushes cannot be told from others", path.name)
             return
         doors = []
+        state = self._state or credentials.state_folder
+        sending = None if state is None else FileCounters(state)
         for name, role in credentials.roles.items():
             guek = role.octets("guek")
             if guek is None:
@@ -128,7 +139,7 @@ class Book:
             counter = self._counter(key_id(handle.kcv, meter.system_title, "rx"))
             setup = SecuritySetup(suite(meter.suite), role.client_system_title or b"", meter.system_title)
             setup.unicast = KeyInUse(handle, SendCounter(0, 0), counter[1], counter[0])
-            doors.append(Door(path.stem, name, role.client, setup))
+            doors.append(Door(path.stem, name, role.client, setup, sending, role.counter_start))
         if doors:
             self._doors.setdefault(meter.system_title, {})[path] = doors
 

@@ -13,6 +13,7 @@ from meterseal.errors import ConnectionLost, DecodeError, MetersealError, Unsupp
 from meterseal.framing.items import Item
 from meterseal.framing.live import LineReader
 from meterseal.keys.counters import WINDOW
+from meterseal.listener.confirm import asks_for_confirmation, confirmation
 from meterseal.listener.presets import ANY, Preset
 from meterseal.listener.receiver import Received, Receiver
 from meterseal.net import Admission, Handler, Link, Listening, WireLog
@@ -63,7 +64,8 @@ class Listener:
 
     Pushes are handed on once their counters are durable, all that came in one turn of the loop after one
     write; where the disk does not take that, each of them is handed on as that error.  Refused ones go to
-    `deliver` too, at most so many a second.
+    `deliver` too, at most so many a second.  With `confirm` pushes that ask for it are confirmed once they
+    were handed on.
     """
 
     def __init__(
@@ -72,10 +74,11 @@ class Listener:
         deliver: Deliver,
         *,
         preset: Preset = ANY,
+        confirm: bool = False,
         wire_log: WireLog | None = None,
         admission: Admission | None = None,
     ) -> None:
-        self.receiver, self.preset = receiver, preset
+        self.receiver, self.preset, self._confirm = receiver, preset, confirm
         self.refusals = Refusals()
         self._deliver, self._wire_log, self._admission = deliver, wire_log, admission
         self._waiting: list[tuple[Received, Link | None]] = []
@@ -153,6 +156,18 @@ class Listener:
             if link is not None:
                 link.established()
             self._deliver(received)
+            if link is not None and self._confirm and asks_for_confirmation(received.message):
+                self._confirmed(received, link)
+
+    def _confirmed(self, received: Received, link: Link) -> None:
+        if received.door is None:
+            return
+        carrier = received.layers[0]
+        try:
+            octets = confirmation(received.door, received.message)
+            link.send(carrier["destination"], carrier["source"], octets)
+        except MetersealError as error:
+            _log.warning("%s: a push of %s was not confirmed: %s", received.source, received.meter, error)
 
 
 class _Caller:
