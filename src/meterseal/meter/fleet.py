@@ -62,6 +62,8 @@ class Fleet:
         self._blueprint = Blueprint(plan)
         self._devices = tuple(sorted(plan.logical_devices))
         self._parties: dict[int, Party] = {}
+        self._heard: set[int] = set()
+        self._quiet: dict[int, None] = {}
         self._seen: dict[int, int] = {}
         self._since = int(wall())
         self._ledger = Ledger(folder)
@@ -116,12 +118,12 @@ class Fleet:
 
     def party(self, number: int) -> Party:
         """A meter at work, brought to the present."""
-        party = self._parties.pop(number, None)
+        party = self._parties.get(number)
         if party is None:
             meter = self._meter(number)
             meter.routine.catch_up(self._seen.get(number, self._since))
             party = Party(meter, self._timer)
-        self._parties[number] = party  # the latest one is the last
+        self._parties[number] = party
         return party
 
     @property
@@ -138,18 +140,30 @@ class Fleet:
         try:
             for party in self._parties.values():
                 party.meter.routine.turn()
-                party.meter.gather()
+            for number in self._heard & self._parties.keys():
+                self._parties[number].meter.gather()
+            self._heard.clear()
             self._ledger.sync()
         except StateUnavailable as error:
             log.warning("the state could not be kept: %s", error)
         self._rest()
 
+    def heard(self, number: int) -> None:
+        """Something has come for a meter: what it received is noted with the next tick."""
+        self._heard.add(number)
+
+    def left(self, number: int) -> None:
+        """A connection to a meter has ended."""
+        self._quiet.pop(number, None)
+        self._quiet[number] = None  # the latest one is the last
+
     def _rest(self) -> None:
         """Who has nobody connected is put away, the longest idle first."""
-        idle = [number for number, party in self._parties.items() if party.idle]
+        idle = [number for number in self._quiet if number in self._parties and self._parties[number].idle]
         for number in idle[: max(0, len(idle) - LINGER)]:
             self._parties.pop(number).meter.close()
             self._seen[number] = int(self._wall())
+        self._quiet = {number: None for number in self._quiet if number in self._parties}
 
     def close(self) -> None:
         """Put everything away and let go of the folder."""

@@ -46,7 +46,6 @@ class Limiter(Configured):
             10: lambda asker: (self._emergency(), Tag.BOOLEAN),
         }
         self.due: int | None = None
-        self.changed = self.plan
         self.plan()
 
     def check(self, index: int, value: Value) -> None:

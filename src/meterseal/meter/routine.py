@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from meterseal.association import Operation, ServerProfile, Service
@@ -13,6 +14,7 @@ from meterseal.crypto import suite
 from meterseal.errors import MetersealError
 from meterseal.meter.association_object import Association
 from meterseal.meter.objects import OBJECT_UNDEFINED, READ_WRITE_DENIED, Asker, Denied
+from meterseal.meter.plant import LAST_MOMENT
 from meterseal.meter.schedule import Run, Timed
 from meterseal.meter.view import View
 from meterseal.security import SecuritySetup
@@ -39,6 +41,8 @@ class Routine:
         self._meter = meter
         self._timed: list[Timed] = []
         self._depth = 0
+        self._soonest = 0
+        """Real time before which nothing is due; 0 when that has to be looked for."""
 
     def itself(self, device: LogicalDevice) -> Asker:
         """The meter as the one who asks: no client, no connection."""
@@ -82,14 +86,26 @@ class Routine:
     def timed(self, made: T) -> T:
         """Keep an object that the clock sets going."""
         self._timed.append(made)
+        made.changed = partial(self._plan, [made])
+        self._soonest = 0
         return made
+
+    def _plan(self, which: Iterable[Timed]) -> None:
+        for timed in which:
+            timed.plan()
+        self._soonest = 0
 
     def turn(self) -> None:
         """Do what the clock asks for.  Raises StateUnavailable: what is due is then tried again."""
         now = self._meter.plant.real()
+        if now < self._soonest:
+            return
         for timed in self._timed:
             if timed.due is not None and timed.due <= now:
                 timed.turn()
+        self._soonest = min(
+            (timed.due for timed in self._timed if timed.due is not None), default=LAST_MOMENT
+        )
 
     @property
     def busy(self) -> bool:
@@ -108,14 +124,8 @@ class Routine:
                 return
             with plant.at(max(due, since)):
                 self.turn()
-        for timed in self._timed:
-            timed.plan()
+        self._plan(self._timed)
 
     def clock_set(self, offset: int) -> tuple[dict[str, Any], Callable[[], None]]:
         """For the plant: every moment is looked for anew when the clock has been set."""
-
-        def plan() -> None:
-            for timed in self._timed:
-                timed.plan()
-
-        return {}, plan
+        return {}, lambda: self._plan(self._timed)

@@ -34,6 +34,9 @@ class Timed(Protocol):
     due: int | None
     """Real time (seconds since 1970 UTC) of the next moment; None while there is none."""
 
+    changed: Callable[[], None]
+    """Called when an attribute was changed: has `plan` called."""
+
     def turn(self) -> None:
         """Do what is due now, and look for the next moment."""
 
@@ -58,7 +61,6 @@ class SingleActionSchedule(Configured):
         super().__init__(22, obis, values, store, place=place, writable=writable)
         self._plant, self._run = plant, run
         self.due: int | None = None
-        self.changed = self.plan
         self.plan()
 
     def check(self, index: int, value: Value) -> None:
@@ -135,7 +137,6 @@ class ActivityCalendar(Configured):
         self._ran: list[Any] | None = store.get(f"{place}/ran")
         self.callers[1] = lambda asker, parameter: self._activate()
         self.due: int | None = plant.real()
-        self.changed = self.plan
 
     def check(self, index: int, value: Value) -> None:
         """Start times of a day have hour and minute; the activation time is a moment, or open."""

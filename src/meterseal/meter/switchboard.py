@@ -39,6 +39,7 @@ class Switchboard:
         session = self._sessions.get(number)
         if session is None:
             session = self._sessions[number] = self._session(number)
+        self._fleet.heard(number or 1)
         session.received(source, sap, payload)
 
     def _behind(self, destination: int) -> tuple[int, int]:
@@ -61,8 +62,9 @@ class Switchboard:
 
     def closed(self, cause: Exception | None) -> None:
         """The connection is gone, for all meters."""
-        for session in (self._sessions or {}).values():
+        for number, session in (self._sessions or {}).items():
             session.closed(cause)
+            self._fleet.left(number or 1)
         self._sessions = None
 
 
