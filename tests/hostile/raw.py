@@ -180,13 +180,14 @@ def running(
     delays: bool = False,
     admission: Admission | None = None,
     url: str | None = None,
+    preset: str = "suite0",
 ) -> Iterator[Running]:
-    """A meter of preset suite0 with a configuration over it, on a socket of this machine."""
+    """A meter of a preset with a configuration over it, on a socket of this machine."""
     path = None
     if config:
         path = tmp_path / "meter.toml"
         path.write_text(config)
-    meter = Meter(load_plan("suite0", path), state)
+    meter = Meter(load_plan(preset, path), state)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()

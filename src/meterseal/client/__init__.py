@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from meterseal.client.aio import Link, Meter, connect, link
     from meterseal.client.elements import Call, NotDone, Read, Write, Written
     from meterseal.client.plan import Wishes
+    from meterseal.client.setups import ByEntity, BySerial, CertificateInfo
     from meterseal.client.values import Answer, NotRead, Profile, Value
 
 _DOORS = {
@@ -21,6 +22,9 @@ _DOORS = {
     "connect": "aio",
     "link": "aio",
     "Wishes": "plan",
+    "ByEntity": "setups",
+    "BySerial": "setups",
+    "CertificateInfo": "setups",
     "Call": "elements",
     "NotDone": "elements",
     "Read": "elements",
@@ -34,7 +38,10 @@ _DOORS = {
 
 __all__ = [
     "Answer",
+    "ByEntity",
+    "BySerial",
     "Call",
+    "CertificateInfo",
     "Link",
     "Meter",
     "NotDone",

@@ -16,6 +16,8 @@ from meterseal.client.elements import Element, Ended
 from meterseal.client.plan import Wishes
 from meterseal.client.profiles import Moment
 from meterseal.client.session import Session
+from meterseal.client.setups import SetupSteps
+from meterseal.client.setups_aio import SecuritySetup
 from meterseal.client.steps import Exchange, Pair, Step, Steps, Work
 from meterseal.client.values import Answer, NotRead, Profile, Value
 from meterseal.codec.data import Data
@@ -188,6 +190,10 @@ class Meter(MeterBase):
     ) -> bytes | None:
         """Invoke one method by its descriptor; what it returns as A-XDR Data."""
         return await self._run(self._verbs.action(class_id, instance, method, data))
+
+    def security_setup(self, object: str | None = None) -> SecuritySetup:
+        """A Security setup object by name, as `0.0.43.0.1.255`; that of this association when left out."""
+        return SecuritySetup(SetupSteps(self._verbs, object), self._run)
 
     async def release(self) -> str:
         """Release the association; a warning when it was not answered as it was asked, else empty."""

@@ -17,8 +17,9 @@ Errors of a meter that name a counter are told to the caller and never followed.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeAlias
 
 from meterseal.client.plan import Plan, State, log
@@ -28,6 +29,7 @@ from meterseal.credentials import RoleCredentials
 from meterseal.crypto import GcmKey
 from meterseal.errors import CounterUnknown, DecodeError, Replayed
 from meterseal.keys.counters import BLOCK, REKEY_FROM, ReceiveCounter, SendCounter, key_id
+from meterseal.keys.kinds import GAK, GUEK
 from meterseal.security import KeyInUse
 
 _FIRST_BLOCK: Final = 32
@@ -36,6 +38,8 @@ _SIGN_ON: Final = 4
 
 _TURN: Final = 0.002
 _NOTE_EVERY: Final = 1.0
+_FIRST_OF_NEW: Final = 1
+"""The first value under a key that is new at both ends: meters in the field take 0 for nothing yet."""
 
 
 AskPublic: TypeAlias = Callable[[str], Steps[int]]
@@ -121,6 +125,28 @@ class Keyring:
             raise Replayed(f"the sign-on came with counters below {known.lowest}", known.lowest)
         known.skip_to(fresh)
         held.key.rx, held.receiving = known, receiving
+
+    def renew(self, held: Held, new: Mapping[int, bytes], own: bytes, title: bytes) -> Steps[None]:
+        """Put new keys, by key id, in the place of those held; `own` and `title` are client and meter.
+
+        A new GUEK begins with counters of its own; beside a new GAK those of the old GUEK go on.
+        """
+        handle, key = held.key.handle, held.key
+        if GAK in new:
+            handle = handle.beside(new[GAK])
+        if GUEK in new:
+            handle = handle.with_key(new[GUEK])
+            name = key_id(handle.kcv, own, "tx")
+            sending = self._sending.setdefault(name, Sending(name, SendCounter(0, 0)))
+            if not sending.counter.left:
+                store = self._state.counters
+                reserve = partial(store.reserve, name, _FIRST_BLOCK, _FIRST_OF_NEW)
+                first, end = yield Work(reserve, self._state.slow)
+                sending.counter.extend(first, end)
+            held.sending = sending
+            held.receiving = yield from self._floor(key_id(handle.kcv, title, "rx"))
+            key = KeyInUse(handle, sending.counter, held.receiving.counter, name)
+        held.key = KeyInUse(handle, key.tx, key.rx, key.key_id)
 
     # --- sending --------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ time spoils its pair of SAPs on that line, because what comes late could be take
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from meterseal.association import (
@@ -42,6 +42,7 @@ from meterseal.errors import (
     ProtocolViolation,
     TimedOut,
 )
+from meterseal.keys.kinds import GAK
 from meterseal.security import AUTHENTICATED
 
 _SIGN_ON_COUNTERS: Final = 4
@@ -232,6 +233,18 @@ class Session:
         if held is not None and held.note_due:
             yield from self.shared.keyring.note(held)
         return effect.outcomes
+
+    def renew(self, new: Mapping[int, bytes]) -> Steps[None]:
+        """Go on under new keys, by key id, that the meter has taken for this association's Security setup."""
+        held, association = self._held, self.association
+        title = association.server_title
+        if held is None or title is None:
+            return
+        yield from self.shared.keyring.renew(held, new, association.profile.setup.own_title, title)
+        association.profile.setup.unicast = held.key
+        dedicated = association.context.dedicated
+        if GAK in new and dedicated is not None:
+            dedicated.handle = dedicated.handle.beside(new[GAK])
 
     def release(self) -> Steps[str]:
         """Release the association; returns a warning, empty when all was as it should be.

@@ -121,6 +121,17 @@ class Credentials:
         whole = named.absolute(self.meter, dict(self.roles), folder)
         return Credentials(*named.copied(*whole, Path(path)), Path(path))
 
+    def with_keys(self, role: str, keys: Mapping[str, bytes]) -> Credentials:
+        """The same with new keys of a role, by name; their counters start anew.
+
+        Raises ConfigurationError for an unknown role, and keys of another length than the suite's.
+        """
+        changed: dict[str, Any] = dict(keys)
+        if "guek" in keys:
+            changed["counter_start"] = 1
+        roles = {**self.roles, role: replace(self.role(role), **changed)}
+        return Credentials(self.meter, roles, self.path)
+
     def at(self, url: str) -> Credentials:
         """The same with another URL."""
         return replace(self, meter=replace(self.meter, url=url))
