@@ -15,6 +15,8 @@ import meterseal
 from meterseal import net
 from meterseal.cosem.obis import Obis
 from meterseal.errors import StateUnavailable
+from meterseal.framing import hdlc
+from meterseal.framing.live import LineReader
 from meterseal.listener import Book, Listener, Received, Receiver
 from meterseal.meter import MeterServer, load_plan, open_meter, write_credentials
 from meterseal.meter.push import TCP, UDP, Order
@@ -189,3 +191,32 @@ async def test_a_confirmed_push_ends_with_its_confirmation(tmp_path: Path) -> No
                     await client.read("0.0.42.0.0.255")  # its counters go on behind those of the confirmation
         assert len(got) == 1 and got[0].error is None
         assert held._confirmed_at[:2] != b"\xff\xff"  # type: ignore[attr-defined]
+
+
+async def test_over_the_meter_s_own_hdlc_line_in_ui_frames(tmp_path: Path) -> None:
+    """A client on the line collects the push by an empty UI frame with the poll bit, opens it by title."""
+    config = tmp_path / "push.toml"
+    config.write_text(CONFIG.format(version=1, url="hdlc"))
+    with ExitStack() as stack:
+        meter = open_meter(load_plan("suite0", config), tmp_path / "state", stack)
+        async with MeterServer(meter, url="hdlc+tcp://127.0.0.1:0") as server:
+            write_credentials(meter, tmp_path / "kitchen.toml", server.url)
+            held: Any = meter.devices[1].objects[40, NAME]
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            assert server.party is not None
+            await until(lambda: bool(server.party and server.party.links()))
+            held.push()
+            await until(lambda: not (server._pusher and server._pusher._tasks))
+            question = hdlc.Frame(hdlc.Address(1, meter.plan.physical_address, 2), hdlc.Address(2), 0x13)
+            writer.write(hdlc.encode(question))
+            line, items = LineReader(), list[Any]()
+            async with asyncio.timeout(5):
+                while not items:
+                    items += line.feed(await reader.read(4096))
+            writer.close()
+        store = MemoryCounters()
+        receiver = Receiver(Book(tmp_path / "kitchen.toml", store), store)
+        (one,) = receiver.take(items, "line")
+    assert one.error is None and one.role == "operator"
+    assert [layer["kind"] for layer in one.layers] == ["hdlc", "general-glo-ciphering"]
+    assert one.layers[0]["control"] == "UI"

@@ -17,6 +17,7 @@ from meterseal.meter.events import LOGS
 from meterseal.meter.fields import OBJECT, Place, read_table
 from meterseal.meter.objects import Value
 from meterseal.meter.plan import ObjectPlan
+from meterseal.meter.push import HDLC
 from meterseal.meter.scripts import EXECUTE, WRITE
 from meterseal.net import parse as parse_url
 
@@ -240,15 +241,17 @@ def _element(member: tuple[int, Obis, int, int], version: int) -> list[Any]:
 
 
 def _destination(text: str, place: Place) -> list[Any]:
-    """`tcp://host:port` or `udp://host:port` as the class has it."""
+    """`tcp://host:port`, `udp://host:port` or `hdlc` as the class has it."""
     if not text:
         return _NOWHERE
+    if text == "hdlc":
+        return [HDLC, "", 0]
     try:
         where = parse_url(text)
     except MetersealError as error:
         raise place.error(str(error), "destination") from None
     if where.scheme not in _TRANSPORTS or where.options:
-        raise place.error("pushes go to tcp://HOST:PORT or udp://HOST:PORT", "destination")
+        raise place.error("pushes go to tcp://HOST:PORT, udp://HOST:PORT or hdlc", "destination")
     host = f"[{where.host}]" if ":" in where.host else where.host
     return [_TRANSPORTS[where.scheme], f"{host}:{where.port}".encode("ascii", "replace").hex(), 0]
 

@@ -37,8 +37,8 @@ from meterseal.security.protection import AUTHENTICATED, ENCRYPTED, of_response
 if TYPE_CHECKING:
     from meterseal.meter.view import View
 
-TCP, UDP = 0, 1
-"""Transports that this meter has."""
+TCP, UDP, HDLC = 0, 1, 5
+"""Transports that this meter has.  HDLC needs no destination: whoever is on the meter's own line is it."""
 
 XDLMS: Final = 0
 """message_type: an A-XDR encoded APDU."""
@@ -148,7 +148,7 @@ class PushSetup(Configured):
     def turn(self) -> None:
         """Push, by the clock; where there is nowhere to send to, nothing happens."""
         self.plan()
-        if not self.values[3][0][1]:
+        if not self.has_destination:
             return
         try:
             self.push()
@@ -172,17 +172,23 @@ class PushSetup(Configured):
             raise Denied(OTHER_REASON, "no communication window opens any more")
         return (min(starts) - face).total_seconds()
 
+    @property
+    def has_destination(self) -> bool:
+        """True when somebody has said where to."""
+        transport, destination, _ = self.values[3][0]
+        return bool(destination) or transport == HDLC
+
     # --- what -----------------------------------------------------------------------------------
 
     def push(self) -> None:
         """Hand a push on, with the values of this moment.  Raises Denied when there is nowhere to send to."""
         around = self._around
         (transport, destination, _), retries = self.values[3][0], self.values[6][0]
-        if not destination:
+        if not self.has_destination:
             raise Denied(OTHER_REASON, "the push has no destination")
         _check_destination(transport, destination, XDLMS)
         wait = self.opens_in() + self._random_start()
-        confirmed = self.version == 2 and self.values[11][0] == CONFIRMED
+        confirmed = self.version == 2 and self.values[11][0] == CONFIRMED and transport != HDLC
         self._invoke = self._invoke % _INVOKE_IDS + 1
         body, asked = self._body()
         plain = DataNotification(
@@ -303,8 +309,10 @@ def _check_objects(given: list[Any]) -> None:
 
 
 def _check_destination(transport: int, destination: bytes, message: int) -> None:
-    if transport not in (TCP, UDP) or message != XDLMS:
-        raise Denied(OTHER_REASON, "this meter pushes APDUs over TCP (0) and UDP (1)")
+    if transport not in (TCP, UDP, HDLC) or message != XDLMS:
+        raise Denied(OTHER_REASON, "this meter pushes APDUs over TCP (0), UDP (1) and HDLC (5)")
+    if transport == HDLC:
+        return
     host, colon, port = destination.rpartition(b":")
     if (
         not destination.isascii()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from meterseal import net
 from meterseal.cosem.obis import Obis
-from meterseal.errors import MetersealError, StateUnavailable
-from meterseal.meter.push import TCP, UDP, Order
-from meterseal.net import WireLog
+from meterseal.errors import ConnectionLost, MetersealError, StateUnavailable
+from meterseal.meter.push import HDLC, TCP, UDP, Order
+from meterseal.net import Link, WireLog
 
 AT_ONCE: Final = 32
 """Pushes that may be on their way or wait for their time."""
@@ -22,10 +22,19 @@ _SCHEMES: Final = {TCP: "tcp", UDP: "udp"}
 
 
 class Pusher:
-    """Sends what push setups order; `note` takes a line for the journal."""
+    """Sends what push setups order; `note` takes a line for the journal.
 
-    def __init__(self, note: Callable[[str], None], wire_log: WireLog | None = None) -> None:
-        self._note, self._wire_log = note, wire_log
+    `hdlc_lines` are the lines that the meter itself answers on: a push over HDLC goes out there in UI frames,
+    at the client's next question.
+    """
+
+    def __init__(
+        self,
+        note: Callable[[str], None],
+        wire_log: WireLog | None = None,
+        hdlc_lines: Callable[[], Iterable[Link]] = tuple,
+    ) -> None:
+        self._note, self._wire_log, self._hdlc_lines = note, wire_log, hdlc_lines
         self._tasks: dict[asyncio.Task[None], Obis] = {}
 
     def send(self, order: Order) -> None:
@@ -68,6 +77,13 @@ class Pusher:
             await asyncio.sleep(delay)
 
     async def _attempt(self, order: Order, octets: bytes) -> None:
+        if order.transport == HDLC:
+            lines = list(self._hdlc_lines())
+            if not lines:
+                raise ConnectionLost("nobody is on the meter's HDLC line")
+            for own in lines:
+                own.send(order.source, order.client, octets)
+            return
         url = f"{_SCHEMES[order.transport]}://{order.destination}"
         async with await net.connect(url, timeout=PATIENCE, wire_log=self._wire_log) as line:
             await line.send(order.source, order.client, octets)

@@ -16,7 +16,7 @@ from meterseal.meter.model import Meter
 from meterseal.meter.pushing import Pusher
 from meterseal.meter.session import Handle, Live, Session, Timer
 from meterseal.net import Admission, Answering, Handler, Limits, Link, Listening, Url, WireLog, listen
-from meterseal.net.url import to_open
+from meterseal.net.url import SCHEMES, to_open
 from meterseal.security import SecuritySetup
 from meterseal.security.protection import of_request
 
@@ -58,6 +58,10 @@ class Party:
     def left(self, session: Session) -> None:
         """A connection has ended."""
         self._sessions.pop(session, None)
+
+    def links(self) -> list[Link]:
+        """The connections that are open."""
+        return [session.link for session in self._sessions]
 
     def live(self) -> list[tuple[Session, Live]]:
         """All associations of all connections, in any state."""
@@ -154,7 +158,8 @@ class MeterServer:
             wire_log=self._wire_log,
             hdlc=Answering(plan.logical_devices.__contains__, plan.physical_address, plan.address_sizes),
         )
-        self._pusher = Pusher(self.meter.events.note, self._wire_log)
+        lines = self.party.links if SCHEMES[where.scheme].hdlc else tuple
+        self._pusher = Pusher(self.meter.events.note, self._wire_log, lines)
         self.meter.send, self.meter.drop = self._pusher.send, self._pusher.drop
         self.meter.power_up()
         self._ticked(loop)

@@ -139,6 +139,11 @@ class Session:
         )
 
     @property
+    def link(self) -> Link:
+        """The connection."""
+        return self._link
+
+    @property
     def live(self) -> list[Live]:
         """The associations of this connection, in any state."""
         return list(self._live.values())
