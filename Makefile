@@ -38,8 +38,12 @@ lint: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m bench
 
+# Mutated inputs to every decoder, then each target for a time, guided by coverage where atheris has wheels.
+COUNT ?= 1000000
+SECONDS ?= 60
 fuzz: $(STAMP)
-	$(BIN)/python -m fuzz
+	$(BIN)/python -m fuzz --count $(COUNT) --seconds 0
+	$(BIN)/python -m fuzz --atheris all --seconds $(SECONDS)
 
 docs: $(STAMP)
 	$(BIN)/python docs/gen.py

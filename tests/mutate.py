@@ -119,6 +119,9 @@ def hammer(
             except MetersealError as error:
                 result = error
                 outcomes[error.kind] += 1
+            except Exception as error:
+                error.add_note(f"input: {octets.hex()}")
+                raise
             if measured:
                 peak = tracemalloc.get_traced_memory()[1]
                 tracemalloc.stop()

@@ -22,6 +22,7 @@ TRIPLE = Structure((Tag.UNSIGNED,) * 3)
     [
         (300, Tag.UNSIGNED, "300 does not fit unsigned"),
         (-1, Tag.LONG64_UNSIGNED, "-1 does not fit long64-unsigned"),
+        pytest.param(1 << 20_000, Tag.LONG64, "an integer of 20001 bits does not fit long64", id="huge"),
         ("5", Tag.LONG, "a str is no long"),
         (5.0, Tag.LONG, "5.0 is no long"),
         (None, Tag.ENUM, "None is no enum"),

@@ -170,7 +170,8 @@ objects = ["0.0.1.0.0.255", "0.0.96.1.10.255"]
 attributes = { 1 = "read", 2 = "read auth-response" }
 [[objects]]
 class = 1
-name = "0.0.96.1.77.255"
+obis = "0.0.96.1.77.255"
+type = "u8"
 value = 5
 """
 

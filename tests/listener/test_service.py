@@ -186,3 +186,6 @@ def test_serial_settings(url: str, baud: int, form: str, wanted: Any) -> None:
     assert found(parse(url), baud, form) == wanted
     with pytest.raises(ConfigurationError):
         found(parse("serial:///dev/a"), 0, "8N1")
+    for speed in ("9" * 5_000, "4000001", "\u00b2", "\u0661", "-1", "1e3", ""):
+        with pytest.raises(ConfigurationError):
+            found(parse(f"serial:///dev/a?baud={speed}"), baud, form)

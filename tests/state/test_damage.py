@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from hypothesis import given
@@ -181,6 +182,17 @@ def test_good_records_behind_a_bad_one_are_damage_and_not_a_torn_tail(used: Path
 )
 def test_a_file_that_is_no_log(first: bytes, used: Path) -> None:
     (used / "counters.log").write_bytes(first)
+    assert refused(outcome(used))
+
+
+def test_a_record_nested_deeper_than_json_is_read_is_damage(used: Path) -> None:
+    """Its check sum holds: whoever wrote it wanted it read."""
+    log = used / "counters.log"
+    last = int(log.read_bytes().splitlines()[-1].split()[1])
+    deep = b'%d {"deep":%b%b}' % (last + 1, b"[" * 50_000, b"]" * 50_000)
+    behind = b'%d {"key":"x"}' % (last + 2)
+    for body in (deep, behind):
+        log.write_bytes(log.read_bytes() + b"%08X %b\n" % (crc32(body), body))
     assert refused(outcome(used))
 
 

@@ -147,8 +147,13 @@ def _fixed_writer(tag: Tag, row: Fixed) -> Writer:
     return write
 
 
+_LONGEST_SHOWN: Final = 128  # bits; Python refuses to write very long integers in digits
+
+
 def shown(value: Any) -> str:
     """A short name for a value that an error text can bear: values may be secrets, or long."""
+    if isinstance(value, int) and value.bit_length() > _LONGEST_SHOWN:
+        return f"an integer of {value.bit_length()} bits"
     if value is None or isinstance(value, (bool, int, float)):
         return repr(value)
     kind = type(value).__name__

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from meterseal.codec import data
 from meterseal.codec.types import Array, MixedArray, Structure, Tag, Type
 from meterseal.cosem.classes import interface_class
 from meterseal.cosem.enter import from_plain, from_text
@@ -77,6 +78,12 @@ def read_object(table: Any, place: Place) -> ObjectPlan:
     return ObjectPlan(class_id=class_id, **{"logical_device": 1, **values})
 
 
+def _fitting(value: Value) -> Value:
+    """The value, which its type has room for: otherwise the first read of it would fail.  Raises Misuse."""
+    data.encode(*value)
+    return value
+
+
 def _valued(class_id: int, values: dict[str, Any], place: Place) -> dict[str, Any]:
     """Where the value comes from: a source, or a type and a value."""
     leaf: Leaf | None = values.pop("type", None)
@@ -87,7 +94,7 @@ def _valued(class_id: int, values: dict[str, Any], place: Place) -> dict[str, An
     if leaf is None or "value" not in values:
         raise place.error("type and value are wanted, or source", "value" if leaf is not None else "type")
     try:
-        value, type_ = from_plain(values["value"], leaf)
+        value, type_ = _fitting(from_plain(values["value"], leaf))
     except MetersealError as error:
         raise place.error(str(error), "value") from None
     return {**values, "value": value, "type": type_}
@@ -113,6 +120,7 @@ def _profile(class_id: int, values: dict[str, Any], place: Place) -> dict[str, A
 
 # --- scripts ------------------------------------------------------------------------------------
 
+_NUMBER: Final = re.compile(r"[0-9]{1,5}")
 _ACTION: Final = re.compile(r"(?P<member>[^=()]+?)\s*(?:=\s*(?P<value>.+)|\((?P<parameter>[^()]*)\))")
 
 
@@ -121,10 +129,10 @@ def _scripts(class_id: int, values: dict[str, Any], place: Place) -> dict[str, A
         raise place.error("missing", "scripts")
     scripts = []
     for text, actions in values.pop("scripts").items():
-        if not text.isascii() or not text.isdigit() or not 1 <= int(text[:6]) <= 0xFFFF:
+        if not _NUMBER.fullmatch(text) or not 1 <= int(text) <= 0xFFFF:
             raise place.error(f"{text[:20]!r} is no number from 1 to 65535", "scripts")
         try:
-            made = [_action(action) for action in actions]
+            made = [_fitting(_action(action)) for action in actions]
         except MetersealError as error:
             raise place.error(str(error), f"scripts {text}") from None
         scripts.append(((int(text), [a for a, _ in made]), _numbered(Tag.LONG_UNSIGNED, made)))
@@ -177,7 +185,7 @@ def _attributes(class_id: int, values: dict[str, Any], place: Place) -> dict[str
     found = {}
     for name, known in wanted.items():
         try:
-            found[known.index] = from_plain(given[name], known.shape)
+            found[known.index] = _fitting(from_plain(given[name], known.shape))
         except MetersealError as error:
             raise place.error(str(error), f"attributes {name}") from None
     return {**values, "attributes": found, "version": table.version}

@@ -14,6 +14,7 @@ from .url import Url
 QUIET: Final = 0.5
 """Seconds without an octet that count as a pause between frames."""
 
+_DIGITS: Final = re.compile(r"[0-9]{1,7}")
 _FORM: Final = re.compile(r"([78])([NEO])([12])")
 
 
@@ -99,7 +100,7 @@ def serial_settings(where: Url, baud: int, form: str) -> tuple[int, dict[str, ob
     ConfigurationError for other values, and when nothing says the speed.
     """
     speed = where.options.get("baud", str(baud))
-    if not speed.isascii() or not speed.isdigit() or not 0 < int(speed) <= 4_000_000:
+    if not _DIGITS.fullmatch(speed) or not 0 < int(speed) <= 4_000_000:
         raise ConfigurationError(f"{where}: say the speed of the line, as in ?baud=9600")
     match = _FORM.fullmatch(where.options.get("form", form))
     if match is None:

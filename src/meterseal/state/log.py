@@ -57,7 +57,7 @@ def _parse(line: bytes) -> tuple[int, Record] | None:
     try:
         record = json.loads(text)
         return (int(number), record) if isinstance(record, dict) else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

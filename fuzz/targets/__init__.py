@@ -1,0 +1,17 @@
+"""All targets: every decoder of octets, of text and of files, and the conversations around them."""
+
+from __future__ import annotations
+
+from fuzz.target import Target
+from fuzz.targets import conversations, decoders, files, lines, meters, streams
+
+TARGETS: tuple[Target, ...] = (
+    *decoders.TARGETS,
+    *streams.TARGETS,
+    *files.TARGETS,
+    *lines.TARGETS,
+    *conversations.TARGETS,
+    *meters.TARGETS,
+)
+
+BY_NAME = {target.name: target for target in TARGETS}
