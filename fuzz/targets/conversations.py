@@ -16,6 +16,7 @@ from meterseal import apdu
 from meterseal.apdu import ciphered
 from meterseal.apdu.ciphered import GLO_TAG
 from meterseal.association import Associated, Confirmed, Effect, Indication, Operation, Reply, State
+from meterseal.association.transfer import Transfer
 from meterseal.errors import MetersealError
 from meterseal.security import Style, protect
 from tests.association.pair import (
@@ -36,6 +37,7 @@ from tests.vectors import load
 
 LONG = octet_string(bytes(range(200)))
 SMALL_PDU = {"max_pdu": 128}
+BLOCKS: dict[str, Any] = {"max_pdu": 128, "options": frozenset({"prefers_gbt"})}
 
 KINDS: tuple[dict[str, Any], ...] = (
     {},
@@ -50,6 +52,8 @@ KINDS: tuple[dict[str, Any], ...] = (
     {"datagrams": True},
     {"policy": 0x24, "broadcast": True},
     {"policy": 0, "client": SMALL_PDU},
+    {"client": BLOCKS, "server": BLOCKS},
+    {"mechanism": 0, "ciphered": False, "client": BLOCKS, "server": BLOCKS},
 )
 """Associations by the first octet of a script."""
 
@@ -73,10 +77,15 @@ class Watched(Pair):
         kind = script.choose(KINDS)
         super().__init__(**kind)
         self.script = script
-        self.protected = kind.get("policy", 1) != 0 and kind.get("ciphered", True)
+        # What a block says around its piece of an APDU proves nothing: there the frame may be another.
+        self.protected = kind.get("policy", 1) != 0 and kind.get("ciphered", True) and not self.blocks(kind)
         self.made: dict[tuple[Direction, bytes], None] = {}
         self.used: set[tuple[Direction, bytes]] = set()
         self.plant.values[get().instance, 3] = LONG.raw
+
+    @staticmethod
+    def blocks(kind: dict[str, Any]) -> bool:
+        return kind.get("client") is BLOCKS
 
     def carry_out(self, sender: Direction, effect: Effect) -> list[tuple[Direction, Effect]]:
         """As a pair, with the script's fate for every frame."""
@@ -120,6 +129,25 @@ class Watched(Pair):
             return
         self.made[sender, octets] = None
         self.put_in(sender, octets)
+
+    def in_blocks(self) -> None:
+        """A plain APDU of the script under the client's keys, cut into blocks, each with a fate."""
+        plain = self.script.part()
+        if not plain:
+            return
+        ciphered_so = self.client.profile.ciphered and plain[0] in GLO_TAG
+        try:
+            octets = protect(self.client.context, plain, 3, Style.GLO) if ciphered_so else plain
+        except MetersealError:
+            return
+        cut = Transfer(size=8 + self.script.octet(), window=1 + self.script.octet() % 63, limit=1 << 16)
+        for block in cut.send(octets):
+            for arrived in self.script.choose(FATES)(self.script, block):
+                self.put_in(TO_METER, arrived)
+
+    def time_passes(self) -> None:
+        """The client has waited long enough."""
+        self.run(self.client.timed_out())
 
     def again(self, sender: Direction) -> None:
         """A frame that was sent before."""
@@ -175,6 +203,8 @@ class Watched(Pair):
             lambda: self.again(TO_CLIENT),
             self.give_up,
             self.ended,
+            self.in_blocks,
+            self.time_passes,
         )
         self.script.choose(steps)()
 
@@ -196,7 +226,7 @@ def conversation(octets: bytes) -> object:
     return pair.state()
 
 
-ASK, ANEW, LEAVE, SEAL, LIE, PUT, TELL, AGAIN, REPEAT, GIVE_UP, ENDED = range(11)
+ASK, ANEW, LEAVE, SEAL, LIE, PUT, TELL, AGAIN, REPEAT, GIVE_UP, ENDED, CUT, LATE = range(13)
 SIGNED_ON = (0, 0, 0, 0, 0)
 """A challenge, and four passes that arrive."""
 
@@ -225,6 +255,12 @@ def _seeds() -> list[bytes]:
         written(0, *SIGNED_ON, LIE, style, 3, bytes.fromhex("C401C100060001E240"), ASK, 0, 0, 6, 0)
         for style in range(4)
     ]
+    for kind in (12, 13):
+        put_long = bytes.fromhex("C101C100080000010000FF020009") + bytes((100,)) + bytes(100)
+        found += [
+            written(kind, *SIGNED_ON, CUT, put_long, 30, 7, 0, 0, 0, 0, 0, 0, ASK, 7),
+            written(kind, *SIGNED_ON, ASK, 3, 0, 1, 0, 0, LATE, 0, 0, 1, LATE, 0, 0, 0, 0, LATE),
+        ]
     found += [
         written(1, 0, 0, 2, 3, 4, 1, ASK, 3, 0, 3, 200, 4, AGAIN, 2, REPEAT, 1, LEAVE, 7, b"\x62\x00", 0),
         written(

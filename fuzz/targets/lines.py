@@ -78,7 +78,6 @@ def secondary(octets: bytes) -> object:
     party, clock = Party(station), [0.0]
     steps: dict[str, Step] = {
         "notify": lambda: station.notify(*script.choose(PAIRS), script.part() or APDU, clock[0]),
-        "end": lambda: station.end(*script.choose(PAIRS)),
     }
     return _alone(
         script, party, clock, (Address(1, 17), Address(17, 17), Address(1)), Address(16), steps, answer

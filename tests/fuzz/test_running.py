@@ -88,6 +88,7 @@ def test_kept_is_what_takes_a_new_step_the_shortest_first() -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(not cover.is_there(), reason="atheris is not installed on this platform")
 def test_guided(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second of it: a process that instruments, a fork that fuzzes, a corpus that grows."""
