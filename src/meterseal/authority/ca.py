@@ -63,7 +63,9 @@ def look(folder: Path) -> Register:
     Raises ConfigurationError where there is none, StateDamaged, StateUnavailable.
     """
     _check_there(folder)
-    return Register(read_records(folder, INDEX, _MEND))
+    found = Register(read_records(folder, INDEX, _MEND))
+    _founded(found, folder)
+    return found
 
 
 class CertificateAuthority:
@@ -183,7 +185,7 @@ class CertificateAuthority:
         except BaseException:
             # A key of nothing is in the way of the next try; but what failed last may be there all the same.
             with suppress(OSError, MetersealError):
-                if look(self.folder).authority is None:
+                if not read_records(self.folder, INDEX):
                     (self.folder / KEY).unlink()
             raise
 
@@ -198,9 +200,7 @@ class CertificateAuthority:
     @property
     def certificate(self) -> Certificate:
         """Its own."""
-        if self.register.authority is None:
-            raise ConfigurationError(f"the authority in {self.folder} was never finished: begin a new one")
-        return self.register.authority
+        return _founded(self.register, self.folder)
 
     def issue(
         self,
@@ -372,6 +372,14 @@ class CertificateAuthority:
 def _check_there(folder: Path) -> None:
     if not (folder / f"{INDEX}.log").is_file():
         raise ConfigurationError(f"no authority in {folder}: `meterseal pki init` makes one")
+
+
+def _founded(found: Register, folder: Path) -> Certificate:
+    if found.authority is None:
+        raise ConfigurationError(
+            f"the authority in {folder} was never finished: `meterseal pki init` makes one"
+        )
+    return found.authority
 
 
 def _subject(title: bytes) -> str:

@@ -24,7 +24,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 from meterseal.crypto import PublicKey
 from meterseal.crypto.certificates import Certificate, Purpose
 from meterseal.crypto.revocation import Reason, Revocation
-from meterseal.errors import CertificateRefused, ConfigurationError, StateDamaged
+from meterseal.errors import CertificateRefused, ConfigurationError, Misuse, StateDamaged
 
 FORMAT: Final = 1
 """Of the records.  What this version cannot read it does not touch."""
@@ -237,6 +237,13 @@ class Register:
         self._entries[serial] = replace(entry, state=state, history=history, **changes)
 
     # --- looking ----------------------------------------------------------------------------
+
+    @property
+    def certificate(self) -> Certificate:
+        """The authority's own.  Raises Misuse before the first record."""
+        if self.authority is None:
+            raise Misuse("a register without its authority")
+        return self.authority
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self._entries.values())

@@ -333,7 +333,7 @@ def verify_chain(
     reasons: list[str] = []
     found = _climb([leaf], others, anchors, now, standing, reasons)
     if found is None:
-        _refuse(reasons[-1] if reasons else "no way to a trust anchor")
+        _refuse(reasons[-1])
     return found
 
 
@@ -355,9 +355,12 @@ def _climb(
         return None
     if last in anchors:
         return way
-    for issuer in (*anchors, *others):
-        if issuer in way or issuer.subject != last.issuer:
-            continue
+    issuers = [one for one in (*anchors, *others) if one not in way and one.subject == last.issuer]
+    if not issuers:
+        own = last.issuer == last.subject
+        missing = "it is none" if own else "no certificate of its issuer is here"
+        reasons.append(f"no way to a trust anchor from {last.subject_text}: {missing}")
+    for issuer in issuers:
         try:
             last.check_issued_by(issuer)
             if issuer.path_length is not None and len(way) - 1 > issuer.path_length:
