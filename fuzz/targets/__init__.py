@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from fuzz.target import Target
-from fuzz.targets import blocks, conversations, decoders, files, lines, meters, streams
+from fuzz.targets import blocks, conversations, decoders, files, layers, lines, meters, streams
 
 TARGETS: tuple[Target, ...] = (
     *decoders.TARGETS,
     *streams.TARGETS,
     *files.TARGETS,
+    *layers.TARGETS,
     *lines.TARGETS,
     *blocks.TARGETS,
     *conversations.TARGETS,

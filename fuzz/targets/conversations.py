@@ -54,6 +54,8 @@ KINDS: tuple[dict[str, Any], ...] = (
     {"policy": 0, "client": SMALL_PDU},
     {"client": BLOCKS, "server": BLOCKS},
     {"mechanism": 0, "ciphered": False, "client": BLOCKS, "server": BLOCKS},
+    {"mechanism": 7, "suite_id": 1},
+    {"mechanism": 5, "suite_id": 2},
 )
 """Associations by the first octet of a script."""
 

@@ -177,3 +177,11 @@ def test_what_is_not_alike_is_left_to_the_other_way(rows: list[Any], element: da
     encoded = data.encode(rows, Array(element))
     assert encoded == data_encode.write_value(list(rows), MixedArray((element,) * len(rows)))
     assert list(map(type(rows[0]), data.decode(encoded))) == rows
+
+
+@pytest.mark.parametrize("wrong", [((1,), 3), (7, 3), ((1, 2, 3), 3)])
+def test_a_row_unlike_the_others_inside_is_named(wrong: Any) -> None:
+    """Structures inside rows are written column by column as long as they are alike."""
+    pair = Structure((Structure((Tag.UNSIGNED, Tag.UNSIGNED)), Tag.UNSIGNED))
+    with pytest.raises(Misuse, match=r"^\[20\]\.0: "):
+        data.encode([((1, 2), 3)] * 20 + [wrong], Array(pair))

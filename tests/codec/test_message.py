@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from meterseal.apdu.initiate import InitiateRequest
 from meterseal.codec.data import Data
-from meterseal.codec.message import Message, MessageType, standard_name
+from meterseal.codec.message import Message, MessageType, _ber_row, standard_name
 from meterseal.codec.parts import (
     I8,
     I16,
     U8,
     U16,
     U32,
+    Ber,
     Boolean,
     Default,
     Fixed,
@@ -198,3 +199,9 @@ def test_malformed_says_which_message() -> None:
         Pair.decode(b"\0\0\0\0")
     with pytest.raises(Truncated, match="pair: the octets end within the message"):
         Pair.decode(b"\0\0")
+
+
+def test_a_ber_row_is_found_among_other_marks() -> None:
+    assert _ber_row(Annotated[int, "words", Ber((0x80,))]) == Ber((0x80,))
+    with pytest.raises(TypeError, match="no BER row"):
+        _ber_row(Annotated[int, "words"])

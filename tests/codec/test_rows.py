@@ -15,6 +15,7 @@ from meterseal.codec.octets import length_octets
 from meterseal.codec.rows_decode import MAX_TURN, MIN_ROWS, MIN_SORTED, take_rows
 from meterseal.codec.rows_sort import FREE_KINDS, MAX_KINDS, ROWS_A_KIND
 from meterseal.codec.skeletons import MAX_FIELDS, skeleton_at
+from meterseal.errors import Truncated
 from tests.codec.typed import CLOCK, PROFILE_ROW, profile
 
 NULL_ROW = Structure((Tag.NULL, *PROFILE_ROW.fields[1:]))
@@ -151,3 +152,11 @@ def test_short_cuts_stop_where_the_budget_does() -> None:
         values, _ = take_rows(octets, 2, len(octets), len(rows), 31, budget, data_decode.read_value)
         assert values == rows[: len(values)]
         assert budget.tried <= octets_granted
+
+
+def test_sorted_rows_that_end_within_a_row_are_truncated() -> None:
+    rows = [FULL if number % 5 < 2 else SPARE for number in range(90)]
+    octets = data.encode(rows, described(rows))
+    for cut in range(1, 40):
+        with pytest.raises(Truncated):
+            data.decode(octets[:-cut])

@@ -6,7 +6,7 @@ import pytest
 
 from meterseal.errors import Malformed, TooLarge, Truncated
 from meterseal.framing import p1
-from meterseal.framing.p1 import CipheredReader, Telegram
+from meterseal.framing.p1 import CipheredReader, Telegram, TextReader
 from tests.framing.captures import P1_OLD_TEXT, P1_TEXT, p1_ciphered, p1_telegram
 from tests.mutate import hammer, truncations
 
@@ -158,3 +158,13 @@ def test_F02_mutated_ciphered_streams() -> None:
                 assert telegram[:2] == b"\xdb\x08"
 
     hammer(decode, [p1_ciphered() * 2, b"\x00" + p1_ciphered(300)], work=lambda: readers[0].budget.spent)
+
+
+def test_a_text_that_is_cut_off_is_forgotten_after_a_pause_and_when_it_never_ends() -> None:
+    reader = TextReader()
+    assert reader.feed(p1_telegram()[:30]) == [] and reader.held == 30
+    reader.reset()
+    assert (reader.held, reader.noise) == (0, 30)
+    assert reader.feed(b"/ABC5\r\n" + b"1(2)\r\n" * (p1.MAX_TELEGRAM // 6)) == []
+    assert reader.held == 0
+    assert [octets for _, octets in reader.feed(p1_telegram())] == [p1_telegram()]

@@ -277,3 +277,11 @@ def test_core_C14_token_and_frames_share_one_counter() -> None:
     frame = protect(c, GET, 3, Style.GLO)
     assert int.from_bytes(frame[3:7], "big") == first + 1
     assert int.from_bytes(prove(5, handshake)[1:5], "big") == first + 2
+
+
+def test_a_signature_without_the_peers_key_is_no_proof() -> None:
+    client, meter = both(1)
+    proof = prove(7, client)
+    without = replace(meter, peer_key=None)
+    with pytest.raises(UnknownKey, match="signature key"):
+        verify(7, without, proof, PLAIN)

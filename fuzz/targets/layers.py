@@ -1,0 +1,88 @@
+"""Layers with parties of their own: signed, ciphered by every kind of key, both; changed, repeated, swapped.
+
+What opens is what was sealed, each message once; what is refused moves no counter.
+"""
+
+from __future__ import annotations
+
+from fuzz.script import FATES, Script, written
+from fuzz.target import Target
+from meterseal.errors import MetersealError
+from meterseal.security import AUTHENTICATED, SIGNED, Context, Style, protect, unprotect
+from tests.security.parties import ALL, BOTH, GET, MIRRORED, both, ciphering, floors, signing
+
+SUITES = (1, 0, 2)
+APPLIED = (BOTH, ALL, ALL ^ BOTH, 1, 2)
+STYLES = (Style.LAYERED, Style.GENERAL_GLO, Style.GLO)
+
+
+class Parties:
+    """Two ends, what they made, and which of it was opened."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.ends = both(script.choose(SUITES))
+        self.made: dict[bytes, bytes] = {}
+        self.opened: set[bytes] = set()
+
+    def seal(self) -> None:
+        """A message from one end, with the script's fate."""
+        script = self.script
+        way = script.octet() & 1
+        form, applied, style = script.choose(MIRRORED), script.choose(APPLIED), script.choose(STYLES)
+        transaction, plain = bytes((len(self.made),)) + script.part()[:8], script.part() or GET
+        layers = (ciphering(form, transaction), signing(transaction)) if style is Style.LAYERED else ()
+        try:
+            octets = protect(self.ends[way], plain, applied, style, layers)
+        except MetersealError:
+            return
+        self.made[octets] = plain
+        for arrived in script.choose(FATES)(script, octets):
+            self.take(self.ends[1 - way], arrived)
+
+    def take(self, end: Context, octets: bytes) -> None:
+        before = floors(end)
+        try:
+            found = unprotect(end, octets)
+        except MetersealError:
+            assert floors(end) == before, octets.hex()
+            return
+        if found.applied & (AUTHENTICATED | SIGNED):  # without, nothing is proved, and no counter moves
+            assert found.apdu == self.made.get(octets), octets.hex()
+        if found.applied & AUTHENTICATED:
+            assert octets not in self.opened, f"opened twice: {octets.hex()}"
+            self.opened.add(octets)
+
+    def again(self) -> None:
+        """What was sent before, to either end."""
+        before = list(self.made)
+        if before:
+            self.take(self.ends[self.script.octet() & 1], before[self.script.octet() % len(before)])
+
+    def anything(self) -> None:
+        self.take(self.ends[self.script.octet() & 1], self.script.part())
+
+
+def layers(octets: bytes) -> object:
+    """A script of messages between two parties."""
+    parties = Parties(Script(octets))
+    while parties.script.goes_on:
+        parties.script.choose((parties.seal, parties.again, parties.anything))()
+    return parties.opened
+
+
+def _seeds() -> list[bytes]:
+    found = []
+    for suite in range(len(SUITES)):
+        for form in range(len(MIRRORED)):
+            messages = [(0, way, form, applied, 0, b"id", GET, 0) for way in (0, 1) for applied in (0, 1, 2)]
+            again = (1, 1, 0, 1, 0, 1, 1, 1, 2)
+            found.append(written(suite, *(step for one in messages for step in one), *again))
+    found.append(
+        written(0, 0, 0, 1, 1, 0, b"id", GET, 3, 40, 1, 0, 0, 1, 2, 0, b"id", GET, 3, 0xF0, 4, 2, 1, GET)
+    )
+    found.append(written(1, 0, 0, 0, 0, 1, b"", GET, 0, 0, 1, 0, 0, 2, b"", GET, 2, 1, 1, 0))
+    return found
+
+
+TARGETS = (Target("layers", layers, _seeds(), stateful=True),)
