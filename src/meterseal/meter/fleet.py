@@ -25,6 +25,7 @@ from meterseal.meter.server import Party
 from meterseal.meter.session import Timer
 from meterseal.meter.switchboard import Switchboard
 from meterseal.net import Handler, Link
+from meterseal.security import SecuritySetup
 
 MOST: Final = 15_000
 """Meters of one process: what server wPorts have room for."""
@@ -37,6 +38,18 @@ _BETWEEN: Final = 16_000
 
 LINGER: Final = 32
 """Meters that stay at work after the last connection to them."""
+
+
+class Neighbour(Party):
+    """A meter at work among many: what it had received when an association ended is kept with the next tick.
+
+    That is one write for all that ended in this second.  Before an association opens, and before a write or a
+    call takes effect, it is durable as with every meter.
+    """
+
+    def note(self, setup: SecuritySetup) -> None:
+        """Note it; nothing is told to anybody that would depend on it."""
+        self.meter.gather()
 
 
 class Fleet:
@@ -122,7 +135,7 @@ class Fleet:
         if party is None:
             meter = self._meter(number)
             meter.routine.catch_up(self._seen.get(number, self._since))
-            party = Party(meter, self._timer)
+            party = Neighbour(meter, self._timer)
         self._parties[number] = party
         return party
 
