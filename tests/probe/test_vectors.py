@@ -8,11 +8,16 @@ import pytest
 
 from meterseal.apdu import ciphered
 from meterseal.apdu.services import DataNotification
-from meterseal.crypto import GcmKey
-from meterseal.errors import Forged, Unsupported
+from meterseal.crypto import AgreementKey, AgreementPoint, GcmKey, VerifyingKey, curve
+from meterseal.errors import Forged, UnknownKey
 from meterseal.probe import Dissection, Keyring, dissect, readings
+from meterseal.probe.curves import Curves
+from meterseal.probe.keyring import Keys
+from meterseal.security import Style, protect
+from meterseal.security.packing import COMPRESSION
 from tests.framing.captures import p1_telegram
 from tests.probe import samples
+from tests.security.parties import ALL, BOTH, both, by, ciphering
 from tests.vectors import load, vector
 
 Row = dict[str, Any]
@@ -148,13 +153,119 @@ def test_hdlc(row: Row) -> None:
         assert found.apdu is None and found.is_link_only
 
 
-@pytest.mark.parametrize("row", load("general_ciphering") + load("general_signing"), ids=ids)
-def test_later_forms_are_named(row: Row) -> None:
+P256 = curve("P-256")
+CLIENT, SERVER = bytes.fromhex("4D4D4D0000BC614E"), bytes.fromhex("4D4D4D0000000001")
+BROKER, DEVICE = bytes.fromhex("123456789ABCDEF0"), bytes.fromhex("FFFFFFFFFFFFFFFE")
+
+
+def curves() -> Curves:
+    """What the sheets print of the keys of both ends, as somebody who holds the recipients' has them."""
+    one_pass, static = vector("gbC2-1e1s-ecdh-request-v")["inputs"], vector("gbC3-0e2s-ecdh")["inputs"]
+    signs, gbcs = vector("gbC2-1e1s-sign-request")["inputs"], vector("gbcs184-ecdh")["inputs"]
+    broker = vector("gbcs184-signed")["inputs"]["public"]
+    return Curves(
+        {
+            SERVER: AgreementKey(P256, bytes.fromhex(one_pass["private"])),
+            DEVICE: AgreementKey(P256, bytes.fromhex(gbcs["private"])),
+        },
+        {
+            CLIENT: AgreementPoint(P256, bytes.fromhex(static["public"])),
+            BROKER: AgreementPoint(P256, bytes.fromhex(gbcs["peer_public"])),
+        },
+        {
+            CLIENT: VerifyingKey(P256, bytes.fromhex(signs["public"])),
+            BROKER: VerifyingKey(P256, bytes.fromhex(broker)),
+        },
+    )
+
+
+def suite_1(row: Row) -> bool:
+    return row["expected"].get("key_info_choice") == 2 or "gbcs" in row["id"]
+
+
+GBCS = frozenset({"algorithm_id", "ak_in_use", "empty_header_fields"})
+
+
+def of_layers(row: Row) -> Keyring:
+    """Curve keys for all; the GUEK only where key-info says that it is the GUEK's."""
+    identified = row["expected"].get("key_info_choice", 0) == 0 and "gbcs" not in row["id"]
+    options = GBCS if "gbcs" in row["id"] else frozenset()
+    guek = octets(row, "ek") if identified else bytes(16)
+    return Keyring((Keys(guek=guek, gak=octets(row, "ak"), curves=curves(), options=options),))
+
+
+@pytest.mark.parametrize("row", load("general_ciphering"), ids=ids)
+def test_general_ciphering(row: Row) -> None:
+    (found,) = dissect(octets(row, "apdu") or b"", of_layers(row))
+    outer = found.layers[0]
+    assert outer["kind"] == "general-ciphering"
+    if not row["verified"]:
+        assert isinstance(found.error, Forged) and outer["verified"] is None and found.plain is None
+        return
+    assert found.error is None, found.error
+    assert outer["verified"] is True
+    assert outer["suite"] == (1 if suite_1(row) else 0)
+    plain = bytes.fromhex(row["expected"]["plaintext"])
+    if plain[0] == 0xDF:
+        signed = found.layers[1]
+        assert (signed["kind"], signed["signed"], signed["verified"]) == ("general-signing", True, True)
+        assert (outer["key"], signed["system_title"]) == ("bare", BROKER.hex().upper())
+        plain = bytes.fromhex(vector("gbcs184-signed")["expected"]["content"])
+    else:
+        assert (outer["system_title"], outer["recipient"]) == (CLIENT.hex().upper(), SERVER.hex().upper())
+        assert outer["transaction_id"] == row["expected"]["transaction_id"]
+    assert found.plain == plain
+
+
+@pytest.mark.parametrize("row", load("general_signing"), ids=ids)
+def test_general_signing(row: Row) -> None:
     apdu = octets(row, "apdu") or b""
-    (found,) = dissect(apdu, Keyring.of(guek=octets(row, "ek"), gak=octets(row, "ak")))
-    assert isinstance(found.error, Unsupported)
-    assert found.layers == ({"kind": "general-ciphering" if apdu[0] == 0xDD else "general-signing"},)
-    assert found.plain is None
+    (found,) = dissect(apdu, Keyring((Keys(curves=curves()),)))
+    assert found.error is None and found.plain == bytes.fromhex(row["expected"]["content"])
+    (layer,) = found.layers
+    assert (layer["kind"], layer["suite"], layer["verified"]) == ("general-signing", 1, True)
+    (changed,) = dissect(apdu[:-1] + bytes((apdu[-1] ^ 1,)), Keyring((Keys(curves=curves()),)))
+    assert isinstance(changed.error, Forged) and changed.plain is None
+    # Without the signer's key nothing proves anything: refused, or shown as unproved to who asks for that.
+    (unknown,) = dissect(apdu)
+    assert isinstance(unknown.error, UnknownKey) and unknown.layers[0]["verified"] is None
+    (unproved,) = dissect(apdu, unverified=True)
+    assert unproved.plain == found.plain and unproved.layers[0]["verified"] is None
+    assert "NOT verified" in unproved.warnings[0]
+
+
+@pytest.mark.parametrize("row", load("general_ciphering"), ids=ids)
+def test_layers_without_their_keys(row: Row) -> None:
+    """The cause names the key that is missing."""
+    (found,) = dissect(octets(row, "apdu") or b"")
+    assert isinstance(found.error, UnknownKey)
+    assert found.layers[0]["kind"] == "general-ciphering" and found.plain is None
+
+
+def test_a_wrapped_key() -> None:
+    ek, ak, kek = bytes(range(16)), bytes(range(0x20, 0x30)), bytes(range(0x60, 0x70))
+    client, _ = both(1)
+    sent = by(client, "wrapped", ALL)
+    ring = Keyring((Keys(guek=ek, gak=ak, kek=kek),))
+    (found,) = dissect(sent, ring)
+    assert found.error is None and [layer["verified"] for layer in found.layers] == [True, None]
+    for keys in (Keys(guek=ek, gak=ak), Keys(guek=ek, gak=ak, kek=bytes(16))):
+        (found,) = dissect(sent, Keyring((keys,)))
+        assert found.error is not None and found.plain is None
+
+
+@pytest.mark.parametrize("style", [Style.GENERAL_GLO, Style.LAYERED])
+def test_compressed(style: Style) -> None:
+    long = bytes.fromhex("C401C100098180") + bytes(0x80)
+    for name, parameters in COMPRESSION.items():
+        client, _ = both(1, compression=parameters)
+        sent = protect(client, long, BOTH, style, (ciphering(),) if style is Style.LAYERED else ())
+        assert len(sent) < 100, name
+        (found,) = dissect(sent, Keyring.of(guek=bytes(range(16)), gak=bytes(range(0x20, 0x30))))
+        assert found.error is None and found.plain == long
+        assert found.layers[0]["compressed"] is True and found.layers[0]["verified"] is True
+        (unproved,) = dissect(sent, Keyring.of(guek=bytes(range(16))), unverified=True)
+        assert unproved.plain == long and unproved.layers[0]["verified"] is None
 
 
 def test_access_request_by_value() -> None:

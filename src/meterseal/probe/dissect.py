@@ -12,23 +12,40 @@ from typing import Any, Final, TypeAlias
 
 from meterseal import apdu
 from meterseal.apdu import acse, ciphered, initiate
+from meterseal.apdu.general import GeneralCiphering, GeneralSigning
 from meterseal.codec.data import Data
 from meterseal.codec.message import Message
-from meterseal.errors import DecodeError, Forged, Malformed, MetersealError, Replayed, Unsupported
+from meterseal.errors import (
+    DecodeError,
+    Forged,
+    Malformed,
+    MetersealError,
+    Replayed,
+    UnknownKey,
+    Unsupported,
+)
 from meterseal.framing import detect, p1
 from meterseal.framing.items import DATA, LINK, P1_TELEGRAM, Item
+from meterseal.probe import layered, show
 from meterseal.probe import opening as opener
-from meterseal.probe import show
 from meterseal.probe.keyring import EMPTY, Keyring
 from meterseal.probe.opening import Frame, Opening
 from meterseal.probe.resync import frames_within
 from meterseal.probe.stream import Line, Stream
-from meterseal.security.describe import P1_APDU, ciphered_layer, framing_layer
+from meterseal.security.describe import (
+    P1_APDU,
+    ciphered_layer,
+    framing_layer,
+    party_fields,
+    signed_layer,
+)
+from meterseal.security.layers import CIPHERING, SIGNING
 
 Described: TypeAlias = dict[str, Any]
 
 DATA_APDU: Final = "data"
-_LATER: Final = frozenset({0xDD, 0xDF})
+_CIPHERING, _SIGNING = GeneralCiphering.tag[0], GeneralSigning.tag[0]
+_LAYERED: Final = frozenset({_CIPHERING, _SIGNING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,16 +149,16 @@ class Dissector:
 
     def _apdu(self, whole: _Whole, octets: bytes) -> Dissection:
         """An APDU that is whole: opened when it is ciphered, shown when it is not."""
-        if octets[0] in ciphered.FORMS:
-            plain = self._open(whole, octets)
-        else:
-            plain = octets
+        plain = octets
+        if plain[0] in ciphered.FORMS:
+            plain = self._open(whole, plain)
+        if plain[0] == _CIPHERING:
+            plain = self._open_ciphering(whole, plain)
+        if plain[0] == _SIGNING:
+            plain = self._open_signing(whole, plain)
         whole.opened = None if whole.by is None else plain
-        if plain[0] in _LATER:
-            name = apdu.UNDECODED[plain[0]]
-            whole.layers += ({"kind": name},)
-            whole.opened = None
-            raise Unsupported(f"{name} is not opened by this version")
+        if plain[0] in _LAYERED:
+            raise Malformed(f"{apdu.name(plain)} where an APDU of another kind belongs")
         if plain[:1] == opener.P1_MARK:
             return whole.done(P1_APDU, plain, show.telegram(p1.decode(plain)))
         return self._message(whole, apdu.decode(plain), plain)
@@ -185,15 +202,52 @@ class Dissector:
         frame = Frame(parsed, whole.item.layers, whole.line)
         title = next(opener.titles(frame, self._keyring, opener.candidates(frame, self._keyring)[0]), None)
         whole.layers += (ciphered_layer(frame.message, title, None),)
+        return self._opened(whole, frame, {})
+
+    def _opened(self, whole: _Whole, frame: Frame, fields: Described) -> bytes:
+        """Open a frame whose layer, with `fields` of its own, is the last of the whole."""
         opener.check_shape(frame)
         opened = opener.open_frame(frame, self._keyring, self._stream, self._unverified)
-        whole.layers = (*whole.layers[:-1], ciphered_layer(frame.message, opened.title, opened.verified))
+        shown = ciphered_layer(frame.message, opened.title, opened.verified) | fields
+        whole.layers = (*whole.layers[:-1], shown)
         whole.warnings += opened.warnings
         opener.check_inside(frame, opened.plain)
         whole.by = opened
         if not opened.verified:
             _check_content(opened.plain)
         return opened.plain
+
+    def _open_ciphering(self, whole: _Whole, octets: bytes) -> bytes:
+        """What a general-ciphering layer holds; one that protects nothing is taken off as it is."""
+        whole.layers += ({"kind": CIPHERING},)
+        message = GeneralCiphering.decode(octets)
+        frame, layer = layered.ciphering_frame(message, self._keyring, whole.item.layers, whole.line)
+        fields = party_fields(layer) | {"key": layer.form}
+        shown = ciphered_layer(frame.message, layer.originator, None) | fields
+        whole.layers = (*whole.layers[:-1], shown)
+        if frame.applied:
+            layered.find_keys(frame, layer, message, self._keyring)
+            return self._opened(whole, frame, fields)
+        opener.check_inside(frame, frame.message.body)
+        return frame.message.body
+
+    def _open_signing(self, whole: _Whole, octets: bytes) -> bytes:
+        """What a general-signing layer holds, verified where the originator's key is held."""
+        whole.layers += ({"kind": SIGNING},)
+        message = GeneralSigning.decode(octets)
+        layer = layered.signing_layer(message)
+        whole.layers = (*whole.layers[:-1], signed_layer(layer, len(message.signature), None))
+        verified = layered.verify_signing(message, self._keyring)
+        title = layer.originator.hex().upper()
+        if verified is None:
+            proved = whole.by is not None and bool(whole.by.verified)
+            if not proved and not self._unverified:
+                raise UnknownKey(f"no signature key of {title} is held: nothing proves what it signed")
+            whole.warnings += (f"{SIGNING}: the signature was NOT verified, no key of {title} is held",)
+        whole.layers = (*whole.layers[:-1], signed_layer(layer, len(message.signature), verified))
+        if not message.content:
+            raise Malformed(f"{SIGNING}: nothing inside")
+        return message.content
 
 
 @dataclass(slots=True)

@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from meterseal.credentials import Credentials
-from meterseal.crypto import SUITES, GcmKey, Secret
+from meterseal.crypto import SUITES, GcmKey, Secret, WrappingKey
 from meterseal.errors import KeyLength, UnknownKey, Unsupported
+from meterseal.probe.curves import Curves
 
 GUEK: Final = "GUEK"
 GBEK: Final = "GBEK"
 DEDICATED: Final = "dedicated key"
+KEK: Final = "KEK"
+FRESH: Final = "key made for this message"
 GAK: Final = "GAK"
 
 _LENGTHS: Final = tuple(sorted({suite.key_length for suite in SUITES.values()}))
@@ -26,10 +29,12 @@ class Keys:
 
     `gak` empty means that no GAK is in use, None that nobody has said. `client` (SAP), `client_title` and
     `meter_title` say whose keys these are, where that is known; they choose between sets and give the title
-    to frames that carry none.
+    to frames that carry none. `curves` are the keys of suites 1 and 2, `options` the role's peer options.
     """
 
-    __slots__ = ("_handles", "_octets", "client", "client_title", "meter_title", "name")
+    __slots__ = (
+        "_handles", "_octets", "client", "client_title", "curves", "meter_title", "name", "options"
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -38,18 +43,23 @@ class Keys:
         gak: bytes | None = None,
         gbek: bytes | None = None,
         dedicated: bytes | None = None,
+        kek: bytes | None = None,
         client: int | None = None,
         client_title: bytes | None = None,
         meter_title: bytes | None = None,
         name: str = "",
+        curves: Curves | None = None,
+        options: frozenset[str] = frozenset(),
     ) -> None:
-        given = {GUEK: guek, GAK: gak, GBEK: gbek, DEDICATED: dedicated}
+        given = {GUEK: guek, GAK: gak, GBEK: gbek, DEDICATED: dedicated, KEK: kek}
         self._octets = {word: Secret(octets) for word, octets in given.items() if octets is not None}
         self._handles: dict[tuple[str, str | None], GcmKey] = {}
         self.client = client
         self.client_title = client_title
         self.meter_title = meter_title
         self.name = name
+        self.curves = Curves() if curves is None else curves
+        self.options = options
 
     def __repr__(self) -> str:
         return f"<Keys {self.name or '-'}: {', '.join(self._octets) or 'none'}>"
@@ -70,15 +80,30 @@ class Keys:
 
     def with_dedicated(self, octets: bytes) -> Keys:
         """The same set with this dedicated key in place of its own."""
+        return self._with({DEDICATED: octets})
+
+    def with_fresh(self, octets: bytes) -> Keys:
+        """The same set with the key that one message brings or tells, beside the GAK if that is in use so."""
+        return self._with({FRESH: octets} | ({GAK: b""} if "ak_in_use" in self.options else {}))
+
+    def _with(self, octets: dict[str, bytes]) -> Keys:
         changed = Keys(
-            dedicated=octets,
             client=self.client,
             client_title=self.client_title,
             meter_title=self.meter_title,
             name=self.name,
+            curves=self.curves,
+            options=self.options,
         )
-        changed._octets = self._octets | changed._octets
+        changed._octets = self._octets | {word: Secret(value) for word, value in octets.items()}
         return changed
+
+    def unwrapped(self, blob: bytes) -> bytes:
+        """The key inside a wrapped one.  Raises UnknownKey without a KEK, KeyLength, Forged."""
+        held = self._octets.get(KEK)
+        if held is None:
+            raise UnknownKey(f"no {KEK} was given")
+        return WrappingKey(held.reveal()).unwrap(blob)
 
     def handle(self, ek: str, ak: str | None, suite_id: int) -> GcmKey:
         """The key `ek` beside the key `ak` (None: no AK), both of the length that the suite has.
@@ -148,11 +173,14 @@ class Keyring:
                 guek=role.octets("guek"),
                 gak=role.octets("gak"),
                 gbek=role.octets("gbek"),
+                kek=role.octets("kek"),
                 dedicated=dedicated,
                 client=role.client,
                 client_title=role.client_system_title,
                 meter_title=credentials.meter.system_title,
                 name=name,
+                curves=Curves.of_credentials(credentials, role),
+                options=role.peer,
             )
             for name, role in credentials.roles.items()
         )

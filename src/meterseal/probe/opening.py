@@ -14,6 +14,7 @@ from typing import Final
 from meterseal.apdu import UNDECODED, ciphered, message_type
 from meterseal.apdu.ciphered import SC_BROADCAST, SC_COMPRESSED, Ciphered
 from meterseal.crypto import SUITES, TAG_LENGTH, GcmKey
+from meterseal.crypto.v44 import Parameters, decompress
 from meterseal.errors import (
     DecodeError,
     Forged,
@@ -32,6 +33,7 @@ from meterseal.security.protection import AUTHENTICATED, ENCRYPTED, of_control
 _ENCRYPTED_ONLY: Final = 0x20
 _NEVER_INSIDE: Final = frozenset(ciphered.FORMS) | frozenset(range(0x60, 0x64)) | {0xE0, 0xE6, 0xE7}
 P1_MARK: Final = b"/"
+_READER: Final = Parameters(n2=0xFFFF)
 
 
 @dataclass(slots=True)
@@ -50,11 +52,18 @@ class Opening:
 
 @dataclass(slots=True)
 class Frame:
-    """A ciphered APDU, the layers around it, and the line it came over."""
+    """A ciphered APDU, the layers around it, and the line it came over.
+
+    general-ciphering has more: `header`, the fields that its tag covers; `asked`, the key that its key-info
+    names; and where that is made for the message, `fresh`: the sets that have it.
+    """
 
     message: Ciphered
     around: Sequence[Layer]
     line: Line
+    header: bytes = b""
+    asked: str = ""
+    fresh: Sequence[Keys] | None = None
 
     @property
     def applied(self) -> int:
@@ -69,6 +78,8 @@ class Frame:
     @property
     def ek(self) -> str:
         """Which encryption key the frame asks for."""
+        if self.asked:
+            return self.asked
         if self.message.form.key_set == ciphered.DEDICATED:
             return DEDICATED
         return GBEK if self.message.sc & SC_BROADCAST else GUEK
@@ -92,12 +103,13 @@ def check_shape(frame: Frame) -> None:
         raise Unsupported(f"security control {sc:02X} names suite {frame.suite}, which is reserved")
     if not frame.applied:
         raise TooWeak(f"security control {sc:02X} says neither authenticated nor encrypted")
-    if sc & SC_BROADCAST and frame.ek == DEDICATED:
-        raise Malformed(f"security control {sc:02X}: a dedicated key is never a broadcast key")
+    if sc & SC_BROADCAST and (frame.asked or frame.ek == DEDICATED):
+        raise Malformed(f"security control {sc:02X}: another key is asked for than a broadcast key")
     if sc & SC_COMPRESSED:
         if not suite.compression or not frame.message.form.general:
             raise Malformed(f"security control {sc:02X}: compression is not for {frame.name} in this suite")
-        raise Unsupported(f"security control {sc:02X}: compressed content is not opened here")
+        if not frame.applied & AUTHENTICATED:
+            raise TooWeak(f"security control {sc:02X}: compressed content without a tag is not opened")
     if frame.applied & AUTHENTICATED and len(frame.message.body) < TAG_LENGTH:
         raise Malformed(f"{len(frame.message.body)} octets are less than a tag of {TAG_LENGTH}")
 
@@ -151,6 +163,8 @@ def open_frame(frame: Frame, keyring: Keyring, stream: Stream, unverified: bool)
 
 def candidates(frame: Frame, keyring: Keyring) -> list[Keys]:
     """Sets of keys to try; a dedicated key that the stream itself brought goes first."""
+    if frame.fresh is not None:
+        return list(frame.fresh)
     sender = frame.message.title or frame.line.client_title
     sets = keyring.ordered(client_address(frame.around, frame.by_client), sender)
     if frame.ek == DEDICATED and frame.line.dedicated is not None:
@@ -164,7 +178,7 @@ def _open_with(frame: Frame, keys: Keys, title: bytes, unverified: bool) -> Open
     tagged = bool(frame.applied & AUTHENTICATED)
     keys.check(frame.ek, suite)
     if not tagged:
-        plain = keys.handle(frame.ek, None, suite).open(message.sc, iv, message.body)
+        plain = keys.handle(frame.ek, None, suite).open(message.sc, iv, message.body, frame.header)
         check_unproven(plain, message.form.plain_tag, f"{frame.name} is only encrypted")
         return Opening(plain, None, keys, title)
     if keys.gak_in_use is None:
@@ -176,11 +190,11 @@ def _open_with(frame: Frame, keys: Keys, title: bytes, unverified: bool) -> Open
         return _open_unverified(frame, keys, title, iv)
     handle = keys.handle(frame.ek, GAK if keys.gak_in_use else None, suite)
     try:
-        plain = handle.open(message.sc, iv, message.body)
+        plain = handle.open(message.sc, iv, message.body, frame.header)
     except Forged:
         reason = _why(frame, keys, iv)
     else:
-        return Opening(plain, True, keys, title)
+        return Opening(_unpacked(frame, plain), True, keys, title)
     raise Forged(f"tag wrong: {reason}")
 
 
@@ -190,9 +204,18 @@ def _open_unverified(frame: Frame, keys: Keys, title: bytes, iv: bytes) -> Openi
     if frame.applied & ENCRYPTED:
         handle = keys.handle(frame.ek, None, frame.suite)
         information = handle.open(_ENCRYPTED_ONLY, iv, information)
+    try:
+        information = _unpacked(frame, information)
+    except DecodeError:
+        information = b""
     check_unproven(information, frame.message.form.plain_tag, "the tag was not verified")
     warning = f"{frame.name}: the tag was NOT verified, no GAK is known; anybody may have written this"
     return Opening(information, None, keys, title, (warning,))
+
+
+def _unpacked(frame: Frame, information: bytes) -> bytes:
+    """The APDU: decompressed where the frame says so, with parameters that reach as far as any encoder's."""
+    return decompress(information, _READER) if frame.message.sc & SC_COMPRESSED else information
 
 
 def check_unproven(plain: bytes, expected: int, reason: str) -> None:
@@ -247,7 +270,7 @@ def _why(frame: Frame, keys: Keys, iv: bytes) -> str:
 
 def _verifies(frame: Frame, handle: GcmKey, iv: bytes) -> bool:
     try:
-        handle.open(frame.message.sc, iv, frame.message.body)
+        handle.open(frame.message.sc, iv, frame.message.body, frame.header)
     except Forged:
         return False
     return True

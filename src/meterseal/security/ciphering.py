@@ -60,13 +60,9 @@ def unseal(context: Context, octets: bytes) -> Steps[Unsealed]:
     Raises DecodeError, UnknownKey, KeyLength, TooWeak, Replayed, Forged, CertificateRefused.
     """
     message = GeneralCiphering.decode(octets)
-    content = message.ciphered_content
-    if len(content) < _HEADER.size:
-        raise Malformed(f"{CIPHERING}: content of {len(content)} octets has no security header")
-    sc, counter = _HEADER.unpack_from(content)
-    body = content[_HEADER.size :]
+    sc, counter, body = take_content(message)
     _check_control(context, sc)
-    layer = _layer(context, message, sc, body)
+    layer = layer_of(message, sc, body, context.options)
     check_fields(layer)
     check_parties(context, layer, for_all=layer.form == "broadcast")
     if not of_control(sc):
@@ -76,7 +72,7 @@ def unseal(context: Context, octets: bytes) -> Steps[Unsealed]:
     judge.check()
     key = yield from through(form.find(context, layer, info))
     try:
-        plain = key.open(sc, layer.originator + content[1 : _HEADER.size], body, message.header())
+        plain = key.open(sc, layer.originator + counter.to_bytes(4, "big"), body, message.header())
     finally:
         _forget(form, key)
     return Unsealed(unpack(context, sc, plain), layer, counter, judge)
@@ -93,10 +89,18 @@ def _check_control(context: Context, sc: int) -> None:
         raise TooWeak(f"{CIPHERING} is only {text(applied)}: its contents cannot be trusted")
 
 
-def _layer(context: Context, message: GeneralCiphering, sc: int, body: bytes) -> Layer:
+def take_content(message: GeneralCiphering) -> tuple[int, int, bytes]:
+    """Security control octet, invocation counter and body of the content.  Raises Malformed."""
+    content = message.ciphered_content
+    if len(content) < _HEADER.size:
+        raise Malformed(f"{CIPHERING}: content of {len(content)} octets has no security header")
+    return *_HEADER.unpack_from(content), content[_HEADER.size :]
+
+
+def layer_of(message: GeneralCiphering, sc: int, body: bytes, options: frozenset[str]) -> Layer:
     """What a received layer says of itself; nothing of it is verified yet."""
     fields = tuple(message[:_FIELDS])
-    if message.key_info is None and not any(fields) and "empty_header_fields" in context.options:
+    if message.key_info is None and not any(fields) and "empty_header_fields" in options:
         if of_control(sc) != AUTHENTICATED:
             raise Unsupported(f"{CIPHERING} with empty fields is {text(of_control(sc))}: nothing says whose")
         inner = GeneralSigning.decode(body[:-TAG_LENGTH])

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 from meterseal.apdu.ciphered import SC_BROADCAST, SC_COMPRESSED, Ciphered
+from meterseal.crypto import SUITES
 from meterseal.framing.items import Layer
+from meterseal.security.layers import Layer as Party
 from meterseal.security.protection import AUTHENTICATED, ENCRYPTED, of_control
 
 P1_APDU: Final = "p1-telegram"
@@ -31,4 +33,32 @@ def ciphered_layer(message: Ciphered, title: bytes | None, verified: bool | None
         "system_title": None if title is None else title.hex().upper(),
         "invocation_counter": message.counter,
         "verified": verified,
+    }
+
+
+_SUITE_OF_SIGNATURE: Final = {row.signature_length: row.id for row in SUITES.values() if row.curve}
+
+
+def signed_layer(layer: Party, length: int, verified: bool | None) -> dict[str, Any]:
+    """As `ciphered_layer`; a signature is known by its length and orders nothing, so there is no counter."""
+    return {
+        "kind": layer.kind,
+        "suite": _SUITE_OF_SIGNATURE.get(length),
+        "authenticated": False,
+        "encrypted": False,
+        "signed": True,
+        "compressed": False,
+        "broadcast": False,
+        "system_title": layer.originator.hex().upper(),
+        "invocation_counter": None,
+        "verified": verified,
+        **party_fields(layer),
+    }
+
+
+def party_fields(layer: Party) -> dict[str, Any]:
+    """What a layer with parties of its own says besides: whom it is for, and which exchange it belongs to."""
+    return {
+        "recipient": layer.recipient.hex().upper(),
+        "transaction_id": layer.transaction_id.hex().upper(),
     }

@@ -36,7 +36,17 @@ def open_signed(context: Context, octets: bytes, *, for_all: bool = False) -> St
     Raises DecodeError, UnknownKey, CertificateRefused, Forged.
     """
     message = GeneralSigning.decode(octets)
-    layer = Layer(
+    layer = layer_of(message)
+    check_fields(layer)
+    check_parties(context, layer, for_all=for_all)
+    signer, covered = context.setup.verifying_key(layer.originator), _content_length(context)
+    yield lambda: signer.verify(message.signature, message.signed(content_length=covered))
+    return message.content, layer
+
+
+def layer_of(message: GeneralSigning) -> Layer:
+    """What a received layer says of itself; nothing of it is verified yet."""
+    return Layer(
         SIGNING,
         message.originator_system_title,
         message.recipient_system_title,
@@ -44,11 +54,6 @@ def open_signed(context: Context, octets: bytes, *, for_all: bool = False) -> St
         date_time=message.date_time,
         other_information=message.other_information,
     )
-    check_fields(layer)
-    check_parties(context, layer, for_all=for_all)
-    signer, covered = context.setup.verifying_key(layer.originator), _content_length(context)
-    yield lambda: signer.verify(message.signature, message.signed(content_length=covered))
-    return message.content, layer
 
 
 def check_parties(context: Context, layer: Layer, *, for_all: bool = False) -> None:
