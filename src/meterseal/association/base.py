@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
 from meterseal.apdu.ciphered import GLOBAL
 from meterseal.association.effects import Compute, Effect, Need
 from meterseal.errors import MetersealError, TooLarge
 from meterseal.security import SecuritySetup
+from meterseal.security.steps import Steps
 
 Go = Callable[[], list[Effect]]
 T = TypeVar("T")
+
+_SENDING = "sending"
 
 ACSE_TAGS = range(0x60, 0x64)
 ACSE_ROOM = 2048
@@ -26,6 +29,7 @@ class Association(ABC):
         self._setup = setup
         self._parked: Callable[[Any], list[Effect]] | None = None
         self._token = 0
+        self._during = _SENDING
 
     def _next_token(self) -> int:
         self._token += 1
@@ -47,6 +51,25 @@ class Association(ABC):
         self._parked = go
         return [Compute(self._next_token(), lambda: _outcome(job))]
 
+    def _through(
+        self, found: T | Steps[T], go: Callable[[T], list[Effect]], during: str = _SENDING
+    ) -> list[Effect]:
+        """Go on with what was found, or when the party has run the jobs that it takes."""
+        if not isinstance(found, Generator):
+            return go(found)
+        return self._advance(found, None, go, during)
+
+    def _advance(
+        self, steps: Steps[T], outcome: Any, go: Callable[[T], list[Effect]], during: str
+    ) -> list[Effect]:
+        try:
+            failed = isinstance(outcome, MetersealError)
+            job = steps.throw(outcome) if failed else steps.send(outcome)
+        except StopIteration as done:
+            return go(done.value)
+        self._during = during
+        return self._computed(True, job, lambda outcome: self._advance(steps, outcome, go, during))
+
     def _counters_left(self, count: int) -> bool:
         key = self._setup.unicast
         return key is None or key.tx.left >= count
@@ -57,7 +80,8 @@ class Association(ABC):
         if go is None or token != self._token:
             return []
         self._parked = None
-        return self._afterwards(self._guarded(lambda: go(result), "sending"))
+        during, self._during = self._during, _SENDING
+        return self._afterwards(self._guarded(lambda: go(result), during))
 
     @staticmethod
     def _check_size(octets: bytes, agreed: int) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 
 from meterseal import apdu
 from meterseal.apdu.acse import Aare, Rlre, Rlrq
-from meterseal.apdu.ciphered import FORMS
 from meterseal.apdu.initiate import SERVICE_ERROR, ConfirmedServiceError, CounterErrorResponse
 from meterseal.association.accessing import identity
 from meterseal.association.asking import BLOCK_RESPONSES, Asking, refused
@@ -34,13 +33,16 @@ from meterseal.errors import (
     Unsupported,
 )
 from meterseal.framing import gbt
-from meterseal.security import Context, Opened, Style, unprotect
+from meterseal.security import Context, Opened, Style
+from meterseal.security.protect import PROTECTED, unprotecting
+from meterseal.security.steps import Steps
 
 _REPLY_TO_HLS = Operation(Service.ACTION, 15, bytes.fromhex("0000280000FF"), 1)
 _GENERAL_PROTECTION = conformance("general-protection")
 _ACTION_ONLY = conformance("action")
 _BLOCK = bytes((gbt.TAG,))
 _PROOF_LIMIT = 256
+_RECEIVING = "receiving"
 _RELEASED = (None, 0, 30)
 """Reasons of an RLRE that releases: left out, normal, user-defined."""
 
@@ -60,8 +62,11 @@ class ClientAssociation(Requesting):
 
     # --- calls ------------------------------------------------------------------------------
 
-    def associate(self, challenge: bytes = b"") -> list[Effect]:
+    def associate(self, challenge: bytes = b"", transaction: bytes = b"") -> list[Effect]:
         """Send the AARQ; `challenge` (8 to 64 random octets) is needed for HLS.
+
+        `transaction` (8 random octets) is needed where requests go in layers of their own: their
+        transaction-ids count up from there.
 
         Raises Misuse outside of the idle state, for a challenge of another length, and for a dedicated
         key that an earlier association of this object had: its counters would start again; UnknownKey
@@ -71,7 +76,9 @@ class ClientAssociation(Requesting):
         key = self.profile.dedicated_key
         if key is not None and key == self._dedicated_before:
             raise Misuse("the dedicated key was used in an earlier association")
-        opening = self._opening = Opening(self.profile, challenge)
+        opening = Opening(self.profile, challenge)
+        self._begin_transactions(transaction)
+        self._opening = opening
         return self._with_counters(1, lambda: self._send_aarq(opening))
 
     def _send_aarq(self, opening: Opening) -> list[Effect]:
@@ -122,13 +129,7 @@ class ClientAssociation(Requesting):
         """
         if self._parked is not None:
             return []
-        try:
-            return self._take(octets)
-        except MetersealError as error:
-            if self.profile.datagrams and self._is_no_answer(error):
-                self.passed_over = error
-                return []
-            return self._refuse(error, "receiving")
+        return self._guarded(lambda: self._take(octets), _RECEIVING)
 
     def _is_no_answer(self, error: MetersealError) -> bool:
         """True for what says nothing for certain about the request that waits."""
@@ -146,7 +147,10 @@ class ClientAssociation(Requesting):
 
     def _take_whole(self, octets: bytes) -> list[Effect]:
         by_blocks, self._by_blocks = self._by_blocks, False
-        opened = self._open(octets)
+        found = self._open(octets)
+        return self._through(found, lambda opened: self._take_opened(opened, by_blocks), _RECEIVING)
+
+    def _take_opened(self, opened: Opened, by_blocks: bool) -> list[Effect]:
         message = apdu.decode(opened.apdu)
         step = TABLE.get((Role.CLIENT, self.state, kind_of(message)))
         if step is None:
@@ -155,14 +159,14 @@ class ClientAssociation(Requesting):
             raise ProtocolViolation("blocks of a service within a general block transfer")
         return _ACTIONS[step.action](self, step, message, opened)
 
-    def _open(self, octets: bytes) -> Opened:
-        if not octets or octets[0] not in FORMS:
+    def _open(self, octets: bytes) -> Opened | Steps[Opened]:
+        if not octets or octets[0] not in PROTECTED:
             return Opened(octets, 0, Style.PLAIN)
         if self.state in (State.IDLE, State.OPENING):
             raise ProtocolViolation("a ciphered APDU without an association")
         if not self.profile.ciphered:
             raise Unsupported("a ciphered APDU in a context without ciphering")
-        return unprotect(self.context, octets)
+        return unprotecting(self.context, octets)
 
     def _accept(self, step: Step, message: Aare, opened: Opened) -> list[Effect]:
         opening = self._running()
@@ -188,8 +192,9 @@ class ClientAssociation(Requesting):
 
     def _carry_proof(self, proof: bytes | MetersealError) -> list[Effect]:
         operation = _REPLY_TO_HLS._replace(data=Data.of(_or_raise(proof), Tag.OCTET_STRING))
+        self._next_transaction()
         self._asking = Asking((operation,), self._next_invoke(), _ACTION_ONLY, self._room(), _PROOF_LIMIT)
-        return [Reply(self._seal(self._asking.first()))]
+        return self._send(self._asking.first())
 
     def _check(self, step: Step, message: Any, opened: Opened) -> list[Effect]:
         """Pass 4: the meter proves itself, or the association is given up."""
@@ -214,7 +219,7 @@ class ClientAssociation(Requesting):
     def _answer(self, step: Step, message: Any, opened: Opened) -> list[Effect]:
         answered = identity(message)
         if answered in self._given_up:
-            if not self._running().response_minimum & ~opened.applied:
+            if not self._running().answer_minimum & ~opened.applied:
                 self._given_up.discard(answered)
             return []
         asking = self._asked(message)
@@ -224,7 +229,8 @@ class ClientAssociation(Requesting):
             # In order, or a late one is known by its counter: what was given up is over.
             self._given_up.clear()
         if isinstance(outcome, Message):
-            return self._with_counters(1, lambda: [Reply(self._seal(outcome.encode()))])
+            further = outcome.encode()
+            return self._with_counters(1, lambda: self._send(further))
         self._asking = None
         self._end_transfer()
         return [Confirmed(outcome)]
@@ -240,7 +246,7 @@ class ClientAssociation(Requesting):
         return []
 
     def _hint(self, message: Any, opened: Opened) -> Refused:
-        trusted = not self._running().response_minimum & ~opened.applied
+        trusted = not self._running().answer_minimum & ~opened.applied
         if isinstance(message, ConfirmedServiceError):
             code, source = message.value, "confirmed-service-error"
             reason = f"class {message.error_class} value {code}"
@@ -293,6 +299,9 @@ class ClientAssociation(Requesting):
 
     def _refuse(self, error: MetersealError, during: str) -> list[Effect]:
         """An answer that cannot be used: a sign-on ends, a standing association goes on without it."""
+        if during == _RECEIVING and self.profile.datagrams and self._is_no_answer(error):
+            self.passed_over = error
+            return []
         self._put_aside()
         if self.state is State.CLOSING:
             self.end()

@@ -28,7 +28,8 @@ from meterseal.association.operations import SUCCESS, AnyService, Operation, Out
 from meterseal.codec.data import Data
 from meterseal.codec.message import Message
 from meterseal.errors import Malformed, Misuse, TooLarge
-from meterseal.security import Style
+from meterseal.security import Opened, Style
+from meterseal.security.layers import Layers
 
 LONG_GET_ABORTED, NO_LONG_GET, BLOCK_NUMBER_INVALID, NO_LONG_SET = 0x0F, 0x10, 0x13, 0x12
 LONG_SET_ABORTED = 0x11
@@ -36,7 +37,7 @@ LONG_SET_ABORTED = 0x11
 
 @dataclass(slots=True, eq=False)
 class Exchange:
-    """One request on its way to its answer.
+    """One request on its way to its answer, which goes in the same `style` and `layers`.
 
     `applied` is the protection that every frame of the request carried; `required` what the
     answer must carry.  `outcomes` has a slot per operation, filled by refusals and the party.
@@ -46,6 +47,7 @@ class Exchange:
     invoke: int
     applied: int
     style: Style
+    layers: Layers = ()
     confirmed: bool = True
     listed: bool = False
     operations: list[Operation] = field(default_factory=list)
@@ -56,6 +58,10 @@ class Exchange:
     blocks_received: int = 0
     broadcast: bool = False
     request: access.AccessRequest | None = None
+
+    def go_on_as(self, opened: Opened) -> None:
+        """A further message of the request: the next answer goes in its style and layers."""
+        self.style, self.layers = opened.style, opened.layers
 
     @property
     def stops(self) -> bool:

@@ -69,6 +69,7 @@ class Opening:
             shares_counter="hls_token_shares_counter" in profile.options,
         )
         policy = profile.setup.policy if profile.ciphered else 0
+        self.answer_minimum = of_response(policy)
         self.response_minimum = of_response(policy) & SUITE_BITS
         # A dedicated key travels authenticated and encrypted, or not at all.
         self.request_protection = SUITE_BITS if profile.dedicated_key else of_request(policy) & SUITE_BITS
@@ -76,9 +77,7 @@ class Opening:
 
     def context(self) -> Context:
         """What Initiates are protected and opened with: the global keys."""
-        context = Context(self.profile.setup, self.server_title, general=True)
-        context.minimum = self.response_minimum
-        return context
+        return self.profile.context(self.server_title, general=True, minimum=self.response_minimum)
 
     def aarq(self) -> bytes:
         """The AARQ; takes one counter when the Initiate is protected."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from meterseal.apdu.initiate import CONFORMANCE_BITS
 from meterseal.association.operations import View
-from meterseal.security import SecuritySetup
+from meterseal.crypto.v44 import LIMIT, Parameters
+from meterseal.security import Context, SecuritySetup
 from meterseal.security.hls import MECHANISMS, Manufacturer, Mechanism
 
 
@@ -45,7 +47,8 @@ RING = 64
 class Profile:
     """What client and meter have in common: SAPs, security, mechanism, services, sizes.
 
-    `window` is how many blocks of a general block transfer this end takes before it acknowledges (1 to 63),
+    `compression` are the V.44 parameters where compression is on: both ends are told the same.  `window` is
+    how many blocks of a general block transfer this end takes before it acknowledges (1 to 63),
     `reassembly_limit` how many octets of a transfer it keeps.
     """
 
@@ -58,6 +61,7 @@ class Profile:
     conformance: int = DEFAULT_CONFORMANCE
     max_pdu: int = 4096
     options: frozenset[str] = frozenset()
+    compression: Parameters | None = None
     window: int = 8
     reassembly_limit: int = 1 << 16
 
@@ -65,6 +69,13 @@ class Profile:
     def scheme(self) -> Mechanism:
         """The row of the mechanism."""
         return MECHANISMS[self.mechanism]
+
+    def context(self, peer_title: bytes | None, **more: Any) -> Context:
+        """A context under this profile's setup, options and limits."""
+        limit = self.max_pdu or LIMIT
+        return Context(
+            self.setup, peer_title, options=self.options, compression=self.compression, limit=limit, **more
+        )
 
     @property
     def context_number(self) -> int:
@@ -104,7 +115,8 @@ class ClientProfile(Profile):
 
     `setup.policy` is the least that requests carry and responses must carry.  `general` sends
     general-glo instead of the service-specific forms; `dedicated_key` is sent in the
-    InitiateRequest and used from then on, for one association only; `user` goes into
+    InitiateRequest and used from then on, for one association only; `layers` names the key with which
+    general-ciphering takes the place of all these (a row of `security.keyforms`); `user` goes into
     calling-AE-invocation-id.  `datagrams`: the line may lose, repeat and reorder, and strangers can
     write on it.
     """
@@ -112,6 +124,7 @@ class ClientProfile(Profile):
     secret: bytes = field(default=b"", repr=False)
     reassembly_limit: int = 1 << 22
     general: bool = False
+    layers: str = ""
     dedicated_key: bytes | None = field(default=None, repr=False)
     user: int | None = None
     datagrams: bool = False

@@ -13,17 +13,21 @@ from meterseal.association.asking import Asking
 from meterseal.association.blocks import PROTECTION_OVERHEAD, TITLE_OVERHEAD
 from meterseal.association.effects import Effect, Reply
 from meterseal.association.general_blocks import GeneralBlocks
-from meterseal.association.opening import SUITE_BITS, Opening
+from meterseal.association.opening import Opening
 from meterseal.association.operations import Operation
 from meterseal.association.profile import BLOCKS, ClientProfile
 from meterseal.association.states import State
 from meterseal.association.transfer import Transfer
-from meterseal.errors import Misuse, ProtocolViolation, TimedOut, TooLarge, TooWeak
+from meterseal.errors import Misuse, ProtocolViolation, TimedOut, TooLarge, TooWeak, Unsupported
 from meterseal.framing.gbt import MAX_WINDOW, Block
-from meterseal.security import Context, Opened, Style, protect
+from meterseal.security import SIGNED, Context, Opened, Style
+from meterseal.security.layers import CIPHERING, SIGNING, Layer, Layers, overhead
+from meterseal.security.protect import planned, protecting
 from meterseal.security.protection import of_request, text
+from meterseal.security.steps import Steps
 
 _CONFIRMED_HIGH = 0xC0
+_TRANSACTION = 8
 
 
 class Requesting(GeneralBlocks):
@@ -42,6 +46,9 @@ class Requesting(GeneralBlocks):
         self._opening: Opening | None = None
         self._asking: Asking | AskingAccess | None = None
         self._invoke = self._long_invoke = 0
+        self._transaction = b""
+        self._layers: Layers = ()
+        self._in_layers = False
         # Requests that ended without their answer: it may still come, and is nobody else's.
         self._given_up: set[int] = set()
 
@@ -76,7 +83,10 @@ class Requesting(GeneralBlocks):
             asking = Asking(asked, self._next_invoke(), negotiated, room, limit, options)
         octets = asking.first()
         self._end_transfer()
-        effects = self._with_counters(1, lambda: self._send_request(self._seal(octets), access))
+        self._next_transaction()
+        effects = self._with_counters(
+            1, lambda: self._through(self._sealed(octets), lambda sealed: self._send_request(sealed, access))
+        )
         self._asking = asking
         return effects
 
@@ -130,9 +140,13 @@ class Requesting(GeneralBlocks):
         return self._asking
 
     def _check_protection(self, opened: Opened) -> None:
-        required = self._running().response_minimum
+        required = self._running().answer_minimum
         if required & ~opened.applied:
             raise TooWeak(f"the answer is {text(opened.applied)}, less than {text(required)}")
+        # A layer that the request did not have belongs to no exchange that has a name.
+        transaction = self._transaction if self._layers else b""
+        if any(layer.transaction_id != transaction for layer in opened.layers):
+            raise ProtocolViolation("the answer is of another exchange: it has another transaction-id")
 
     def _transfer_of(self, block: Block) -> Transfer | None:
         if self._transfer is not None:
@@ -145,11 +159,41 @@ class Requesting(GeneralBlocks):
 
     # --- protection and size ------------------------------------------------------------------
 
-    def _seal(self, octets: bytes) -> bytes:
-        applied = of_request(self.profile.setup.policy) & SUITE_BITS if self.profile.ciphered else 0
-        return protect(self.context, octets, applied, self._style(octets[0])) if applied else octets
+    def _sealed(self, octets: bytes) -> bytes | Steps[bytes]:
+        applied = self._applied
+        if not applied:
+            return octets
+        if self._layers and not self.context.general:
+            raise Unsupported("general protection was not negotiated, and the request asks for it")
+        return protecting(self.context, octets, applied, self._style(octets[0]), self._layers)
+
+    @property
+    def _applied(self) -> int:
+        return of_request(self.profile.setup.policy) if self.profile.ciphered else 0
+
+    def _send(self, octets: bytes) -> list[Effect]:
+        return self._through(self._sealed(octets), lambda sealed: [Reply(sealed)])
+
+    def _begin_transactions(self, first: bytes) -> None:
+        """Where the policy or the profile asks for layers, `first` is 8 octets.  Raises Misuse."""
+        self._in_layers = bool(self.profile.layers or self._applied & SIGNED)
+        if self._in_layers and len(first) != _TRANSACTION:
+            raise Misuse(f"layers need {_TRANSACTION} random octets for their transaction-ids")
+        self._transaction, self._layers = first, ()
+
+    def _next_transaction(self) -> None:
+        """A new exchange: all its messages and answers carry the next transaction-id."""
+        if not self._in_layers:
+            return
+        following = int.from_bytes(self._transaction, "big") + 1 & (1 << 8 * _TRANSACTION) - 1
+        self._transaction = following.to_bytes(_TRANSACTION, "big")
+        signed = Layer(SIGNING, b"", b"", self._transaction)
+        ciphered = Layer(CIPHERING, b"", b"", self._transaction, self.profile.layers)
+        self._layers = (ciphered, signed) if self.profile.layers else (signed,)
 
     def _style(self, tag: int) -> Style:
+        if self.profile.layers:
+            return Style.LAYERED
         dedicated = self.context.dedicated is not None
         if (self.profile.general or tag not in GLO_TAG) and self.context.general:
             return Style.GENERAL_DED if dedicated else Style.GENERAL_GLO
@@ -159,7 +203,8 @@ class Requesting(GeneralBlocks):
         """The largest plain APDU that the meter takes once it is protected; None for any, also in blocks."""
         if not self.server_max_pdu or self._prefers_blocks:
             return None
-        overhead = PROTECTION_OVERHEAD + TITLE_OVERHEAD if self.profile.ciphered else 0
-        if self.server_max_pdu <= overhead:
+        around = PROTECTION_OVERHEAD + TITLE_OVERHEAD if self.profile.ciphered else 0
+        around += overhead(planned(self._applied, self._layers), self._setup.suite)
+        if self.server_max_pdu <= around:
             raise TooLarge("the meter's PDU size leaves no room for a request")
-        return self.server_max_pdu - overhead
+        return self.server_max_pdu - around

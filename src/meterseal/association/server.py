@@ -19,7 +19,13 @@ from meterseal.association import exchange as ex
 from meterseal.association import signon
 from meterseal.association.effects import Associated, Effect, Refusal, Released, Reply
 from meterseal.association.memory import TransferMemory
-from meterseal.association.operations import OTHER_REASON, SCOPE_VIOLATED, SUCCESS, Outcome, Service
+from meterseal.association.operations import (
+    OTHER_REASON,
+    SCOPE_VIOLATED,
+    SUCCESS,
+    Outcome,
+    Service,
+)
 from meterseal.association.profile import ServerProfile, conformance
 from meterseal.association.serving import SUITE_BITS, Serving, error_response
 from meterseal.association.signon import Proposal, Rejected, Request
@@ -39,7 +45,9 @@ from meterseal.errors import (
 )
 from meterseal.framing import gbt
 from meterseal.security import Context, Handshake, Opened, Style, protect, unprotect
-from meterseal.security.protection import of_response
+from meterseal.security.protect import PROTECTED, unprotecting
+from meterseal.security.protection import of_request, of_response
+from meterseal.security.steps import Steps
 
 DRAWS = 4
 """How often a challenge is drawn again when it is the client's, or an earlier one."""
@@ -106,7 +114,9 @@ class ServerAssociation(Serving):
         return self._take_whole(octets)
 
     def _take_whole(self, octets: bytes) -> list[Effect]:
-        opened = self._open(octets)
+        return self._through(self._open(octets), self._take_opened, f"receiving {apdu.name(octets)}")
+
+    def _take_opened(self, opened: Opened) -> list[Effect]:
         message = apdu.decode(opened.apdu)
         step = self._step(kind_of(message), message.name)
         return _ACTIONS[step.action](self, step, message, opened)
@@ -117,14 +127,14 @@ class ServerAssociation(Serving):
             raise ProtocolViolation(f"{name} in state {self.state.value}")
         return step
 
-    def _open(self, octets: bytes) -> Opened:
-        if not octets or octets[0] not in FORMS:
+    def _open(self, octets: bytes) -> Opened | Steps[Opened]:
+        if not octets or octets[0] not in PROTECTED:
             return Opened(octets, 0, Style.PLAIN)
         if self.state is State.IDLE:
             raise ProtocolViolation("a ciphered APDU without an association")
         if not self.profile.ciphered:
             raise Unsupported("a ciphered APDU in a context without ciphering")
-        return unprotect(self.context, octets)
+        return unprotecting(self.context, octets)
 
     def _serve(self, step: Step, message: Any, opened: Opened) -> list[Effect]:
         return self._serve_message(message, opened)
@@ -274,21 +284,29 @@ class ServerAssociation(Serving):
             raise ProtocolViolation("another call than reply_to_HLS_authentication")
         if opened.broadcast:
             raise UnknownKey("reply_to_HLS_authentication came under the broadcast key")
-        if self.context.minimum & ~opened.applied:
+        if self._asked_of_proof() & ~opened.applied:
             raise TooWeak("reply_to_HLS_authentication carries less protection than the policy asks for")
         value = message.parameters.value
         if not isinstance(value, bytes):
             raise AuthenticationFailed("the proof is not an octet-string")
         return value
 
+    def _asked_of_proof(self) -> int:
+        """What the policy asks of the request that carries the proof: a signature, where it says so."""
+        return of_request(self.profile.setup.policy) if self.profile.ciphered else 0
+
     def _not_proved(self, message: Any, opened: Opened, error: MetersealError) -> list[Effect]:
         if isinstance(message, services.ActionRequestNormal) and self._counters_left(1):
             code = SCOPE_VIOLATED if isinstance(error, TooWeak) else OTHER_REASON
-            octets = self._action_answer(message, opened, Outcome(code))
+            answer = self._action_answer(message, opened, Outcome(code), mask=SUITE_BITS)
         else:
-            octets = error_response(ProtocolViolation("before sign-on"), False)
-        self._forget()
-        return [Refusal(error, "pass 3"), Reply(octets, penalty=True), Released()]
+            answer = error_response(ProtocolViolation("before sign-on"), False)
+
+        def refused(octets: bytes) -> list[Effect]:
+            self._forget()
+            return [Refusal(error, "pass 3"), Reply(octets, penalty=True), Released()]
+
+        return self._through(answer, refused)
 
     def _answer_proof(
         self, step: Step, message: Any, opened: Opened, proof: bytes | MetersealError
@@ -297,13 +315,21 @@ class ServerAssociation(Serving):
             raise proof
         token = Data.of(proof, Tag.OCTET_STRING)
         answer = self._action_answer(message, opened, Outcome(SUCCESS, token.raw))
-        self.state = step.outcomes["proved"]
-        return [self._established(), Reply(answer)]
 
-    def _action_answer(self, message: Any, opened: Opened, outcome: Outcome) -> bytes:
+        def proved(octets: bytes) -> list[Effect]:
+            self.state = step.outcomes["proved"]
+            return [self._established(), Reply(octets)]
+
+        return self._through(answer, proved)
+
+    def _action_answer(
+        self, message: Any, opened: Opened, outcome: Outcome, *, mask: int = -1
+    ) -> bytes | Steps[bytes]:
+        """The answer to pass 3.  Whoever is refused gets no signature: `mask` takes it off."""
         x = self._exchange_of(Service.ACTION, message.invoke_id_and_priority, opened)
+        x.required &= mask
         x.outcomes = [outcome]
-        return self._seal(x, ex.answer(x, self._room(x), False).encode())
+        return self._sealed(x, ex.answer(x, self._room(x), False).encode())
 
     # --- release ----------------------------------------------------------------------------
 

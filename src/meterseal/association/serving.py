@@ -32,10 +32,14 @@ from meterseal.association.serving_blocks import ServingBlocks
 from meterseal.cosem.obis import Obis
 from meterseal.errors import MetersealError, Misuse, Refused, Replayed, UnknownKey, Unsupported
 from meterseal.keys.counters import WINDOW
-from meterseal.security import AUTHENTICATED, ENCRYPTED, Context, Opened, Style, protect
+from meterseal.security import AUTHENTICATED, ENCRYPTED, SIGNED, Context, Opened, Style
+from meterseal.security.layers import answered, overhead
+from meterseal.security.protect import planned, protecting
 from meterseal.security.protection import of_request, of_response
+from meterseal.security.steps import Steps
 
 SUITE_BITS = AUTHENTICATED | ENCRYPTED
+ALL_BITS = SUITE_BITS | SIGNED
 _SELECTIVE_ACCESS, _MULTIPLE_REFERENCES = conformance("selective-access"), conformance("multiple-references")
 
 
@@ -57,7 +61,7 @@ class Serving(ServingBlocks):
 
     def _fresh_context(self, peer_title: bytes | None = None) -> Context:
         profile = self.profile
-        context = Context(profile.setup, peer_title or profile.setup.peer_title, general=True, serving=True)
+        context = profile.context(peer_title or profile.setup.peer_title, general=True, serving=True)
         if profile.ciphered:
             context.minimum = of_request(profile.setup.policy) & SUITE_BITS
         if self.datagrams:
@@ -95,7 +99,7 @@ class Serving(ServingBlocks):
         return self._more_data(x.service, message, opened)
 
     def _exchange_of(self, service: AnyService, invoke: int, opened: Opened) -> Exchange:
-        x = Exchange(service, invoke, opened.applied, opened.style, broadcast=opened.broadcast)
+        x = Exchange(service, invoke, opened.applied, opened.style, opened.layers, broadcast=opened.broadcast)
         x.required = self._answer_protection(x, ())
         return x
 
@@ -118,6 +122,7 @@ class Serving(ServingBlocks):
             code = ex.NONE_IN_PROGRESS[service]
             return self._block_error(service, invoke, block.block_number, code, opened)
         x.applied &= opened.applied
+        x.go_on_as(opened)
         expected = x.incoming.number + 1
         try:
             raw = x.incoming.take(block)
@@ -131,7 +136,7 @@ class Serving(ServingBlocks):
         x.blocks_received = block.block_number
         if raw is None:
             taken = ex.block_taken(x, block.block_number).encode()
-            return self._with_counters(1, lambda: [Reply(self._seal(x, taken))])
+            return self._with_counters(1, lambda: self._send(x, taken))
         self._exchange = x.incoming = None
         return self._indicate(x)
 
@@ -145,19 +150,20 @@ class Serving(ServingBlocks):
         if number != x.outgoing.number:
             self._exchange = None
             return self._block_error(service, invoke, number, ex.WRONG_NUMBER[service], opened)
+        x.go_on_as(opened)
         outgoing = x.outgoing
         return self._with_counters(1, lambda: self._send_block(x, ex.next_block(x, outgoing).encode()))
 
     def _send_block(self, x: Exchange, octets: bytes) -> list[Effect]:
         self._exchange = None if x.outgoing is None or x.outgoing.done else x
-        return [Reply(self._seal(x, octets))]
+        return self._send(x, octets)
 
     def _block_error(
         self, service: AnyService, invoke: int, number: int, code: int, opened: Opened
     ) -> list[Effect]:
         x = self._exchange_of(service, invoke, opened)
         octets = ex.block_error(service, invoke, number, code).encode()
-        return self._with_counters(1, lambda: [Reply(self._seal(x, octets))])
+        return self._with_counters(1, lambda: self._send(x, octets))
 
     # --- rights -----------------------------------------------------------------------------
 
@@ -190,13 +196,18 @@ class Serving(ServingBlocks):
         return None
 
     def _answer_protection(self, x: Exchange, rights: Iterable[int | None]) -> int:
-        """At least what the request carried, policy and rights ask for."""
+        """At least what the request carried, policy and rights ask for, as far as the suite has it.
+
+        A signed request is answered signed where this end has a key; a signature that is asked for must be.
+        """
         if not self.profile.ciphered:
             return x.applied
+        applied = x.applied if self._setup.signing is not None else x.applied & SUITE_BITS
         bits = self.profile.setup.policy
         for right in rights:
             bits |= right or 0
-        return x.applied | of_response(bits) & SUITE_BITS
+        known = ALL_BITS if self._setup.suite.signature_length else SUITE_BITS
+        return applied | of_response(bits) & known
 
     # --- answers ----------------------------------------------------------------------------
 
@@ -233,17 +244,22 @@ class Serving(ServingBlocks):
         """The largest plain APDU that the client takes once it is protected; None for any, also in blocks."""
         if not self.client_max_pdu or self._by_blocks or self._prefers_blocks:
             return None
-        overhead = (PROTECTION_OVERHEAD + TITLE_OVERHEAD * x.style.general) if x.required else 0
-        return self.client_max_pdu - overhead
+        made = planned(x.required, x.layers)
+        general = x.style.general or bool(made)
+        around = (PROTECTION_OVERHEAD + TITLE_OVERHEAD * general) if x.required else 0
+        return self.client_max_pdu - around - overhead(made, self._setup.suite)
 
-    def _seal(self, x: Exchange, octets: bytes) -> bytes:
-        """Protect an answer like for like; where the request was plain, service-specific."""
-        if not x.required:
+    def _sealed(self, x: Exchange, octets: bytes) -> bytes | Steps[bytes]:
+        """An answer protected like for like; where the request was plain, service-specific."""
+        if not x.required and not x.layers:
             return octets
         style = x.style
         if style is Style.PLAIN:
             style = _OWN_STYLE[x.service is Several.ACCESS, self.context.dedicated is not None]
-        return protect(self.context, octets, x.required, style)
+        return protecting(self.context, octets, x.required, style, answered(x.layers))
+
+    def _send(self, x: Exchange, octets: bytes) -> list[Effect]:
+        return self._through(self._sealed(x, octets), lambda sealed: [Reply(sealed)])
 
     def _refuse(self, error: MetersealError, during: str) -> list[Effect]:
         return [Refusal(error, during), Reply(error_response(error, self.profile.report_counter))]

@@ -142,13 +142,22 @@ def _packs_anything(context: Context) -> bool:
     return "compress_service_specific" in context.options
 
 
+def planned(applied: int, layers: Layers) -> Layers:
+    """Which layers `protect` makes of these: one of ciphering, and one of a signature if `applied` has it."""
+    outer, inner = find(layers, CIPHERING), find(layers, SIGNING)
+    if inner is None:
+        # Nobody began it: it belongs to the exchange of the layer around it, where there is one.
+        inner = Layer(SIGNING, b"", b"", b"" if outer is None else outer.transaction_id)
+    return tuple(one for one in (outer, inner if applied & SIGNED else None) if one is not None)
+
+
 def _in_layers(context: Context, apdu: bytes, applied: int, style: Style, layers: Layers) -> Steps[bytes]:
     """Signed first, then ciphered: by a layer of its own, or as the association does it."""
-    if applied & SIGNED:
-        layer = find(layers, SIGNING) or Layer(SIGNING, context.setup.own_title, b"")
-        apdu = yield from sign(context, layer, apdu)
+    made = planned(applied, layers)
+    inner, outer = find(made, SIGNING), find(made, CIPHERING)
+    if inner is not None:
+        apdu = yield from sign(context, inner, apdu)
         style = style.carrier
-    outer = find(layers, CIPHERING)
     if outer is not None:
         return (yield from seal(context, outer, applied & _BOTH, apdu))
     if not applied & _BOTH:
