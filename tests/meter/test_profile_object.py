@@ -19,6 +19,7 @@ from meterseal.cosem.profile import Column, complete_rows
 from meterseal.cosem.selection import ByEntry, ByRange, CaptureObject
 from meterseal.cosem.times import DateTime
 from meterseal.meter.profile_object import LoadProfile
+from meterseal.security.steps import settle
 from tests.meter.world import NOON, Client, World, read, world
 
 PROFILE, CLOCK = "1.0.99.1.0.255", "0.0.1.0.0.255"
@@ -207,7 +208,7 @@ def test_the_event_log_names_what_went_wrong() -> None:
     here.timer.advance(1)
     assert [code for _, code in manager.get(7, "0.0.99.98.1.255")] == [46]
     assert manager.get(1, "0.0.96.11.1.255") == 46
-    frame = manager.machine._seal(bytes.fromhex("C001C100010000600B01FF0200"))
+    frame = settle(manager.machine._sealed(bytes.fromhex("C001C100010000600B01FF0200")))
     assert manager.line.ask(frame, 1)[0] == 0xCC
     assert manager.line.ask(frame, 1)[:3] == bytes.fromhex("D80106"), "replay"
     assert manager.line.ask(frame[:-1] + bytes((frame[-1] ^ 1,)), 1)[:3] == bytes.fromhex("D80106")
