@@ -251,12 +251,12 @@ def test_B01_every_bit_of_requests_and_answers(form: str, suite_id: int) -> None
     def tap(sender: str, octets: bytes) -> list[bytes]:
         nonlocal tried
         if sender == TO_METER:
-            before = pair.server_state(), pair.server.profile.setup.fresh.lowest
+            before = pair.server_state(), pair.server.profile.setup.fresh.rx.lowest
             for bit in range(0, 8 * len(octets), 5):
                 changed = flipped(octets, bit)
                 effects = settle(pair.server, changed)
                 assert not any(isinstance(e, Indication) for e in effects), bit
-                assert (pair.server_state(), pair.server.profile.setup.fresh.lowest) == before
+                assert (pair.server_state(), pair.server.profile.setup.fresh.rx.lowest) == before
                 tried += 1
         return [octets]
 

@@ -79,7 +79,7 @@ def floors(context: Context) -> tuple[int, ...]:
     """All that a refused message must not move."""
     setup = context.setup
     assert setup.unicast is not None and setup.broadcast is not None
-    return (setup.unicast.rx.lowest, setup.broadcast.rx.lowest, setup.fresh.lowest, len(setup.exchanges))
+    return (setup.unicast.rx.lowest, setup.broadcast.rx.lowest, setup.fresh.rx.lowest, len(setup.exchanges))
 
 
 def by(sender: Context, form: str, applied: int = BOTH, apdu: bytes = GET, **layer: Any) -> bytes:

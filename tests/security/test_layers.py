@@ -179,7 +179,7 @@ def test_a_failing_job_ends_the_steps() -> None:
     meter.setup.directory.signing[CLIENT] = SIGN[1, STRANGER].public  # type: ignore[attr-defined]
     with pytest.raises(Forged):
         settle(unprotecting(meter, by(client, "one-pass")))
-    assert meter.setup.fresh.lowest == 0
+    assert meter.setup.fresh.rx.lowest == 0
 
 
 # --- counters, replay -----------------------------------------------------------------------------------

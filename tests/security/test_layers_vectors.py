@@ -81,7 +81,7 @@ def test_the_printed_tags_of_the_green_book_are_no_tags(id: str) -> None:
     context = reader(CIPHERED[id])
     with pytest.raises(Forged, match="tag does not verify"):
         unprotect(context, octets(CIPHERED[id], "apdu"))
-    assert context.setup.fresh.lowest == 0
+    assert context.setup.fresh.rx.lowest == 0
 
 
 def device(*options: str) -> Context:

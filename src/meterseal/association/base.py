@@ -6,10 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
-from meterseal.apdu.ciphered import GLOBAL
 from meterseal.association.effects import Compute, Effect, Need
 from meterseal.errors import MetersealError, TooLarge
 from meterseal.security import SecuritySetup
+from meterseal.security.context import Counted
 from meterseal.security.steps import Steps
 
 Go = Callable[[], list[Effect]]
@@ -23,7 +23,12 @@ ACSE_ROOM = 2048
 
 
 class Association(ABC):
-    """One end of an association: a step that lacks counters is parked until `resume`."""
+    """One end of an association: a step that lacks counters is parked until `resume`.
+
+    `_fresh_keys` is True where messages go under keys made for one of them.
+    """
+
+    _fresh_keys = False
 
     def __init__(self, setup: SecuritySetup) -> None:
         self._setup = setup
@@ -36,11 +41,21 @@ class Association(ABC):
         return self._token
 
     def _with_counters(self, count: int, go: Go) -> list[Effect]:
-        """Go on now, or after the party has reserved `count` more counters for the global key."""
-        if self._counters_left(count):
+        """Go on now, or after the party has reserved `count` more values of what messages count with."""
+        return self._reserved(self._counted(), count, go)
+
+    def _reserved(self, counted: list[Counted], count: int, go: Go) -> list[Effect]:
+        short = next((at for at, one in enumerate(counted) if one.tx.left < count), None)
+        if short is None:
             return go()
-        self._parked = lambda _: go()
-        return [Need(self._next_token(), self._setup.key(GLOBAL), count)]
+        # What was asked for is not looked at again: without it the step fails, and says so.
+        self._parked = lambda _: self._reserved(counted[short + 1 :], count, go)
+        return [Need(self._next_token(), counted[short], count)]
+
+    def _counted(self) -> list[Counted]:
+        unicast = self._setup.unicast
+        lasting: list[Counted] = [] if unicast is None else [unicast]
+        return [*lasting, self._setup.fresh] if self._fresh_keys else lasting
 
     def _computed(
         self, slow: bool, job: Callable[[], T], go: Callable[[T | MetersealError], list[Effect]]
@@ -71,8 +86,7 @@ class Association(ABC):
         return self._computed(True, job, lambda outcome: self._advance(steps, outcome, go, during))
 
     def _counters_left(self, count: int) -> bool:
-        key = self._setup.unicast
-        return key is None or key.tx.left >= count
+        return all(one.tx.left >= count for one in self._counted())
 
     def resume(self, token: int, result: Any = None) -> list[Effect]:
         """Go on: after a `Need`, whose key now has the counters asked for, or with what a `Compute` gave."""

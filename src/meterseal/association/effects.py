@@ -14,7 +14,7 @@ from typing import Any
 from meterseal.apdu.common import SelectiveAccess
 from meterseal.association.operations import Operation, Outcome
 from meterseal.errors import MetersealError
-from meterseal.security import KeyInUse
+from meterseal.security.context import Counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +27,10 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """The sending counter of `key` has fewer than `count` values left: reserve, then resume."""
+    """The sending counter `key.tx` has fewer than `count` values left: reserve, then resume."""
 
     token: int
-    key: KeyInUse
+    key: Counted
     count: int
 
 

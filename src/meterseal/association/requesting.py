@@ -21,6 +21,7 @@ from meterseal.association.transfer import Transfer
 from meterseal.errors import Misuse, ProtocolViolation, TimedOut, TooLarge, TooWeak, Unsupported
 from meterseal.framing.gbt import MAX_WINDOW, Block
 from meterseal.security import SIGNED, Context, Opened, Style
+from meterseal.security.keyforms import is_fresh
 from meterseal.security.layers import CIPHERING, SIGNING, Layer, Layers, overhead
 from meterseal.security.protect import planned, protecting
 from meterseal.security.protection import of_request, text
@@ -49,6 +50,7 @@ class Requesting(GeneralBlocks):
         self._transaction = b""
         self._layers: Layers = ()
         self._in_layers = False
+        self._fresh_keys = is_fresh(profile.layers)
         # Requests that ended without their answer: it may still come, and is nobody else's.
         self._given_up: set[int] = set()
 

@@ -45,6 +45,7 @@ from meterseal.errors import (
 )
 from meterseal.framing import gbt
 from meterseal.security import Context, Handshake, Opened, Style, protect, unprotect
+from meterseal.security.keyforms import is_fresh
 from meterseal.security.protect import PROTECTED, unprotecting
 from meterseal.security.protection import of_request, of_response
 from meterseal.security.steps import Steps
@@ -117,6 +118,7 @@ class ServerAssociation(Serving):
         return self._through(self._open(octets), self._take_opened, f"receiving {apdu.name(octets)}")
 
     def _take_opened(self, opened: Opened) -> list[Effect]:
+        self._fresh_keys = any(is_fresh(layer.form) for layer in opened.layers)
         message = apdu.decode(opened.apdu)
         step = self._step(kind_of(message), message.name)
         return _ACTIONS[step.action](self, step, message, opened)

@@ -24,6 +24,22 @@ CredentialsFile = Annotated[
 Role = Annotated[
     str | None, typer.Option("--role", help="Role of the file; by default the only one.", metavar="ROLE")
 ]
+Policy = Annotated[
+    str | None,
+    typer.Option(
+        "--policy",
+        help="Protection of each direction in place of the role's, as authenticated+encrypted+signed.",
+        metavar="WORDS",
+    ),
+]
+Layers = Annotated[
+    str | None,
+    typer.Option(
+        "--layers",
+        help="Use general-ciphering with this key: identified, wrapped, one-pass, static.",
+        metavar="KEY",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 WireLogFile = Annotated[
     Path | None,

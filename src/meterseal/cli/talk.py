@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from meterseal.cli import options, output, values
 from meterseal.cli.output import answering, understanding
+from meterseal.client.plan import Wishes
 from meterseal.cosem.obis import ObjectAddress, parse_object
 from meterseal.cosem.present import error_object
 from meterseal.errors import Refused
@@ -32,13 +33,18 @@ def read(
     objects: Annotated[list[str], typer.Argument(metavar="OBJECT", help=_OBJECT)],
     credentials: options.CredentialsFile,
     role: options.Role = None,
+    policy: options.Policy = None,
+    layers: options.Layers = None,
     json: options.Json = False,
     wire_log: options.WireLogFile = None,
     state: options.StateFolder = None,
 ) -> None:
     """Sign on, read, release. Exit code 1 when any of it was refused."""
     wanted = [_object(text) for text in objects]
-    with answering(), _signed_on(url, credentials, role, wire_log, state) as meter:
+    with (
+        answering(),
+        _signed_on(url, credentials, role, wire_log, state, policy=policy, layers=layers) as meter,
+    ):
         found = meter.read_many(wanted)
         association = meter.described()
     if json:
@@ -59,13 +65,18 @@ def write(
     value: Annotated[str, typer.Argument(metavar="VALUE", help=_VALUE)],
     credentials: options.CredentialsFile,
     role: options.Role = None,
+    policy: options.Policy = None,
+    layers: options.Layers = None,
     json: options.Json = False,
     wire_log: options.WireLogFile = None,
     state: options.StateFolder = None,
 ) -> None:
     """Sign on, write one attribute, release."""
     asked = _object(object)
-    with answering(), _signed_on(url, credentials, role, wire_log, state) as meter:
+    with (
+        answering(),
+        _signed_on(url, credentials, role, wire_log, state, policy=policy, layers=layers) as meter,
+    ):
         association = meter.described()
         with _reporting(asked, association, json):
             meter.write(asked, value)
@@ -84,6 +95,8 @@ def call(
         str | None, typer.Argument(metavar="VALUE", help="Parameters, as VALUE of write; often none.")
     ] = None,
     role: options.Role = None,
+    policy: options.Policy = None,
+    layers: options.Layers = None,
     json: options.Json = False,
     wire_log: options.WireLogFile = None,
     state: options.StateFolder = None,
@@ -92,7 +105,10 @@ def call(
     asked = _object(object)
     if not asked.explicit_member:
         raise typer.BadParameter("say which method, as in OBIS:1", param_hint="OBJECT")
-    with answering(), _signed_on(url, credentials, role, wire_log, state) as meter:
+    with (
+        answering(),
+        _signed_on(url, credentials, role, wire_log, state, policy=policy, layers=layers) as meter,
+    ):
         association = meter.described()
         with _reporting(asked, association, json):
             answer = meter.call(asked, parameters)
@@ -109,14 +125,22 @@ def _object(text: str) -> ObjectAddress:
 
 @contextmanager
 def _signed_on(
-    url: str, credentials: Path, role: str | None, wire_log: Path | None, state: Path | None
+    url: str,
+    credentials: Path,
+    role: str | None,
+    wire_log: Path | None,
+    state: Path | None,
+    **words: str | None,
 ) -> Iterator[Meter]:
     """The meter, signed on; released at the end, and the wire log closed."""
     from meterseal import sync  # the other commands do without it
 
     log = None if wire_log is None else WireLog(wire_log)
     try:
-        with sync.connect(url, credentials=credentials, role=role, wire_log=log, state=state) as meter:
+        wishes = cast(Wishes, {name: word for name, word in words.items() if word is not None})
+        with sync.connect(
+            url, credentials=credentials, role=role, wire_log=log, state=state, **wishes
+        ) as meter:
             yield meter
     finally:
         if log is not None:

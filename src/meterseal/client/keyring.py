@@ -53,6 +53,8 @@ class Sending:
     name: str
     counter: SendCounter
     block: int = _FIRST_BLOCK
+    start: int | None = None
+    """Where it begins when it was never used, and nobody says where; None: that must be said."""
     busy: bool = False
     """True while a block is being reserved: blocks are taken into use in the order of the store."""
 
@@ -103,6 +105,15 @@ class Keyring:
         floor = ReceiveCounter() if receiving is None else receiving.counter
         return Held(KeyInUse(handle, sending.counter, floor, name), sending, receiving)
 
+    def fresh(self, role: RoleCredentials) -> Sending:
+        """What the role's messages count with under keys that are made for one of them.
+
+        One for all meters: a gap is allowed.  No nonce depends on it, so it begins by itself.
+        """
+        title = (role.client_system_title or b"").hex().upper()
+        name = f"fresh-{title}-tx"
+        return self._sending.setdefault(name, Sending(name, SendCounter(0, 0), start=1))
+
     def _floor(self, name: str) -> Steps[Receiving]:
         found = self._receiving.get(name)
         if found is None:
@@ -150,12 +161,11 @@ class Keyring:
 
     # --- sending --------------------------------------------------------------------------------
 
-    def ensure(self, held: Held, count: int, plan: Plan, ask: AskPublic) -> Steps[None]:
+    def ensure(self, sending: Sending, count: int, plan: Plan, ask: AskPublic) -> Steps[None]:
         """See that `count` values can be sent, reserving a block if need be.
 
         Raises CounterUnknown, CounterExhausted, StateDamaged, StateUnavailable, StateLocked.
         """
-        sending = held.sending
         while sending.counter.left < count:
             if sending.busy:
                 yield Pause(_TURN)
@@ -170,7 +180,7 @@ class Keyring:
 
     def _reserve(self, sending: Sending, count: int, plan: Plan, ask: AskPublic) -> Steps[tuple[int, int]]:
         store, role = self._state.counters, plan.role
-        start = role.counter_start
+        start = sending.start if role.counter_start is None else role.counter_start
         try:
             block: tuple[int, int] = yield Work(
                 lambda: store.reserve(sending.name, count, start), self._state.slow

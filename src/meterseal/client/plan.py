@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Final, TypedDict
@@ -17,11 +17,12 @@ from meterseal.association import ClientProfile
 from meterseal.client.titles import FileTitles, MemoryTitles, Titles
 from meterseal.credentials import Credentials, RoleCredentials
 from meterseal.credentials.fields import ROLE, Where, read_table, seconds
-from meterseal.crypto import random_octets, suite
-from meterseal.errors import ConfigurationError, Misuse, Unsupported
-from meterseal.security import AUTHENTICATED, ENCRYPTED, SIGNED, KeyInUse, SecuritySetup
+from meterseal.crypto import WrappingKey, random_octets, suite
+from meterseal.errors import ConfigurationError, Misuse
+from meterseal.security import AUTHENTICATED, ENCRYPTED, KeyInUse, SecuritySetup
 from meterseal.security.hls import BY_NAME, Manufacturer
-from meterseal.security.protection import policy_bits, text
+from meterseal.security.packing import COMPRESSION
+from meterseal.security.protection import from_text, policy_bits, text
 from meterseal.state import CounterStore, FileCounters, MemoryCounters
 
 PUBLIC_CLIENT: Final = 16
@@ -35,7 +36,8 @@ class Wishes(TypedDict, total=False):
 
     `timeout` in seconds for each answer; `manufacturer` is the function of mechanism 2; `user` goes into
     calling-AE-invocation-id; `dedicated` makes a key for this association alone; `general` uses general-glo
-    and general-ded forms; `max_pdu` is the largest APDU taken, in octets.
+    and general-ded forms; `max_pdu` is the largest APDU taken, in octets; `policy`, `layers` and
+    `compression` are words as in a credentials file.
     """
 
     timeout: float
@@ -44,6 +46,9 @@ class Wishes(TypedDict, total=False):
     user: int
     dedicated: bool
     general: bool
+    policy: str
+    layers: str
+    compression: str
     max_pdu: int
 
 
@@ -69,12 +74,15 @@ class Plan:
     def profile(self, key: KeyInUse | None, title: bytes | None) -> ClientProfile:
         """The association's profile, with the key in use and the title that the meter must show."""
         role, meter, wishes = self.role, self.credentials.meter, self.wishes
+        compression = wishes.get("compression", role.compression)
+        master = role.octets("kek")
         setup = SecuritySetup(
             suite(meter.suite),
             role.client_system_title or b"",
             title,
             policy_bits(role.protection, role.protection),
             key,
+            master=None if master is None else WrappingKey(master),
         )
         if setup.suite.curve is not None:
             # Loads the backend's X.509 part, which the roles of suite 0 do without.
@@ -88,6 +96,8 @@ class Plan:
             secret=role.octets("secret") or b"",
             manufacturer=wishes.get("manufacturer"),
             general=wishes.get("general", role.general),
+            layers=wishes.get("layers", role.layers) or "",
+            compression=None if compression is None else COMPRESSION[compression],
             user=wishes.get("user", role.user),
             options=role.peer,
         )
@@ -120,14 +130,15 @@ def make_plan(credentials: Credentials, role: str | None, wishes: Wishes) -> Pla
     comes with later versions.
     """
     name = credentials.role_name(role)
-    plan = Plan(credentials, name, credentials.role(name), wishes)
+    named = credentials.role(name)
+    if "policy" in wishes:
+        named = replace(named, policy=from_text(wishes["policy"]))
+    plan = Plan(credentials, name, named, wishes)
     unknown = sorted(wishes.keys() - Wishes.__annotations__.keys())
     if unknown:
         raise Misuse(f"no argument {unknown[0]!r}; there are {', '.join(Wishes.__annotations__)}")
     read_table({key: value for key, value in wishes.items() if key in ROLE}, ROLE, Where(None, "arguments"))
     scheme = BY_NAME[plan.role.mechanism]
-    if plan.role.protection & SIGNED:
-        raise Unsupported(f"role {name}: signed messages are not there yet")
     if scheme.name == "manufacturer" and "manufacturer" not in wishes:
         raise Misuse(f"role {name}: mechanism 2 needs the manufacturer's function (manufacturer=...)")
     weak = f"mechanism {scheme.name}" if scheme.weak else ""

@@ -29,7 +29,7 @@ from meterseal.association import (
 )
 from meterseal.client import pending
 from meterseal.client import plan as plans
-from meterseal.client.keyring import Held, Keyring, start_above
+from meterseal.client.keyring import Held, Keyring, Sending, start_above
 from meterseal.client.plan import Plan, log
 from meterseal.client.steps import Exchange, Pair, Pause, Steps, Work
 from meterseal.cosem.obis import Obis
@@ -42,8 +42,11 @@ from meterseal.errors import (
     ProtocolViolation,
     TimedOut,
 )
+from meterseal.keys.counters import ReceiveCounter
 from meterseal.keys.kinds import GAK
 from meterseal.security import AUTHENTICATED
+from meterseal.security.context import Counted
+from meterseal.security.keyforms import is_fresh
 
 _SIGN_ON_COUNTERS: Final = 4
 _TURN: Final = 0.01
@@ -98,6 +101,7 @@ class Session:
         self._exchange = Exchange(plan.pair, plan.timeout)
         self._association: ClientAssociation | None = None
         self._held: Held | None = None
+        self._fresh: Sending | None = None
         self._unanswered = False
 
     @property
@@ -134,15 +138,18 @@ class Session:
         expected = self._expected_title()
         held = self._held = yield from shared.keyring.hold(plan.role, expected)
         if held is not None:
-            yield from shared.keyring.ensure(held, _SIGN_ON_COUNTERS, plan, self._ask_public)
+            yield from shared.keyring.ensure(held.sending, _SIGN_ON_COUNTERS, plan, self._ask_public)
         profile = plan.profile(None if held is None else held.key, expected)
+        if is_fresh(profile.layers):
+            fresh = self._fresh = shared.keyring.fresh(plan.role)
+            profile.setup.fresh = Counted(fresh.counter, ReceiveCounter(), fresh.name)
         profile.datagrams = shared.datagrams
         association = self._association = ClientAssociation(profile)
         names = pending.names(profile, shared.url)
         yield from self._turn(names)
         try:
             challenge = random_octets(profile.scheme.drawn) if profile.scheme.passes == 4 else b""
-            effect = yield from self._settle(association.associate(challenge))
+            effect = yield from self._settle(association.associate(challenge, random_octets(8)))
         finally:
             pending.leave(names)
         if not isinstance(effect, Associated):
@@ -322,12 +329,13 @@ class Session:
             effects = association.receive(octets)
 
     def _need(self, association: ClientAssociation, need: Need) -> Steps[list[Effect]]:
-        held = self._held
-        if held is None:
+        counting = [self._fresh, None if self._held is None else self._held.sending]
+        sending = next((one for one in counting if one is not None and one.counter is need.key.tx), None)
+        if sending is None:
             raise Misuse("a role without a key asks for counters")
         reserved = False
         try:
-            yield from self.shared.keyring.ensure(held, need.count, self.plan, self._ask_public)
+            yield from self.shared.keyring.ensure(sending, need.count, self.plan, self._ask_public)
             reserved = True
         finally:
             if not reserved:

@@ -16,7 +16,9 @@ from meterseal.errors import ConfigurationError, MetersealError, Misuse
 from meterseal.keys.counters import LIMIT
 from meterseal.net.url import parse as parse_url
 from meterseal.security.hls import BY_NAME
+from meterseal.security.keyforms import FORMS
 from meterseal.security.options import PEER_OPTIONS, PeerOption
+from meterseal.security.packing import COMPRESSION
 from meterseal.security.protection import from_text
 
 NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,32}", re.ASCII)
@@ -24,6 +26,10 @@ NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,32}", re.ASCII)
 
 MECHANISM_NAMES: Final = tuple(BY_NAME)
 """Mechanisms that a file may name."""
+
+
+LAYERS: Final = tuple(name for name in FORMS if name not in ("broadcast", "absent"))
+"""Keys of general-ciphering that a client may ask for by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +132,15 @@ def _mechanism(value: Any, where: Where) -> str:
     return str(value)
 
 
+def _one_of(what: str, words: tuple[str, ...]) -> Reader:
+    def read(value: Any, where: Where) -> str:
+        if value not in words:
+            raise Misuse(f"{what} is one of {', '.join(words)}")
+        return str(value)
+
+    return read
+
+
 def _policy(value: Any, where: Where) -> int:
     return from_text(_text(value, where)[:80])
 
@@ -190,6 +205,8 @@ ROLE: Final[dict[str, Reader]] = {
     "ciphered": _flag,
     "dedicated": _flag,
     "general": _flag,
+    "layers": _one_of("a form of key", LAYERS),
+    "compression": _one_of("a compression", tuple(COMPRESSION)),
     "user": _number(0, 0xFF),
     "max_pdu": _number(0, 0xFFFF),
     "counter_start": _number(0, LIMIT - 1),

@@ -45,10 +45,11 @@ class MeterCredentials:
 class RoleCredentials:
     """One role: client SAP, mechanism by name, keys; the fields of a table `[roles.NAME]`.
 
-    `policy` is the protection of each direction (AUTHENTICATED | ENCRYPTED); None stands for both where there
-    is a `guek`, and for none where there is not.  Keys and secret may be given as octets; they are kept as
-    `Secret`.  `ciphered` says whether the application context is the one with ciphering; None: when the
-    policy asks for any.
+    `policy` is the protection of each direction (AUTHENTICATED | ENCRYPTED | SIGNED); None stands for the
+    first two where there is a `guek`, and for none where there is not.  Keys and secret may be given as
+    octets; they are kept as `Secret`.  `layers` names the key of general-ciphering where that is used,
+    `compression` the V.44 parameters where that is on.  `ciphered` says whether the application context is
+    the one with ciphering; None: when the policy asks for any.
     """
 
     client: int
@@ -63,6 +64,8 @@ class RoleCredentials:
     ciphered: bool | None = None
     dedicated: bool = False
     general: bool = False
+    layers: str | None = None
+    compression: str | None = None
     user: int | None = None
     max_pdu: int | None = None
     counter_start: int | None = None

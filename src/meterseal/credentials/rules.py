@@ -10,11 +10,16 @@ from meterseal.crypto import SUITES
 from meterseal.errors import MetersealError
 from meterseal.security.hls import BY_NAME
 from meterseal.security.options import peer_options
+from meterseal.security.packing import COMPRESSION
 from meterseal.security.protection import AUTHENTICATED, SIGNED
 
 _KEYS: Final = ("guek", "gak", "gbek", "kek")
-_BY_ROW: Final = ("client", "mechanism", "client_system_title", "user", "max_pdu", "counter_start", "timeout")
+_BY_ROW: Final = (
+    "client", "mechanism", "client_system_title", "user", "max_pdu", "counter_start", "timeout",
+    "layers", "compression",
+)  # fmt: skip
 _LONGEST_SECRET: Final = 64
+_AGREED: Final = frozenset({"one-pass", "static", "bare"})
 
 
 def check_meter(meter: MeterCredentials, where: Where) -> None:
@@ -61,7 +66,9 @@ def _needs(role: RoleCredentials, meter: MeterCredentials, where: Where) -> None
         "gak": bool(role.protection & AUTHENTICATED) or role.mechanism == "gmac",
         "client_system_title": keyed or role.in_ciphered_context or scheme.needs_titles,
         "secret": scheme.needs_secret,
-        "signing_key": scheme.needs_keys,
+        "signing_key": scheme.needs_keys or bool(role.protection & SIGNED) or role.layers == "one-pass",
+        "agreement_key": role.layers in _AGREED,
+        "kek": role.layers == "wrapped",
     }
     for name, wanted in needed.items():
         if wanted and getattr(role, name) is None:
@@ -71,5 +78,11 @@ def _needs(role: RoleCredentials, meter: MeterCredentials, where: Where) -> None
         raise where.error(f"suite {meter.suite} has no signatures", "mechanism")
     if role.protection and not role.in_ciphered_context:
         raise where.error("false, and the policy asks for protection", "ciphered")
-    if (role.dedicated or role.general) and not role.protection:
-        raise where.error("the policy asks for no protection", "dedicated" if role.dedicated else "general")
+    for name in ("dedicated", "general", "layers", "compression"):
+        if getattr(role, name) and not role.protection:
+            raise where.error("the policy asks for no protection", name)
+    if role.layers is not None and role.dedicated:
+        raise where.error("a dedicated key has no part in general-ciphering", "dedicated")
+    for name in ("layers", "compression"):
+        if getattr(role, name) in _AGREED | set(COMPRESSION) and not SUITES[meter.suite].signature_length:
+            raise where.error(f"suite {meter.suite} has none such", name)

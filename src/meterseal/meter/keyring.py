@@ -15,6 +15,7 @@ from meterseal.keys.counters import ReceiveCounter, SendCounter
 from meterseal.keys.kinds import GAK, GBEK, GUEK, KEK, NAMES
 from meterseal.meter.store import MeterStore
 from meterseal.security import KeyInUse, SecuritySetup
+from meterseal.security.context import Counted
 
 
 def text(octets: bytes) -> str:
@@ -27,11 +28,19 @@ class Master:
 
     def __init__(self, place: str, octets: bytes) -> None:
         self.place = place
+        self._setups: list[SecuritySetup] = []
         self.take(octets)
 
     def take(self, octets: bytes) -> None:
-        """Put a KEK in this place."""
+        """Put a KEK in this place, for every setup that has it."""
         self.secret, self.handle = Secret(octets), WrappingKey(octets)
+        for setup in self._setups:
+            setup.master = self.handle
+
+    def serve(self, setup: SecuritySetup) -> None:
+        """This setup's wrapped keys are under the KEK of this place."""
+        self._setups.append(setup)
+        setup.master = self.handle
 
 
 class KeyRing:
@@ -48,8 +57,11 @@ class KeyRing:
         self._secrets = {key_id: Secret(octets) for key_id, octets in keys.items()}
         self.on_gak: list[Callable[[bytes], None]] = []
         """Told a new GAK, to bring it beside dedicated keys."""
+        master.serve(setup)
         setup.unicast = self._in_use(GUEK)
         setup.broadcast = self._in_use(GBEK)
+        name = f"fresh-{place.replace('/', '-')}-{text(setup.own_title)}"
+        setup.fresh = Counted(SendCounter(0, 0), ReceiveCounter(store.counters.received(name) or 0), name)
 
     def _in_use(self, key_id: int) -> KeyInUse:
         handle = GcmKey(self._secrets[key_id].reveal(), self._secrets[GAK].reveal())

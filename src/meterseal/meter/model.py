@@ -326,7 +326,7 @@ class Meter:
             self._note(ring.setup)
 
     def _note(self, setup: SecuritySetup) -> None:
-        for key in (setup.unicast, setup.broadcast):
+        for key in (setup.unicast, setup.broadcast, setup.fresh):
             if key is not None:
                 self.store.note(key)
 

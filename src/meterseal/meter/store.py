@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 from meterseal.errors import StateDamaged, StateUnavailable
 from meterseal.keys.counters import BLOCK
-from meterseal.security import KeyInUse
+from meterseal.security.context import Counted
 from meterseal.state import Journal, JournalCounters, MemoryCounters, Record
 
 _log = logging.getLogger(__name__)
@@ -179,11 +179,11 @@ class MeterStore:
             self._book.commit({"cleared": number})
         self._log(number).clear()
 
-    def note(self, key: KeyInUse) -> None:
+    def note(self, key: Counted) -> None:
         """Note how far messages under a key have been received; durable after `sync`."""
         self.counters.note_received(key.key_id, key.rx.lowest)
 
-    def reserve(self, key: KeyInUse, count: int) -> None:
+    def reserve(self, key: Counted, count: int) -> None:
         """Bring in the next block of sending counters, durably.
 
         Raises CounterExhausted, StateUnavailable; the key then has what it had.

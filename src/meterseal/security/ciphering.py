@@ -34,7 +34,7 @@ class Unsealed(NamedTuple):
 
 
 def seal(context: Context, layer: Layer, applied: int, apdu: bytes) -> Steps[bytes]:
-    """`apdu` in a ciphered layer toward the peer; takes one counter of the global key.
+    """`apdu` in a ciphered layer toward the peer; takes one counter, of the global or of the fresh keys.
 
     With `applied` 0 the layer is kept without protection, as an answer may do.  Raises UnknownKey for a
     key that this end or the directory does not have.
@@ -45,7 +45,7 @@ def seal(context: Context, layer: Layer, applied: int, apdu: bytes) -> Steps[byt
     if not applied:
         return message.replace(ciphered_content=_HEADER.pack(setup.suite.id, 0) + apdu).encode()
     # Taken before any curve work: meanwhile others go on with the same counters.
-    counter = setup.key(GLOBAL).tx.take()
+    counter = (setup.fresh if form.lasting is None else setup.key(GLOBAL)).tx.take()
     sc, information = pack(context, applied << 4 | setup.suite.id, apdu)
     made = yield from through(form.make(context, layer))
     head = _HEADER.pack(sc, counter)

@@ -29,17 +29,30 @@ from meterseal.security.directory import Directory, KnownKeys
 
 
 @dataclass(slots=True, eq=False)
-class KeyInUse:
-    """A key handle with its two counters: ours for sending, the peer's for receiving.
+class Counted:
+    """Two counters: ours for sending, the peer's for receiving.
 
     Whoever makes one keeps the counters on disk under `key_id`: the sending counter is reserved
     ahead, the receiving one noted at the moments that the design names.
     """
 
-    handle: GcmKey
     tx: SendCounter
     rx: ReceiveCounter
     key_id: str = ""
+
+
+class KeyInUse(Counted):
+    """A key handle with its counters."""
+
+    __slots__ = ("handle",)
+
+    def __init__(self, handle: GcmKey, tx: SendCounter, rx: ReceiveCounter, key_id: str = "") -> None:
+        super().__init__(tx, rx, key_id)
+        self.handle = handle
+
+
+def _own_space() -> Counted:
+    return Counted(SendCounter.unlimited(), ReceiveCounter())
 
 
 @dataclass(slots=True, eq=False)
@@ -49,8 +62,9 @@ class SecuritySetup:
     `peer_title` None means that it is learned at sign-on.  `broadcast` is the GBEK in use, for
     receiving only; `master` unwraps what key_transfer brings.  In suites 1 and 2 `signing` and
     `agreement` are this end's own private keys, `certificate` (DER) goes along at a sign-on by
-    signature, and `directory` has the public keys of others.  `fresh` is the floor of what comes
-    under keys made for one message, `exchanges` what came without a counter that orders it.
+    signature, and `directory` has the public keys of others.  `fresh` counts what goes and
+    comes under keys made for one message: it outlives every key.  `exchanges` is what came without
+    a counter that orders it.
     """
 
     suite: Suite
@@ -64,7 +78,7 @@ class SecuritySetup:
     agreement: AgreementKey | None = None
     certificate: bytes | None = None
     directory: Directory = field(default_factory=KnownKeys)
-    fresh: ReceiveCounter = field(default_factory=ReceiveCounter)
+    fresh: Counted = field(default_factory=_own_space)
     exchanges: Exchanges = field(default_factory=Exchanges)
 
     def signing_key(self) -> SigningKey:

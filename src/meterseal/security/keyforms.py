@@ -11,7 +11,8 @@
 | `bare`      | none          | as `static`, told by the signed layer     | one floor for all    |
 
 Fresh keys are used once, so no nonce of theirs repeats; the counter still goes on from message to
-message, because it is what tells an old message from a new one.  It is sent out of the GUEK's reserve.
+message, because it is what tells an old message from a new one.  It outlives the global keys: what was
+agreed on before they changed would open afterwards as well.
 `bare` is a form of the British companion specification (peer option `empty_header_fields`).
 """
 
@@ -250,5 +251,10 @@ def guard(context: Context, layer: Layer, info: Any, counter: int) -> Guard:
         name, seen = form.name(layer, info), setup.exchanges
         last = counter if form.again else ONCE
         return Guard(lambda: seen.check(name, counter), lambda: seen.commit(name, last), None, 0)
-    rx = setup.fresh
+    rx = setup.fresh.rx
     return Guard(lambda: rx.check(counter, context.window), lambda: rx.commit(counter), None, rx.lowest)
+
+
+def is_fresh(form: str) -> bool:
+    """True for a form whose key is made for one message."""
+    return form in FORMS and FORMS[form].lasting is None
