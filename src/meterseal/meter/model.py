@@ -327,7 +327,7 @@ class Meter:
 
     def _note(self, setup: SecuritySetup) -> None:
         for key in (setup.unicast, setup.broadcast, setup.fresh):
-            if key is not None:
+            if key is not None and key.key_id:  # a role without keys counts nothing
                 self.store.note(key)
 
     def close(self) -> None:
