@@ -190,17 +190,22 @@ def test_B18_an_inner_message_moved_to_another_recipient(here: Running) -> None:
     assert manager.get(1, POINT) != b"moved"
 
 
-def test_B14_B16_dissection_never_calls_such_a_layer_verified() -> None:
+def test_B14_B16_dissection_calls_a_layer_verified_only_by_a_key_that_it_has() -> None:
+    """The GUEK of the ring proves what names the GUEK; keys agreed on and signatures are nothing to it."""
+    proved = []
     for row in load():
         octets = row["inputs"].get("apdu")
         if not isinstance(octets, str) or octets[:2].upper() not in ("DD", "DF"):
             continue
-        for one in dissect(bytes.fromhex(octets), RING):
-            outer = [
-                layer for layer in one.layers if layer["kind"] in ("general-ciphering", "general-signing")
-            ]
-            assert outer and not any(layer.get("verified") for layer in outer)
+        (one,) = dissect(bytes.fromhex(octets), RING)
+        outer = [layer for layer in one.layers if layer["kind"] in ("general-ciphering", "general-signing")]
+        assert outer
+        if any(layer["verified"] for layer in outer):
+            proved.append(row["id"].removeprefix("derived-general-ciphering-"))
+            assert one.plain is not None and one.plain.hex().upper() == row["expected"]["plaintext"]
+        else:
             assert one.plain is None and one.error is not None
+    assert sorted(proved) == ["auth-only", "identified-guek", "no-key-info"]
 
 
 # --- B22: pushes -----------------------------------------------------------------------------------
