@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,24 @@ def test_a_client_comes_and_goes(face: str, tmp_path: Path) -> None:
                 setup.remove_certificate(ByEntity("authority", "other"))
             root = Certificate(setup.export_certificate(ByEntity("authority", "other")))
             assert root == maker.certificate
+
+
+@FACES
+@pytest.mark.parametrize("printed", [False, True])
+def test_D08_the_algorithm_id_of_edition_8_is_an_option_of_the_peer(
+    face: str, printed: bool, tmp_path: Path
+) -> None:
+    """The meter has it: keys differ where the client has not, and agree where it is switched on."""
+    with running(tmp_path, '[roles.manager.peer]\nalgorithm_id = "as-printed"\n', preset="suite1") as here:
+        path = tmp_path / "credentials.toml"
+        write_credentials(here.meter, path, here.server.url)
+        loaded = Credentials.load(path)
+        assert loaded.role("manager").peer == {"algorithm_id"}
+        strict = replace(loaded.role("manager"), peer=frozenset())
+        chosen = loaded if printed else Credentials(loaded.meter, {"manager": strict}, path)
+        with connected(face, chosen, "manager") as client:
+            new = setup_of(client, OPERATOR).key_agreement("guek")
+        assert (here.meter.rings[2].reveal(0) == new["guek"]) is printed
 
 
 @FACES

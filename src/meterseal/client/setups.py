@@ -156,9 +156,9 @@ class SetupSteps:
         answered = yield from self._call(_AGREE, Data.of(items, _ITEMS))
         answers = _answers(answered, list(ephemeral))
         points = {i: key_agreement.offered(setup.suite, i, data, signer) for i, data in answers.items()}
-        parties = Parties(setup.own_title, meter)
+        parties, options = Parties(setup.own_title, meter), association.profile.options
         new = {
-            key_id: key_agreement.agreed(setup.suite, key_id, ephemeral[key_id], point, parties)
+            key_id: key_agreement.agreed(setup.suite, key_id, ephemeral[key_id], point, parties, options)
             for key_id, point in points.items()
         }
         if own:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from meterseal.codec.types import Array, MixedArray, Structure, Tag
 from meterseal.cosem.obis import Obis
 from meterseal.cosem.rights import PROTECTION, policy_from_wire, policy_to_wire, strengthens
-from meterseal.crypto import AgreementKey, AgreementPoint, curve, kcv, same
+from meterseal.crypto import AgreementKey, curve, kcv, same
 from meterseal.errors import ConnectionLost, Forged, Malformed, MetersealError, Misuse
 from meterseal.keys.kinds import KEK, NAMES
 from meterseal.meter.keyring import KeyRing, held_by_any
@@ -132,15 +132,12 @@ class SecuritySetupObject(CosemObject):
         for key_id, point in points.items():
             ephemeral = AgreementKey.generate(curve(setup.suite.curve))
             answers.append((key_id, key_agreement.offer(key_id, ephemeral, signing)))
-            new[key_id] = self._agreed(key_id, ephemeral, point, client)
+            parties, options = Parties(client, setup.own_title), asker.association.profile.options
+            new[key_id] = key_agreement.agreed(setup.suite, key_id, ephemeral, point, parties, options)
             self._check_key("key_agreement", key_id, new)
         self.ring.announce(new)
         asker.after.append(lambda answered: self._keep_agreed(new, answered))
         return answers, _ITEMS
-
-    def _agreed(self, key_id: int, ephemeral: AgreementKey, point: AgreementPoint, client: bytes) -> bytes:
-        setup = self.ring.setup
-        return key_agreement.agreed(setup.suite, key_id, ephemeral, point, Parties(client, setup.own_title))
 
     def _keep_agreed(self, new: dict[int, bytes], answered: bool) -> None:
         """The answer is out, and new keys may work; if it is not, or the disk fails, the old ones go on."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from meterseal.crypto import AgreementKey, AgreementPoint, SigningKey, Suite, VerifyingKey, curve
 from meterseal.errors import Malformed
 from meterseal.keys.kinds import KEK
-from meterseal.security.agreement import EPHEMERAL, Parties, Use, agree
+from meterseal.security.agreement import AS_PRINTED, CORRECTED, EPHEMERAL, Parties, Use, agree
 
 
 def offer(key_id: int, ephemeral: AgreementKey, signing: SigningKey) -> bytes:
@@ -32,9 +32,21 @@ def offered(suite: Suite, key_id: int, key_data: bytes, signer: VerifyingKey) ->
     return AgreementPoint(on, octets)
 
 
-def agreed(suite: Suite, key_id: int, own: AgreementKey, peer: AgreementPoint, parties: Parties) -> bytes:
-    """The octets of the new key; the own ephemeral key is destroyed.  `parties` are client and meter."""
+def agreed(
+    suite: Suite,
+    key_id: int,
+    own: AgreementKey,
+    peer: AgreementPoint,
+    parties: Parties,
+    options: frozenset[str] = frozenset(),
+) -> bytes:
+    """The octets of the new key; the own ephemeral key is destroyed.  `parties` are client and meter.
+
+    `options` are those of the peer: `algorithm_id` is the one that counts here.
+    """
+    use = Use.WRAP if key_id == KEK else Use.GCM
+    form = AS_PRINTED if "algorithm_id" in options else CORRECTED
     try:
-        return agree(suite, EPHEMERAL, own, peer, parties, use=Use.WRAP if key_id == KEK else Use.GCM)
+        return agree(suite, EPHEMERAL, own, peer, parties, use=use, form=form)
     finally:
         own.destroy()
