@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from bench import cases_codec, cases_framing, cases_security, cases_service
+from bench import cases_codec, cases_curves, cases_framing, cases_security, cases_service
 from bench.case import Case, Pair
 
 ROUNDS = 9
@@ -81,7 +81,7 @@ def main() -> int:
     logging.disable(logging.CRITICAL)
     figures: dict[str, Any] = {}
     print(f"{'ratio':34} {'value':>9} {'bar':>9}   ours / other side, us a call (median)")
-    for case in (*cases_codec.CASES, *cases_framing.CASES, *cases_security.CASES):
+    for case in (*cases_codec.CASES, *cases_framing.CASES, *cases_security.CASES, *cases_curves.CASES):
         if chosen(options.names, [case.name]):
             figures[case.name] = measure(case, options.rounds)
             show(case.name, figures[case.name], ">=" if case.faster else "<=")

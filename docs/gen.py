@@ -149,6 +149,7 @@ def apdus() -> str:
     from meterseal import apdu
     from meterseal.apdu.ciphered import FORMS
     from meterseal.framing import gbt
+    from meterseal.security.protect import LAYERED
 
     names: dict[int, list[str]] = {}
     for message in apdu.MESSAGES:
@@ -158,14 +159,14 @@ def apdus() -> str:
     }
     general = {form.tag: [form.name] for form in FORMS.values() if not form.plain_tag}
     by_name = {tag: [name] for tag, name in apdu.UNDECODED.items()}
-    in_framing = {gbt.TAG}  # blocks of APDUs, which the framing takes apart
+    around = {gbt.TAG, *LAYERED}  # blocks and layers, which framing and security take off
     rows = [
         (
             f"{tag:02X}",
             ", ".join(f"`{name}`" for name in dict.fromkeys(known)),
             ciphered.get((tag, "global"), "-"),
             ciphered.get((tag, "dedicated"), "-"),
-            "known by name" if tag in by_name.keys() - in_framing else "in",
+            "known by name" if tag in by_name.keys() - around else "in",
         )
         for tag, known in sorted((names | general | by_name).items())
     ]

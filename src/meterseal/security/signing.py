@@ -7,6 +7,7 @@ else is found out by the recipient that it names (B18).
 from __future__ import annotations
 
 from meterseal.apdu.general import GeneralSigning
+from meterseal.codec.parts import write_octets
 from meterseal.errors import Misuse, UnknownKey
 from meterseal.security.context import Context
 from meterseal.security.layers import SIGNING, Layer, check_fields
@@ -16,18 +17,19 @@ from meterseal.security.steps import Steps
 def sign(context: Context, layer: Layer, apdu: bytes) -> Steps[bytes]:
     """`apdu` in a signed layer toward the peer.  Raises UnknownKey without a key of this end."""
     setup = context.setup
-    key, covered = setup.signing_key(), _content_length(context)
-    message = GeneralSigning(
-        layer.transaction_id,
-        setup.own_title,
-        recipient_of(context, layer),
-        layer.date_time,
-        layer.other_information,
-        apdu,
-        b"",
+    key, write = setup.signing_key(), write_octets
+    # Written down at once: a message taken apart and put together again costs as much as a signature.
+    fields = (
+        write(layer.transaction_id)
+        + write(setup.own_title)
+        + write(recipient_of(context, layer))
+        + write(layer.date_time)
+        + write(layer.other_information)
     )
-    signature = yield lambda: key.sign(message.signed(content_length=covered))
-    return message.replace(signature=signature).encode()
+    content = fields + write(apdu)
+    signed = content if _content_length(context) else fields + apdu
+    signature = yield lambda: key.sign(signed)
+    return GeneralSigning.tag + content + write(signature)
 
 
 def open_signed(context: Context, octets: bytes, *, for_all: bool = False) -> Steps[tuple[bytes, Layer]]:
@@ -39,8 +41,13 @@ def open_signed(context: Context, octets: bytes, *, for_all: bool = False) -> St
     layer = layer_of(message)
     check_fields(layer)
     check_parties(context, layer, for_all=for_all)
-    signer, covered = context.setup.verifying_key(layer.originator), _content_length(context)
-    yield lambda: signer.verify(message.signature, message.signed(content_length=covered))
+    signer, signature = context.setup.verifying_key(layer.originator), message.signature
+    if _content_length(context):
+        # As it came: all but the tag in front, and the signature with its one length octet behind.
+        signed = octets[1 : -1 - len(signature)]
+    else:
+        signed = message.signed(content_length=False)
+    yield lambda: signer.verify(signature, signed)
     return message.content, layer
 
 
