@@ -24,6 +24,7 @@ from meterseal.security.layers import CIPHERING, SIGNING, answered, overhead
 from meterseal.security.packing import COMPRESSION
 from meterseal.security.protect import protecting, unprotecting
 from meterseal.security.steps import settle
+from tests.security.keys import in_use
 from tests.security.parties import (
     ALL,
     BOTH,
@@ -198,9 +199,9 @@ def test_D07_the_same_message_again(form: str) -> None:
 def test_D07_a_fresh_key_with_an_old_counter(form: str) -> None:
     """The peer begins anew with each key: refused, unless it is known for that."""
     client, meter = both()
-    client.setup.unicast.tx = SendCounter(0, 10)  # type: ignore[union-attr]
+    client.setup.fresh.tx = SendCounter(0, 10)
     assert unprotect(meter, by(client, form)).counter == 0
-    client.setup.unicast.tx = SendCounter(0, 10)  # type: ignore[union-attr]
+    client.setup.fresh.tx = SendCounter(0, 10)
     again = by(client, form, transaction=b"another")
     refused(meter, again, Replayed)
     meter.options = frozenset({"fresh_key_any_counter"})
@@ -238,15 +239,33 @@ def test_D07_a_signed_message_alone_comes_once() -> None:
 
 
 def test_counters_go_out_once_whatever_the_layer() -> None:
+    """Of the global key for all that is under it, of their own for all fresh keys together."""
     client, meter = both()
-    seen = []
+    lasting: list[int] = []
+    fresh: list[int] = []
     for form in MIRRORED:
-        seen.append(unprotect(meter, by(client, form)).counter)
-        seen.append(unprotect(meter, protect(client, GET, BOTH, Style.GLO)).counter)
-    assert seen == sorted(set(seen))
-    client.setup.unicast.tx = SendCounter(0xFFFF_FFFF, 0xFFFF_FFFF)  # type: ignore[union-attr]
+        (fresh if form in FRESH else lasting).append(unprotect(meter, by(client, form)).counter)
+        lasting.append(unprotect(meter, protect(client, GET, BOTH, Style.GLO)).counter)
+    assert lasting == list(range(100, 100 + len(lasting)))
+    assert fresh == list(range(len(FRESH)))
+    client.setup.fresh.tx = SendCounter(0xFFFF_FFFF, 0xFFFF_FFFF)
     with pytest.raises(CounterExhausted):
         by(client, "one-pass")
+    assert by(client, "identified")
+
+
+def test_D07_a_new_global_key_does_not_let_old_messages_in_again() -> None:
+    """What was agreed on before the GUEK changed would open under its key afterwards as well."""
+    client, meter = both()
+    old = [by(client, form) for form in FRESH]
+    for octets in old:
+        assert unprotect(meter, octets).apdu == GET
+    ak = bytes(range(0x20, 0x30))
+    for end in (client, meter):
+        end.setup.unicast = in_use(bytes(range(0x70, 0x80)), ak, 0)
+    for octets in old:
+        refused(meter, octets, Replayed)
+    assert unprotect(meter, by(client, "one-pass")).apdu == GET
 
 
 def test_C02_a_forged_high_counter_moves_nothing() -> None:
