@@ -88,6 +88,7 @@ def load(tmp_path: Path, text: str) -> str:
             "FILE: [roles.extra] broadcast: '0.0.1.0.0.255:2': write",
         ),
         (KEYED + 'services = ["get", "put"]\n', "FILE: [roles.extra] services: 'put' is no service"),
+        (KEYED + 'compression = "zip"\n', "FILE: [roles.extra] compression: a compression is one of packet-"),
         (KEYED + "max_pdu = 255\n", "FILE: [roles.extra] max_pdu: a number from 256 to 65535 is wanted"),
         (
             ROLE + 'association_version = 1\n[roles.extra.users.1]\nname = "a"\n',

@@ -18,8 +18,9 @@ from meterseal.errors import ConfigurationError
 from meterseal.meter import Meter, load_plan, write_credentials
 from meterseal.meter.manufacture import maker_of
 from meterseal.meter.pairs import AGREEMENT, SIGNATURE, TLS
-from meterseal.security import SecuritySetup
-from tests.meter.world import World, world
+from meterseal.security import AUTHENTICATED, ENCRYPTED, SIGNED, SecuritySetup
+from meterseal.security.protection import policy_bits
+from tests.meter.world import World, talk, world
 
 SUITES = (1, 2)
 CURVES = {1: "P-256", 2: "P-384"}
@@ -274,3 +275,33 @@ def test_credentials_with_their_files(suite: int, tmp_path: Path) -> None:
     own = Certificate.from_pem((tmp_path / str(operator.signing_certificate)).read_bytes())[0]
     assert own.title == operator.client_system_title
     assert "PRIVATE" not in path.read_text()
+
+
+@pytest.mark.parametrize("form", ["identified", "one-pass", "static"])
+@pytest.mark.parametrize("suite", SUITES)
+def test_signed_and_ciphered_in_layers_and_once_for_all(suite: int, form: str, tmp_path: Path) -> None:
+    """Answers are signed like for like; what has come stays known over a restart (D07)."""
+    both = policy_bits(AUTHENTICATED | ENCRYPTED | SIGNED, AUTHENTICATED | ENCRYPTED)
+    here = world(preset=f"suite{suite}", folder=tmp_path / "state")
+    client = here.client("operator")
+    profile = client.machine.profile
+    profile.layers, profile.setup.policy = form, both
+    challenge = bytes(range(32))
+    effects = client.line.run(talk(client.machine, client.machine.associate(challenge, bytes(8))), client.sap)
+    assert effects == [Associated(None)]
+    assert client.get(8, "0.0.1.0.0.255")
+    sent: list[bytes] = []
+    put = client.line.put
+
+    def noted(apdu: bytes, client: int, server: int = 1) -> None:
+        sent.append(apdu)
+        put(apdu, client, server)
+
+    client.line.put = noted
+    assert client.get(8, "0.0.1.0.0.255")
+    floor = here.meter.rings[client.sap].setup.fresh.rx.lowest
+    assert (floor > 0) == (form != "identified")
+    here.restart()
+    assert here.meter.rings[client.sap].setup.fresh.rx.lowest >= floor
+    later = here.signed_on("operator")
+    assert later.line.ask(sent[0], later.sap)[:3] == bytes.fromhex("D80106")

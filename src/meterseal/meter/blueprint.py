@@ -23,6 +23,7 @@ from meterseal.meter.security_object import FIRST, SecuritySetupObject
 from meterseal.meter.values import Measured, sap_assignment
 from meterseal.meter.view import View
 from meterseal.security import SecuritySetup
+from meterseal.security.packing import COMPRESSION
 
 if TYPE_CHECKING:
     from meterseal.meter.model import LogicalDevice, Meter
@@ -123,6 +124,7 @@ def _association(role: RolePlan, meter: Meter, device: LogicalDevice) -> CosemOb
         ciphered=role.ciphered, conformance=role.conformance, max_pdu=role.max_pdu, options=role.options,
         view=view, report_counter=role.report_counter, single=role.single,
         pre_established=role.pre_established,
+        compression=None if role.compression is None else COMPRESSION[role.compression],
     )  # fmt: skip
     made = Association(
         role.name, profile, view, meter.store,

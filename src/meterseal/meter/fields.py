@@ -22,6 +22,7 @@ from meterseal.meter.plant import SOURCES
 from meterseal.meter.view import ALL, Pattern
 from meterseal.security.hls import BY_NAME
 from meterseal.security.options import PEER_OPTIONS, PeerOption
+from meterseal.security.packing import COMPRESSION
 from meterseal.security.protection import SIGNED, from_text, policy_bits
 
 
@@ -276,6 +277,12 @@ def _index(text: str) -> int:
     return int(text)
 
 
+def _compression(value: Any, place: Place) -> str:
+    if value not in COMPRESSION:
+        raise Misuse(f"a compression is one of {', '.join(COMPRESSION)}")
+    return str(value)
+
+
 def _deviation(option: PeerOption) -> Reader:
     return lambda value, place: option.read(value)
 
@@ -366,6 +373,7 @@ ROLE: Final[dict[str, Reader]] = {
     "association_version": number(0, 3),
     "setup_version": number(0, 1),
     "max_pdu": number(256, 0xFFFF),
+    "compression": _compression,
     "services": _services,
     "allow_weak": flag,
     "peer": _peer,

@@ -78,6 +78,7 @@ class RolePlan:
     association_version: int = 3
     setup_version: int = 1
     max_pdu: int = 4096
+    compression: str | None = None
     conformance: int = SERVER_CONFORMANCE
     options: frozenset[str] = frozenset()
     users: Mapping[int, User] = field(default_factory=dict)
