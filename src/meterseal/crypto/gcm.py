@@ -163,9 +163,13 @@ class GcmKey(Guarded):
             raise UnknownKey(_GONE)
         return compare_digest(self._cipher.key, ek)
 
-    def destroy(self) -> None:
-        """Drop EK and AK; every later use raises UnknownKey."""
-        self._kcv = self.kcv
+    def destroy(self, *, named: bool = True) -> None:
+        """Drop EK and AK; every later use raises UnknownKey.
+
+        A key that was made for one message needs no name afterwards: not `named` spares the check value.
+        """
+        if named:
+            self._kcv = self.kcv
         self._cipher = None
         self._ak = b""
         self._encrypt = _gone

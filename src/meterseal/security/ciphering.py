@@ -130,4 +130,4 @@ def _message(layer: Layer, applied: int) -> GeneralCiphering:
 def _forget(form: Form, key: GcmKey) -> None:
     """A key made for one message is gone after it."""
     if form.lasting is None:
-        key.destroy()
+        key.destroy(named=False)

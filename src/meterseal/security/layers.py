@@ -58,7 +58,10 @@ def answered(layers: Layers) -> Layers:
 
 def find(layers: Iterable[Layer], kind: str) -> Layer | None:
     """The layer of this kind."""
-    return next((layer for layer in layers if layer.kind is kind), None)
+    for layer in layers:
+        if layer.kind is kind:
+            return layer
+    return None
 
 
 def check_fields(layer: Layer) -> None:

@@ -144,11 +144,12 @@ def _packs_anything(context: Context) -> bool:
 
 def planned(applied: int, layers: Layers) -> Layers:
     """Which layers `protect` makes of these: one of ciphering, and one of a signature if `applied` has it."""
-    outer, inner = find(layers, CIPHERING), find(layers, SIGNING)
-    if inner is None:
-        # Nobody began it: it belongs to the exchange of the layer around it, where there is one.
-        inner = Layer(SIGNING, b"", b"", b"" if outer is None else outer.transaction_id)
-    return tuple(one for one in (outer, inner if applied & SIGNED else None) if one is not None)
+    outer = find(layers, CIPHERING)
+    if not applied & SIGNED:
+        return () if outer is None else (outer,)
+    # A layer that nobody began belongs to the exchange of the one around it, where there is one.
+    inner = find(layers, SIGNING) or Layer(SIGNING, b"", b"", b"" if outer is None else outer.transaction_id)
+    return (inner,) if outer is None else (outer, inner)
 
 
 def _in_layers(context: Context, apdu: bytes, applied: int, style: Style, layers: Layers) -> Steps[bytes]:

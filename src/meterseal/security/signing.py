@@ -53,14 +53,8 @@ def open_signed(context: Context, octets: bytes, *, for_all: bool = False) -> St
 
 def layer_of(message: GeneralSigning) -> Layer:
     """What a received layer says of itself; nothing of it is verified yet."""
-    return Layer(
-        SIGNING,
-        message.originator_system_title,
-        message.recipient_system_title,
-        message.transaction_id,
-        date_time=message.date_time,
-        other_information=message.other_information,
-    )
+    transaction, originator, recipient, date_time, other, *_ = message
+    return Layer(SIGNING, originator, recipient, transaction, "", 0, date_time, other)
 
 
 def check_parties(context: Context, layer: Layer, *, for_all: bool = False) -> None:
