@@ -197,7 +197,7 @@ def test_C07_kill_9_the_meter(tmp_path: Path) -> None:
     kill_the_meter_repeatedly(tmp_path, 30)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(400)
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 @pytest.mark.parametrize("kill", [kill_repeatedly, kill_the_meter_repeatedly])
