@@ -105,13 +105,14 @@ class GcmKey(Guarded):
         """
         if len(iv) != IV_LENGTH:
             raise Misuse(f"an IV has {IV_LENGTH} octets, not {len(iv)}")
-        if header or sc not in self._additional:
+        additional = self._additional.get(sc)
+        if additional is None or header:
             if len(information) > LONGEST:
                 raise _too_large(information)
             return _SEAL[(sc >> 4) & 3](self, sc, iv, information, header)
         # Nearly all traffic, by the shortest way.
         try:
-            return self._encrypt(iv, information, self._additional[sc])[:_CUT]
+            return self._encrypt(iv, information, additional)[:-4]  # _CUT, without looking it up
         except OverflowError:
             raise _too_large(information) from None
 
