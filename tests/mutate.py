@@ -18,6 +18,7 @@ MEMORY_FREE = 1 << 20
 WATCHDOG = 5.0  # seconds of this process for one input
 _GRACE = 64  # octets of work that inputs of any length may take
 _MEASURED_EVERY = 500
+_TRIES = 3
 
 _LENGTHS = (0x00, 0x01, 0x7E, 0x7F, 0x80, 0x81, 0x82, 0x83, 0x84, 0xFE, 0xFF)
 _LONG = (
@@ -111,12 +112,6 @@ def hammer(
         for number, octets in enumerate(mutations(seeds, count, rng)):
             progress(octets)
             measured = number % _MEASURED_EVERY == 0
-            if number == 0:
-                # What is imported or made at the first use of all is no input's doing.
-                with suppress(Exception):  # told of below
-                    decode(octets)
-            if measured:
-                tracemalloc.start()
             try:
                 result: object = decode(octets)
                 outcomes["value"] += 1
@@ -127,13 +122,27 @@ def hammer(
                 error.add_note(f"input: {octets.hex()}")
                 raise
             if measured:
-                peak = tracemalloc.get_traced_memory()[1]
-                tracemalloc.stop()
-                assert peak <= MEMORY_PER_OCTET * len(octets) + MEMORY_FREE, (peak, octets.hex())
+                allowed = MEMORY_PER_OCTET * len(octets) + MEMORY_FREE
+                # Other threads and the collector allocate too, but not three times in a row.
+                peaks = [_peak(decode, octets)]
+                while peaks[-1] > allowed and len(peaks) < _TRIES:
+                    peaks.append(_peak(decode, octets))
+                assert peaks[-1] <= allowed, (peaks, octets.hex())
             if work is not None:
                 assert work() <= WORK_PER_OCTET * len(octets) + _GRACE, (work(), octets.hex())
             del result
     return outcomes
+
+
+def _peak(decode: Callable[[bytes], object], octets: bytes) -> int:
+    """The memory that one more decoding of an input takes at its highest, its result included."""
+    tracemalloc.start()
+    try:
+        with suppress(MetersealError):
+            decode(octets)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 @contextmanager
