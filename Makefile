@@ -26,9 +26,11 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not soak" -q
 
-# What takes minutes: a thousand kills, older releases, long runs.
+# What takes long: a thousand kills, older releases, long runs, and many new examples for each property.
 soak: $(STAMP)
 	$(BIN)/python -m pytest -n auto --dist loadgroup -m soak -q
+	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n auto --dist loadgroup -m "not soak" -q \
+	    tests/codec tests/framing tests/cosem tests/apdu tests/crypto tests/keys tests/security tests/association
 
 lint: $(STAMP)
 	$(BIN)/ruff check $(CODE)

@@ -166,19 +166,23 @@ def test_windows_that_are_known_beforehand() -> None:
 def converse(
     request: bytes, answer: bytes, lose: Callable[[], bool], windows: tuple[int, int], sizes: tuple[int, int]
 ) -> tuple[list[bytes], int]:
-    """A request and its answer over a line that loses blocks: what each end joined, how many were sent."""
+    """A request and its answer over a line that loses blocks: what each end joined, how many were sent.
+
+    `lose` is not asked between a time-out and the first block that comes back after it.
+    """
     ends = [transfer(sizes[0], windows[0], 1 << 16), transfer(sizes[1], windows[1], 1 << 16)]
     joined: list[bytes] = []
     wire = [(0, octets) for octets in ends[0].send(request)]
-    sent = 0
+    sent, spared = 0, False
     while len(joined) < 2:
         if not wire:
-            wire = [(0, octets) for octets in ends[0].again()]
+            wire, spared = [(0, octets) for octets in ends[0].again()], True
         sender, octets = wire.pop(0)
         sent += 1
         assert len(octets) <= max(sizes[sender], 8)
-        if lose():
+        if not spared and lose():
             continue
+        spared = spared and sender == 0
         other = 1 - sender
         taken = ends[other].take(decode(octets))
         wire += [(other, o) for o in taken.send]
@@ -203,18 +207,14 @@ def test_any_request_and_answer_in_any_windows(
 
 @given(st.integers(0, 1 << 32), st.tuples(st.integers(1, 8), st.integers(1, 8)), st.integers(40, 200))
 def test_F11_what_is_lost_is_asked_for_again(seed: int, windows: tuple[int, int], size: int) -> None:
-    """One block in ten is lost, either way, but never one of the two that follow a lost one."""
+    """One block in five is lost, either way; after a time-out the line is well until it has been answered.
+
+    Without that a run of bad luck is the end after `TRIES` time-outs, as the next test has it.
+    """
     drawn = random.Random(seed)
     request, answer = bytes(range(256)) * 2, bytes(range(255, -1, -1)) * 3
-    well = 2
-
-    def lose() -> bool:
-        nonlocal well
-        lost = well >= 2 and drawn.random() < 0.1
-        well = 0 if lost else well + 1
-        return lost
-
-    assert converse(request, answer, lose, windows, (size, size))[0] == [request, answer]
+    joined, _ = converse(request, answer, lambda: drawn.random() < 0.2, windows, (size, size))
+    assert joined == [request, answer]
 
 
 def test_after_some_tries_without_progress_it_is_over() -> None:
