@@ -342,6 +342,56 @@ def peer_options() -> str:
     return table(("option", "strict", "such a peer"), rows)
 
 
+def key_kinds() -> str:
+    """List the kinds of keys, and what proves a new one."""
+    from meterseal.keys.kinds import KINDS
+
+    rows = [
+        (f"`{kind.name}`", kind.material.value, "device" if kind.shared else "role", kind.way.value,
+         kind.proof.value)
+        for kind in KINDS.values()
+    ]  # fmt: skip
+    return table(("kind", "what it is", "one per", "how a new one gets there", "what proves it"), rows)
+
+
+def key_states() -> str:
+    """List the states of a key with what it may do in each."""
+    from meterseal.keys.lifecycle import MOVES, RULES, STANDING
+
+    def said(allowed: bool) -> str:
+        return "yes" if allowed else "no"
+
+    states = [
+        (f"`{state.value}`", one.nist, one.meaning, said(one.protect), said(one.open), said(one.held))
+        for state, one in STANDING.items()
+    ]
+    ways: dict[str, list[str]] = {}
+    for (before, verb), following in MOVES.items():
+        ways.setdefault(verb.value, []).append(f"{before.value if before else '-'}: {following.value}")
+    rules = {verb.value: rule for verb, rule in RULES.items()}
+    verbs = [
+        (f"`{verb}`", rules[verb].meaning, "; ".join(found), ", ".join(rules[verb].by),
+         said(rules[verb].second), said(rules[verb].reason))
+        for verb, found in ways.items()
+    ]  # fmt: skip
+    return "\n".join((
+        table(("state", "SP 800-57", "meaning", "protects", "opens", "material kept"), states),
+        table(("verb", "meaning", "from: to", "who", "second person", "reason needed"), verbs),
+    ))  # fmt: skip
+
+
+def rotation() -> str:
+    """Tell the state table of a rotation."""
+    from meterseal.keys.rotation import HEARD, MEANING, NEXT, STEP
+
+    phases = [(f"`{phase.value}`", MEANING[phase], STEP[phase].value) for phase in STEP]
+    moves = [(phase.value, HEARD[heard], following.value) for (phase, heard), following in NEXT.items()]
+    return "\n".join((
+        table(("phase", "meaning", "next step"), phases),
+        table(("phase", "what was heard", "phase then"), moves),
+    ))  # fmt: skip
+
+
 _TEST = re.compile(r"^(?:async )?def (test_(?:core_)?[A-I]\d\d\w*)", re.MULTILINE)
 _ROW = re.compile(r"(?<=_)([A-I]\d\d)(?=_|$)")
 _RANGE = re.compile(r"_([A-I])(\d\d)_to_\1(\d\d)_")
@@ -397,6 +447,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "url-schemes": url_schemes,
     "peer-options": peer_options,
     "scenes": scenes,
+    "key-kinds": key_kinds,
+    "key-states": key_states,
+    "rotation": rotation,
 }
 """Name in a page's marker -> generator of what stands there."""
 

@@ -1,1 +1,1 @@
-"""Keys over their lives, as pure rules: invocation counters first (counters.py)."""
+"""Keys over their lives, as pure rules: kinds, states, rotation, counters, trust in certificates."""

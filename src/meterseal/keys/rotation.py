@@ -1,0 +1,166 @@
+"""Rotation that loses no device: the next step from what is known, as a table (keys 3).
+
+A rotation stands in a phase, which is durable.  `STEP` says what to do in it, `NEXT` where what was heard
+leads.  Before anything is sent the phase says that the device may have the new key; whatever is cut off,
+the phase that is found afterwards leads on.  Which key a device has is found by trying, in the order of
+`candidates`: nothing that is held is given up before another one has been proved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from enum import Enum
+from itertools import islice, product
+from typing import Final
+
+from meterseal.errors import Misuse
+from meterseal.keys.lifecycle import Record, State
+
+MOST_TRIES: Final = 12
+"""Keys, or pairs of keys, that a recovery tries on a device in one run."""
+
+
+class Phase(Enum):
+    """Where a rotation stands."""
+
+    STAGED = "staged"
+    SENT = "sent"
+    TAKEN = "taken"
+    REFUSED = "refused"
+    ASTRAY = "astray"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class Step(Enum):
+    """What to do next."""
+
+    TRANSFER = "transfer"
+    PROVE = "prove"
+    RECOVER = "recover"
+    SEARCH = "search"
+    END = "end"
+
+
+class Heard(Enum):
+    """What a step brought to light."""
+
+    SENDING = "sending"
+    TAKEN = "taken"
+    REFUSED = "refused"
+    LOST = "lost"
+    NEW = "new"
+    OLD = "old"
+    OTHER = "other"
+    NONE = "none"
+    SILENT = "silent"
+
+
+MEANING: Final = {
+    Phase.STAGED: "the new key is stored, the device cannot have it",
+    Phase.SENT: "the new key is on its way, or an answer was lost",
+    Phase.TAKEN: "the device says that it has it",
+    Phase.REFUSED: "the device said no: it has the old one, or has the new one already",
+    Phase.ASTRAY: "it answers under neither the new key nor the old one",
+    Phase.DONE: "proved; the new key is the active one",
+    Phase.FAILED: "the device keeps the old key and does not take the new one",
+}
+
+HEARD: Final = {
+    Heard.SENDING: "about to send",
+    Heard.TAKEN: "taken",
+    Heard.REFUSED: "refused",
+    Heard.LOST: "no answer",
+    Heard.NEW: "the new key answers",
+    Heard.OLD: "the old key answers",
+    Heard.OTHER: "an earlier key answers",
+    Heard.NONE: "it answers, under none of them",
+    Heard.SILENT: "it does not answer at all",
+}
+
+STEP: Final = {
+    Phase.STAGED: Step.TRANSFER,
+    Phase.SENT: Step.RECOVER,
+    Phase.TAKEN: Step.PROVE,
+    Phase.REFUSED: Step.RECOVER,
+    Phase.ASTRAY: Step.SEARCH,
+    Phase.DONE: Step.END,
+    Phase.FAILED: Step.END,
+}
+"""What is done in a phase that is found: after a crash as in the midst of a run."""
+
+NEXT: Final[dict[tuple[Phase, Heard], Phase]] = {
+    (Phase.STAGED, Heard.SENDING): Phase.SENT,
+    (Phase.STAGED, Heard.SILENT): Phase.STAGED,
+    (Phase.STAGED, Heard.NONE): Phase.SENT,  # the old key opens nothing: ask which one does
+    (Phase.SENT, Heard.TAKEN): Phase.TAKEN,
+    (Phase.SENT, Heard.REFUSED): Phase.REFUSED,
+    (Phase.SENT, Heard.LOST): Phase.SENT,
+    (Phase.SENT, Heard.NEW): Phase.DONE,
+    (Phase.SENT, Heard.OLD): Phase.STAGED,
+    (Phase.SENT, Heard.NONE): Phase.ASTRAY,
+    (Phase.SENT, Heard.SILENT): Phase.SENT,
+    (Phase.TAKEN, Heard.NEW): Phase.DONE,
+    (Phase.TAKEN, Heard.OLD): Phase.STAGED,
+    (Phase.TAKEN, Heard.NONE): Phase.ASTRAY,
+    (Phase.TAKEN, Heard.SILENT): Phase.TAKEN,
+    (Phase.REFUSED, Heard.NEW): Phase.DONE,
+    (Phase.REFUSED, Heard.OLD): Phase.FAILED,
+    (Phase.REFUSED, Heard.NONE): Phase.ASTRAY,
+    (Phase.REFUSED, Heard.SILENT): Phase.REFUSED,
+    (Phase.ASTRAY, Heard.NEW): Phase.DONE,
+    (Phase.ASTRAY, Heard.OLD): Phase.STAGED,
+    (Phase.ASTRAY, Heard.OTHER): Phase.STAGED,  # that one is the active key now
+    (Phase.ASTRAY, Heard.NONE): Phase.ASTRAY,
+    (Phase.ASTRAY, Heard.SILENT): Phase.ASTRAY,
+}
+"""(phase, what was heard) -> phase."""
+
+
+def after(phase: Phase, heard: Heard) -> Phase:
+    """Where a rotation stands then.  Raises Misuse for what cannot be heard in this phase."""
+    found = NEXT.get((phase, heard))
+    if found is None:
+        raise Misuse(f"a rotation that is {phase.value} does not hear {heard.value}")
+    return found
+
+
+def ended(phase: Phase) -> bool:
+    """True when nothing is left to do."""
+    return STEP[phase] is Step.END
+
+
+def candidates(slot: Sequence[Record]) -> list[Record]:
+    """The keys that a device may have, most likely first: staged, active, those that were sent and never
+    proved, then the others that are held, newest first."""
+    return sorted((one for one in slot if one.standing.tried), key=_likely)
+
+
+def _likely(record: Record) -> tuple[int, int]:
+    if record.state is State.STAGED:
+        rank = 0
+    elif record.state is State.ACTIVE:
+        rank = 1
+    elif record.sent is not None or record.state is State.COMPROMISED:
+        rank = 2
+    else:
+        rank = 3
+    return rank, -record.version
+
+
+def mixtures(*slots: Sequence[Record], most: int = MOST_TRIES) -> Iterator[tuple[Record, ...]]:
+    """One key of each slot at a time, `most` at the most, the likeliest first: all that are new, all that
+    are old, then new beside old, as a change that was cut off in the middle leaves them (keys 3)."""
+    orders = [candidates(slot) for slot in slots]
+    yield from islice(sorted(product(*orders), key=lambda chosen: _together(chosen, orders)), most)
+
+
+def _together(chosen: tuple[Record, ...], orders: Sequence[list[Record]]) -> tuple[int, ...]:
+    ranks = [_likely(record)[0] for record in chosen]
+    newest = all(record is order[0] for record, order in zip(chosen, orders, strict=True))
+    mixed = 0 if newest else 1 if len(set(ranks)) == 1 else 2
+    return (
+        max(ranks, default=0),
+        mixed,
+        *(order.index(one) for one, order in zip(chosen, orders, strict=True)),
+    )
