@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # the same names as in _DOORS, for type checkers
         link,
     )
     from meterseal.credentials import Credentials
+    from meterseal.security.sealed import Sealed
     from meterseal.state import FileCounters, MemoryCounters
 
 __version__ = "0.1.0"
@@ -42,6 +43,7 @@ _DOORS: dict[str, str] = {
     "NotRead": "meterseal.client",
     "Profile": "meterseal.client",
     "Read": "meterseal.client",
+    "Sealed": "meterseal.security.sealed",
     "Value": "meterseal.client",
     "Write": "meterseal.client",
     "Written": "meterseal.client",
@@ -65,6 +67,7 @@ __all__ = [
     "NotRead",
     "Profile",
     "Read",
+    "Sealed",
     "Value",
     "Write",
     "Written",

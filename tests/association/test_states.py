@@ -9,6 +9,7 @@ import pytest
 
 from meterseal import apdu
 from meterseal.apdu.acse import Aare, Rlre, Rlrq
+from meterseal.apdu.general import GeneralCiphering
 from meterseal.apdu.initiate import ExceptionResponse, InitiateResponse
 from meterseal.association import TABLE, Failed, Kind, Refusal, Released, Reply, Role, State
 from meterseal.association.states import KIND_OF
@@ -203,6 +204,7 @@ def _wrong_answer(pair: Pair) -> None:
 
 GET_ANSWER = next(m for m in SAMPLES if m.name == "get-response-normal")
 PUSH = next(m for m in SAMPLES if m.name == "data-notification")
+SEALED = GeneralCiphering(b"", b"MSL00001", b"MSLUTI01", b"", b"", None, b"\x30" + bytes(30))
 ERROR = ExceptionResponse(1, 1)
 NONE: dict[str, Any] = {"mechanism": 0}
 PLAIN: dict[str, Any] = {"ciphered": False}
@@ -236,8 +238,10 @@ WALKS: list[Walk] = [
     (C, STANDS, Kind.RESPONSE, "answered", {}, _ask),
     (C, STANDS, Kind.ERROR, "failed", {}, _to_client(ERROR)),
     (C, STANDS, Kind.NOTIFICATION, "ignored", {}, _to_client(PUSH)),
+    (C, STANDS, Kind.SEALED, "carried", {"policy": 0}, _to_client(SEALED)),
     (C, CLOSING, Kind.RESPONSE, "ignored", {}, _to_client(GET_ANSWER)),
     (C, CLOSING, Kind.NOTIFICATION, "ignored", {}, _to_client(PUSH)),
+    (C, CLOSING, Kind.SEALED, "ignored", {"policy": 0}, _to_client(SEALED)),
     (C, CLOSING, Kind.RLRE, "released", {}, _to_client(Rlre(0))),
     (C, CLOSING, Kind.ERROR, "released", {}, _to_client(ERROR)),
 ]

@@ -8,6 +8,7 @@ from meterseal.association.accessing import NOT_DONE
 from meterseal.association.client import ClientAssociation
 from meterseal.association.effects import (
     Associated,
+    Carried,
     Compute,
     Confirmed,
     Effect,
@@ -36,6 +37,7 @@ __all__ = [
     "SERVER_CONFORMANCE",
     "TABLE",
     "Associated",
+    "Carried",
     "ClientAssociation",
     "ClientProfile",
     "Compute",

@@ -24,6 +24,7 @@ from meterseal.association.operations import OTHER_REASON, SUCCESS, Operation, O
 from meterseal.codec.data import Data
 from meterseal.codec.message import Message
 from meterseal.errors import Malformed, Misuse, ProtocolViolation, Unsupported
+from meterseal.security.sealed import Sealed
 
 NULL = Data(b"\x00", None)
 
@@ -121,7 +122,8 @@ class AskingAccess:
             if not negotiated & CONFORMANCE_BITS[needed]:
                 raise Unsupported(f"the association was not negotiated with {needed}")
         bits = CONFIRMED | HIGH_PRIORITY | stops * BREAK_ON_ERROR | described * SELF_DESCRIPTIVE
-        self.operations, self.identity = operations, LONG | invoke
+        self.operations = operations
+        self.identity: int | bytes = LONG | invoke
         self._request = AccessRequest(
             bits | invoke,
             b"",
@@ -146,8 +148,10 @@ LONG = 1 << 24
 """Sets long invoke-ids apart from the short ones of the other services."""
 
 
-def identity(message: Any) -> int:
-    """By what an answer is known: its invoke-id, short or long."""
+def identity(message: Any) -> int | bytes:
+    """By what an answer is known: its invoke-id, short or long; its transaction-id where it is sealed."""
+    if isinstance(message, Sealed):
+        return message.transaction_id
     first: int = message[0]
     return LONG | first & INVOKE_ID if isinstance(message, AccessResponse) else first & SHORT_INVOKE_ID
 

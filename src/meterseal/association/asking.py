@@ -52,7 +52,7 @@ class Asking:
             raise Misuse("nothing is asked for")
         self.service = operations[0].service
         self.operations, self.invoke, self._room = operations, invoke, room
-        self.identity = invoke & SHORT_INVOKE_ID
+        self.identity: int | bytes = invoke & SHORT_INVOKE_ID
         self.listed = len(operations) > 1
         if self.listed and any(o.service is not self.service for o in operations):
             raise Misuse("one request has one service")

@@ -29,6 +29,8 @@ class Association(ABC):
     """
 
     _fresh_keys = False
+    _also: tuple[Counted, ...] = ()
+    """What else the answer counts with: that of a third party."""
 
     def __init__(self, setup: SecuritySetup) -> None:
         self._setup = setup
@@ -55,7 +57,7 @@ class Association(ABC):
     def _counted(self) -> list[Counted]:
         unicast = self._setup.unicast
         lasting: list[Counted] = [] if unicast is None else [unicast]
-        return [*lasting, self._setup.fresh] if self._fresh_keys else lasting
+        return [*lasting, *((self._setup.fresh,) if self._fresh_keys else ()), *self._also]
 
     def _computed(
         self, slow: bool, job: Callable[[], T], go: Callable[[T | MetersealError], list[Effect]]

@@ -15,7 +15,8 @@ from meterseal.apdu.initiate import SERVICE_ERROR, ConfirmedServiceError, Counte
 from meterseal.association.accessing import identity
 from meterseal.association.asking import BLOCK_RESPONSES, Asking, refused
 from meterseal.association.base import T
-from meterseal.association.effects import Associated, Confirmed, Effect, Failed, Released, Reply
+from meterseal.association.carrying import Carrying
+from meterseal.association.effects import Associated, Carried, Confirmed, Effect, Failed, Released, Reply
 from meterseal.association.opening import Opening
 from meterseal.association.operations import SUCCESS, Operation, Service
 from meterseal.association.profile import ClientProfile, conformance
@@ -35,6 +36,7 @@ from meterseal.errors import (
 from meterseal.framing import gbt
 from meterseal.security import Context, Opened, Style
 from meterseal.security.protect import PROTECTED, unprotecting
+from meterseal.security.sealed import TAG, Sealed
 from meterseal.security.steps import Steps
 
 _REPLY_TO_HLS = Operation(Service.ACTION, 15, bytes.fromhex("0000280000FF"), 1)
@@ -151,7 +153,8 @@ class ClientAssociation(Requesting):
         return self._through(found, lambda opened: self._take_opened(opened, by_blocks), _RECEIVING)
 
     def _take_opened(self, opened: Opened, by_blocks: bool) -> list[Effect]:
-        message = apdu.decode(opened.apdu)
+        octets = opened.apdu
+        message: Any = Sealed.of(octets) if octets[:1] == TAG else apdu.decode(octets)
         step = TABLE.get((Role.CLIENT, self.state, kind_of(message)))
         if step is None:
             raise ProtocolViolation(f"{message.name} in state {self.state.value}")
@@ -176,7 +179,7 @@ class ClientAssociation(Requesting):
         self.server_max_pdu = initiate.server_max_receive_pdu_size
         self.server_title = accepted.server_title
         self.context = opening.context()
-        self.context.general = bool(self.negotiated & _GENERAL_PROTECTION)
+        self.context.general = self.context.carrying = bool(self.negotiated & _GENERAL_PROTECTION)
         if self.profile.dedicated_key is not None:
             self.context.set_dedicated(self.profile.dedicated_key)
             self.context.exclusive_dedicated = True
@@ -225,15 +228,31 @@ class ClientAssociation(Requesting):
         asking = self._asked(message)
         self._check_protection(opened)
         outcome = asking.take(message)
+        if isinstance(outcome, Message):
+            self._is_in_order()
+            further = outcome.encode()
+            return self._with_counters(1, lambda: self._send(further))
+        self._answered()
+        return [Confirmed(outcome)]
+
+    def _is_in_order(self) -> None:
         if self._running().response_minimum or not self.profile.datagrams:
             # In order, or a late one is known by its counter: what was given up is over.
             self._given_up.clear()
-        if isinstance(outcome, Message):
-            further = outcome.encode()
-            return self._with_counters(1, lambda: self._send(further))
+
+    def _answered(self) -> None:
+        self._is_in_order()
         self._asking = None
         self._end_transfer()
-        return [Confirmed(outcome)]
+
+    def _carry(self, step: Step, sealed: Sealed, opened: Opened) -> list[Effect]:
+        """The answer to what is carried.  Anything else that is sealed is a push, or late: not for here."""
+        asking = self._asking
+        if not isinstance(asking, Carrying) or not sealed.answers(asking.sealed):
+            return []
+        self._check_protection(opened)
+        self._answered()
+        return [Carried(sealed)]
 
     def _fail(self, step: Step, message: Any, opened: Opened) -> list[Effect]:
         hint = self._hint(message, opened)
@@ -322,6 +341,7 @@ _ACTIONS: dict[str, Callable[[ClientAssociation, Step, Any, Opened], list[Effect
     "accept": ClientAssociation._accept,
     "check": ClientAssociation._check,
     "answer": ClientAssociation._answer,
+    "carry": ClientAssociation._carry,
     "fail": ClientAssociation._fail,
     "ignore": ClientAssociation._ignore,
     "released": ClientAssociation._released,

@@ -15,6 +15,7 @@ from meterseal.apdu.common import SelectiveAccess
 from meterseal.association.operations import Operation, Outcome
 from meterseal.errors import MetersealError
 from meterseal.security.context import Counted
+from meterseal.security.sealed import Sealed
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Indication:
     `applied` is the protection the request came under, `user` the id behind the client; `broadcast`
     says that the request came under the broadcast key, which every member of the group has.  With
     `stops` nothing may be done after the first operation that fails: the outcomes of the rest are
-    `NOT_DONE`.
+    `NOT_DONE`.  `third` is the system title of the third party that asks through the client.
     """
 
     token: int
@@ -59,6 +60,7 @@ class Indication:
     confirmed: bool = True
     broadcast: bool = False
     stops: bool = False
+    third: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,13 @@ class Confirmed:
 
 
 @dataclass(frozen=True, slots=True)
+class Carried:
+    """At the client: the sealed answer to what was carried."""
+
+    sealed: Sealed
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """At the client: the request or the sign-on ended with this error."""
 
@@ -97,10 +106,11 @@ class Refusal:
     during: str
 
 
-Effect = Reply | Need | Compute | Indication | Associated | Released | Confirmed | Failed | Refusal
+Effect = Reply | Need | Compute | Indication | Associated | Released | Confirmed | Carried | Failed | Refusal
 
 __all__ = [
     "Associated",
+    "Carried",
     "Compute",
     "Confirmed",
     "Effect",

@@ -30,6 +30,7 @@ from meterseal.codec.message import Message
 from meterseal.errors import Malformed, Misuse, TooLarge
 from meterseal.security import Opened, Style
 from meterseal.security.layers import Layers
+from meterseal.security.third import Third
 
 LONG_GET_ABORTED, NO_LONG_GET, BLOCK_NUMBER_INVALID, NO_LONG_SET = 0x0F, 0x10, 0x13, 0x12
 LONG_SET_ABORTED = 0x11
@@ -39,8 +40,10 @@ LONG_SET_ABORTED = 0x11
 class Exchange:
     """One request on its way to its answer, which goes in the same `style` and `layers`.
 
-    `applied` is the protection that every frame of the request carried; `required` what the
-    answer must carry.  `outcomes` has a slot per operation, filled by refusals and the party.
+    `applied` is the protection that every frame of the request carried; `required` what the answer must
+    carry.  Where a third party asks, `third` has its layers and `third_required` what the answer must carry
+    toward it; the rest is then about the client that carries both.  `outcomes` has a slot per operation,
+    filled by refusals and the party.
     """
 
     service: AnyService
@@ -58,10 +61,17 @@ class Exchange:
     blocks_received: int = 0
     broadcast: bool = False
     request: access.AccessRequest | None = None
+    third: Third | None = None
+    third_required: int = 0
+
+    def is_of(self, opened: Opened) -> bool:
+        """True for a further message of whoever made the request: the client, or the same third party."""
+        mine, other = self.third, opened.third
+        return (mine and mine.title) == (other and other.title)
 
     def go_on_as(self, opened: Opened) -> None:
         """A further message of the request: the next answer goes in its style and layers."""
-        self.style, self.layers = opened.style, opened.layers
+        self.style, self.layers, self.third = opened.style, opened.layers, opened.third
 
     @property
     def stops(self) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from meterseal.apdu.initiate import CONFORMANCE_BITS
 from meterseal.association.operations import View
 from meterseal.crypto.v44 import LIMIT, Parameters
-from meterseal.security import Context, SecuritySetup
+from meterseal.security import AUTHENTICATED, ENCRYPTED, Context, SecuritySetup
 from meterseal.security.hls import MECHANISMS, Manufacturer, Mechanism
 
 
@@ -89,13 +89,33 @@ class Profile:
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
+class ThirdParty:
+    """Somebody who asks through the clients of a meter: title and keys in `setup`, what it may do in `view`.
+
+    No authentication key stands beside the keys of its messages: that one is the clients'.
+    """
+
+    name: str
+    setup: SecuritySetup
+    view: View
+    options: frozenset[str] = frozenset()
+
+    def context(self, window: int) -> Context:
+        """What its messages are held against, `window` as in `Context`."""
+        return Context(
+            self.setup, self.setup.peer_title, minimum=AUTHENTICATED | ENCRYPTED, general=True, serving=True,
+            window=window, options=self.options | {"ak_in_use"},
+        )  # fmt: skip
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
 class ServerProfile(Profile):
     """One association that a meter offers, named by (client SAP, server SAP).
 
     `secret` and `users` are asked at each sign-on, so that methods may change them.  `pre_established`
     associations need no AARQ and take no ACSE.  `recent` remembers the latest client challenges,
     `dedicated_before` the check values of the latest dedicated keys: both start their counters anew, so
-    neither may come twice.
+    neither may come twice.  `third_parties` by system title may speak through this association's client.
     """
 
     view: View
@@ -107,6 +127,7 @@ class ServerProfile(Profile):
     pre_established: bool = False
     recent: deque[bytes] = field(default_factory=lambda: deque(maxlen=RING))
     dedicated_before: deque[str] = field(default_factory=lambda: deque(maxlen=RING))
+    third_parties: Mapping[bytes, ThirdParty] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

@@ -11,6 +11,7 @@ from meterseal.apdu.common import SHORT_INVOKE_ID
 from meterseal.association.accessing import AskingAccess
 from meterseal.association.asking import Asking
 from meterseal.association.blocks import PROTECTION_OVERHEAD, TITLE_OVERHEAD
+from meterseal.association.carrying import Carrying
 from meterseal.association.effects import Effect, Reply
 from meterseal.association.general_blocks import GeneralBlocks
 from meterseal.association.opening import Opening
@@ -25,7 +26,10 @@ from meterseal.security.keyforms import is_fresh
 from meterseal.security.layers import CIPHERING, SIGNING, Layer, Layers, overhead
 from meterseal.security.protect import planned, protecting
 from meterseal.security.protection import of_request, text
+from meterseal.security.sealed import Sealed
 from meterseal.security.steps import Steps
+
+AnyAsking = Asking | AskingAccess | Carrying
 
 _CONFIRMED_HIGH = 0xC0
 _TRANSACTION = 8
@@ -45,14 +49,14 @@ class Requesting(GeneralBlocks):
         self.server_title: bytes | None = profile.setup.peer_title
         self.context = Context(profile.setup, self.server_title)
         self._opening: Opening | None = None
-        self._asking: Asking | AskingAccess | None = None
+        self._asking: AnyAsking | None = None
         self._invoke = self._long_invoke = 0
         self._transaction = b""
         self._layers: Layers = ()
         self._in_layers = False
         self._fresh_keys = is_fresh(profile.layers)
         # Requests that ended without their answer: it may still come, and is nobody else's.
-        self._given_up: set[int] = set()
+        self._given_up: set[int | bytes] = set()
 
     def request(
         self,
@@ -75,7 +79,7 @@ class Requesting(GeneralBlocks):
         if self._asking is not None:
             raise Misuse("a request is under way in this association")
         asked, negotiated = tuple(operations), self.negotiated
-        asking: Asking | AskingAccess
+        asking: AnyAsking
         if access:
             self._long_invoke = self._long_invoke + 1 & INVOKE_ID
             asking = AskingAccess(asked, self._long_invoke, negotiated, stops=stops, described=described)
@@ -83,19 +87,39 @@ class Requesting(GeneralBlocks):
             profile, room = self.profile, self._room()
             limit, options = profile.reassembly_limit, profile.options
             asking = Asking(asked, self._next_invoke(), negotiated, room, limit, options)
+        return self._begin(asking, access)
+
+    def forward(self, sealed: Sealed) -> list[Effect]:
+        """Carry what somebody else has sealed for the meter; ends with `Carried`, or `Failed`.
+
+        Raises Misuse when not associated or busy, Unsupported without general protection, TooLarge when
+        the meter does not take it whole and takes no blocks.
+        """
+        self._must_stand(State.ASSOCIATED)
+        if self._asking is not None:
+            raise Misuse("a request is under way in this association")
+        if not self.context.general:
+            raise Unsupported("general protection was not negotiated, and what is sealed asks for it")
+        room = self._room()
+        if room is not None and sealed.size > room and not self.negotiated & BLOCKS:
+            raise TooLarge(f"{sealed.size} sealed octets, and the meter takes {room} at once")
+        return self._begin(Carrying(sealed), True)
+
+    def _begin(self, asking: AnyAsking, in_blocks: bool) -> list[Effect]:
         octets = asking.first()
         self._end_transfer()
         self._next_transaction()
         effects = self._with_counters(
-            1, lambda: self._through(self._sealed(octets), lambda sealed: self._send_request(sealed, access))
+            1,
+            lambda: self._through(self._sealed(octets), lambda sealed: self._send_request(sealed, in_blocks)),
         )
         self._asking = asking
         return effects
 
-    def _send_request(self, octets: bytes, access: bool) -> list[Effect]:
-        """As it is, or in blocks: where they were agreed, long requests, and ACCESS for its long answers."""
+    def _send_request(self, octets: bytes, in_blocks: bool) -> list[Effect]:
+        """As it is, or where they were agreed in blocks: long requests, and what has long answers."""
         size = self.server_max_pdu
-        if not self.negotiated & BLOCKS or not (access or 0 < size < len(octets)):
+        if not self.negotiated & BLOCKS or not (in_blocks or 0 < size < len(octets)):
             return [Reply(octets)]
         return [Reply(block) for block in self._begin_transfer(size).send(octets)]
 
@@ -136,7 +160,7 @@ class Requesting(GeneralBlocks):
             raise ProtocolViolation("no sign-on is under way")
         return self._opening
 
-    def _asked(self, message: Any) -> Asking | AskingAccess:
+    def _asked(self, message: Any) -> AnyAsking:
         if self._asking is None:
             raise ProtocolViolation(f"a {message.name} that nobody asked for")
         return self._asking

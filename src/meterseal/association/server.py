@@ -119,9 +119,25 @@ class ServerAssociation(Serving):
 
     def _take_opened(self, opened: Opened) -> list[Effect]:
         self._fresh_keys = any(is_fresh(layer.form) for layer in opened.layers)
+        self._also = () if opened.third is None else (opened.third.context.setup.fresh,)
+        if opened.third is not None:
+            return self._take_third(opened)
         message = apdu.decode(opened.apdu)
         step = self._step(kind_of(message), message.name)
         return _ACTIONS[step.action](self, step, message, opened)
+
+    def _take_third(self, opened: Opened) -> list[Effect]:
+        """A third party asks for services and for nothing else; what is wrong is told to it alone (E05)."""
+        try:
+            message = apdu.decode(opened.apdu)
+            if self._step(kind_of(message), message.name).action != "serve":
+                raise ProtocolViolation(f"{message.name} is not for third parties")
+            return self._serve_message(message, opened)
+        except MetersealError as error:
+            x = self._exchange_of(Service.GET, 0, opened)
+            octets = error_response(error, True)
+            refusal = Refusal(error, "a request of a third party")
+            return [refusal, *self._with_counters(1, lambda: self._send(x, octets))]
 
     def _step(self, kind: Kind, name: str) -> Step:
         step = TABLE.get((Role.SERVER, self.state, kind))

@@ -32,11 +32,12 @@ from meterseal.association.serving_blocks import ServingBlocks
 from meterseal.cosem.obis import Obis
 from meterseal.errors import MetersealError, Misuse, Refused, Replayed, UnknownKey, Unsupported
 from meterseal.keys.counters import WINDOW
-from meterseal.security import AUTHENTICATED, ENCRYPTED, SIGNED, Context, Opened, Style
+from meterseal.security import AUTHENTICATED, ENCRYPTED, SIGNED, Context, Opened, SecuritySetup, Style
 from meterseal.security.layers import answered, overhead
 from meterseal.security.protect import planned, protecting
 from meterseal.security.protection import of_request, of_response
-from meterseal.security.steps import Steps
+from meterseal.security.steps import Steps, through
+from meterseal.security.third import Third
 
 SUITE_BITS = AUTHENTICATED | ENCRYPTED
 ALL_BITS = SUITE_BITS | SIGNED
@@ -55,6 +56,8 @@ class Serving(ServingBlocks):
     ) -> None:
         super().__init__(profile.setup, memory, share)
         self.profile, self.datagrams = profile, datagrams
+        window = WINDOW if datagrams else 0
+        self._parties = {title: one.context(window) for title, one in profile.third_parties.items()}
         self.context = self._fresh_context()
         self.user: int | None = None
         self.negotiated = 0
@@ -66,6 +69,7 @@ class Serving(ServingBlocks):
             context.minimum = of_request(profile.setup.policy) & SUITE_BITS
         if self.datagrams:
             context.window = WINDOW
+        context.parties = self._parties
         return context
 
     # --- requests ---------------------------------------------------------------------------
@@ -100,7 +104,8 @@ class Serving(ServingBlocks):
 
     def _exchange_of(self, service: AnyService, invoke: int, opened: Opened) -> Exchange:
         x = Exchange(service, invoke, opened.applied, opened.style, opened.layers, broadcast=opened.broadcast)
-        x.required = self._answer_protection(x, ())
+        x.third = opened.third
+        self._require(x, (), ())
         return x
 
     def _check_negotiated(self, x: Exchange, opener: ex.Opener) -> None:
@@ -118,7 +123,8 @@ class Serving(ServingBlocks):
 
     def _more_data(self, service: AnyService, message: Any, opened: Opened) -> list[Effect]:
         x, invoke, block = self._exchange, message.invoke_id_and_priority, message.block
-        if x is None or x.incoming is None or x.service is not service or x.invoke != invoke:
+        waits = x is not None and x.incoming is not None and x.is_of(opened)
+        if x is None or x.incoming is None or not waits or x.service is not service or x.invoke != invoke:
             code = ex.NONE_IN_PROGRESS[service]
             return self._block_error(service, invoke, block.block_number, code, opened)
         x.applied &= opened.applied
@@ -142,7 +148,8 @@ class Serving(ServingBlocks):
 
     def _next_block(self, service: AnyService, message: Any, opened: Opened) -> list[Effect]:
         x, invoke, number = self._exchange, message.invoke_id_and_priority, message.block_number
-        if x is None or x.outgoing is None or x.service is not service or x.invoke != invoke:
+        fetched = x is not None and x.outgoing is not None and x.is_of(opened)
+        if x is None or x.outgoing is None or not fetched or x.service is not service or x.invoke != invoke:
             return self._block_error(service, invoke, number, ex.NONE_IN_PROGRESS[service], opened)
         if x.applied & ~opened.applied:
             # The long answer was earned under stronger protection than this request carries.
@@ -170,9 +177,9 @@ class Serving(ServingBlocks):
     def _indicate(self, x: Exchange) -> list[Effect]:
         """Check every operation against view, right and protection; hand on what is allowed."""
         rights = [self.profile.view.right(operation, self.user) for operation in x.operations]
-        pairs = zip(x.operations, rights, strict=True)
-        x.outcomes = [self._check(operation, right, x.applied) for operation, right in pairs]
-        x.required = self._answer_protection(x, rights)
+        limits = rights if x.third is None else self._limits(x, x.third)
+        x.outcomes = [self._check(x, *asked) for asked in zip(x.operations, rights, limits, strict=True)]
+        self._require(x, rights, limits)
         noted = _noted(x)
         if x.stops:
             stop_after_error(x.outcomes)
@@ -182,32 +189,47 @@ class Serving(ServingBlocks):
             return [*noted, *self._finish(x)]
         self._indicated = True
         token = self._next_token()
-        indication = Indication(token, allowed, x.applied, self.user, x.confirmed, x.broadcast, x.stops)
+        third = x.third and x.third.title
+        indication = Indication(
+            token, allowed, x.applied, self.user, x.confirmed, x.broadcast, x.stops, third
+        )
         return [*noted, indication]
 
-    def _check(self, operation: Operation, right: int | None, applied: int) -> Outcome | None:
-        if right is None:
+    def _limits(self, x: Exchange, third: Third) -> list[int | None]:
+        """What the third party may do of it, whoever carries it."""
+        view = self.profile.third_parties[third.title].view
+        return [view.right(operation, None) for operation in x.operations]
+
+    def _check(
+        self, x: Exchange, operation: Operation, right: int | None, limit: int | None
+    ) -> Outcome | None:
+        if right is None or limit is None:
             return Outcome(OBJECT_UNDEFINED)
-        if not right & RIGHT_NEEDED[operation.service]:
+        if not right & limit & RIGHT_NEEDED[operation.service]:
             return Outcome(READ_WRITE_DENIED)
         policy = self.profile.setup.policy if self.profile.ciphered else 0
+        applied, third = x.applied, x.third
+        if third is not None:
+            # Whose word it is may be said by either; what keeps it from others, each says for itself.
+            applied |= third.applied & SIGNED
+            if of_request(limit) & ~third.applied:
+                return Outcome(SCOPE_VIOLATED)
         if of_request(right | policy) & ~applied:
             return Outcome(SCOPE_VIOLATED)
         return None
 
-    def _answer_protection(self, x: Exchange, rights: Iterable[int | None]) -> int:
-        """At least what the request carried, policy and rights ask for, as far as the suite has it.
-
-        A signed request is answered signed where this end has a key; a signature that is asked for must be.
-        """
+    def _require(self, x: Exchange, rights: Iterable[int | None], limits: Iterable[int | None]) -> None:
+        """What the answer must carry, toward the client and toward the third party that asks through it."""
+        third = x.third
+        if third is not None:
+            setup = third.context.setup
+            x.third_required = answer_protection(setup, third.applied, limits)
         if not self.profile.ciphered:
-            return x.applied
-        applied = x.applied if self._setup.signing is not None else x.applied & SUITE_BITS
-        bits = self.profile.setup.policy
-        for right in rights:
-            bits |= right or 0
-        known = ALL_BITS if self._setup.suite.signature_length else SUITE_BITS
-        return applied | of_response(bits) & known
+            x.required = x.applied
+            return
+        x.required = answer_protection(self.profile.setup, x.applied, rights)
+        if x.third_required & SIGNED:
+            x.required &= x.applied | SUITE_BITS  # signed once, for who asks
 
     # --- answers ----------------------------------------------------------------------------
 
@@ -247,16 +269,31 @@ class Serving(ServingBlocks):
         made = planned(x.required, x.layers)
         general = x.style.general or bool(made)
         around = (PROTECTION_OVERHEAD + TITLE_OVERHEAD * general) if x.required else 0
+        if x.third is not None:
+            made = (*made, *planned(x.third_required, x.third.layers))
         return self.client_max_pdu - around - overhead(made, self._setup.suite)
 
     def _sealed(self, x: Exchange, octets: bytes) -> bytes | Steps[bytes]:
         """An answer protected like for like; where the request was plain, service-specific."""
+        if x.third is not None:
+            return self._sealed_twice(x, x.third, octets)
         if not x.required and not x.layers:
             return octets
         style = x.style
         if style is Style.PLAIN:
             style = _OWN_STYLE[x.service is Several.ACCESS, self.context.dedicated is not None]
         return protecting(self.context, octets, x.required, style, answered(x.layers))
+
+    def _sealed_twice(self, x: Exchange, third: Third, octets: bytes) -> Steps[bytes]:
+        """For who asks, and around that for who carries it; nobody but the first can open it."""
+        layers = answered(third.layers)
+        inner = protecting(third.context, octets, x.third_required, Style.LAYERED, layers)
+        octets = yield from through(inner)
+        if not x.required and not x.layers:
+            return octets
+        style = _OWN_STYLE[True, self.context.dedicated is not None] if x.style is Style.PLAIN else x.style
+        outer = protecting(self.context, octets, x.required, style, answered(x.layers))
+        return (yield from through(outer))
 
     def _send(self, x: Exchange, octets: bytes) -> list[Effect]:
         return self._through(self._sealed(x, octets), lambda sealed: [Reply(sealed)])
@@ -274,6 +311,18 @@ _OWN_STYLE = {
 """How the answer to a plain request is protected: (ACCESS, with a dedicated key)."""
 
 
+def answer_protection(setup: SecuritySetup, applied: int, rights: Iterable[int | None]) -> int:
+    """At least what the request carried, policy and rights ask for, as far as the suite has it.
+
+    A signed request is answered signed where this end has a key; a signature that is asked for must be.
+    """
+    bits = setup.policy
+    for right in rights:
+        bits |= right or 0
+    known = ALL_BITS if setup.suite.signature_length else SUITE_BITS
+    return (applied if setup.signing is not None else applied & SUITE_BITS) | of_response(bits) & known
+
+
 def _noted(x: Exchange) -> list[Effect]:
     """For the journal, one line per request: what of it was refused, the first by name."""
     refused = [(o, out) for o, out in zip(x.operations, x.outcomes, strict=True) if out is not None]
@@ -283,6 +332,8 @@ def _noted(x: Exchange) -> list[Effect]:
     reason = DATA_ACCESS_RESULT[outcome.code]
     member = f"{operation.class_id}/{Obis(operation.instance)}:{operation.member}"
     more = f", and {len(refused) - 1} more of the list" if len(refused) > 1 else ""
+    if x.third is not None:
+        more += f", for third party {x.third.title.hex().upper()}"
     text = f"{ex.SERVICE_BIT[operation.service]} {member}: {reason}{more}"
     return [Refusal(Refused(text, reason=reason, code=outcome.code, source="access"), "access")]
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from meterseal.apdu import access, acse, initiate, services
 from meterseal.codec.message import Message
 from meterseal.errors import Unsupported
+from meterseal.security.sealed import Sealed
 
 
 class Role(Enum):
@@ -54,6 +55,7 @@ class Kind(Enum):
     ERROR = "error response"
     NOTIFICATION = "notification"
     CONFIRMATION = "notification confirmed"
+    SEALED = "sealed for others"
 
     __hash__ = object.__hash__
 
@@ -94,17 +96,20 @@ TABLE: dict[tuple[Role, State, Kind], Step] = {
     ),
     (Role.CLIENT, State.PENDING, Kind.ERROR): Step("fail", {"failed": State.IDLE}),
     (Role.CLIENT, State.ASSOCIATED, Kind.RESPONSE): Step("answer", {"answered": State.ASSOCIATED}),
+    (Role.CLIENT, State.ASSOCIATED, Kind.SEALED): Step("carry", {"carried": State.ASSOCIATED}),
     (Role.CLIENT, State.ASSOCIATED, Kind.ERROR): Step("fail", {"failed": State.ASSOCIATED}),
     (Role.CLIENT, State.ASSOCIATED, Kind.NOTIFICATION): Step("ignore", {"ignored": State.ASSOCIATED}),
     (Role.CLIENT, State.CLOSING, Kind.RESPONSE): Step("ignore", {"ignored": State.CLOSING}),
     (Role.CLIENT, State.CLOSING, Kind.NOTIFICATION): Step("ignore", {"ignored": State.CLOSING}),
+    (Role.CLIENT, State.CLOSING, Kind.SEALED): Step("ignore", {"ignored": State.CLOSING}),
     (Role.CLIENT, State.CLOSING, Kind.RLRE): Step("released", {"released": State.IDLE}),
     (Role.CLIENT, State.CLOSING, Kind.ERROR): Step("released", {"released": State.IDLE}),
 }
 
 
-def _kinds() -> dict[type[Message], Kind]:
-    kinds: dict[type[Message], Kind] = {
+def _kinds() -> dict[type[Any], Kind]:
+    kinds: dict[type[Any], Kind] = {
+        Sealed: Kind.SEALED,
         acse.Aarq: Kind.AARQ,
         acse.Aare: Kind.AARE,
         acse.Rlrq: Kind.RLRQ,
@@ -125,11 +130,11 @@ def _kinds() -> dict[type[Message], Kind]:
     return kinds
 
 
-KIND_OF: dict[type[Message], Kind] = _kinds()
+KIND_OF: dict[type[Any], Kind] = _kinds()
 """The kind of every message that the states know."""
 
 
-def kind_of(message: Message) -> Kind:
+def kind_of(message: Any) -> Kind:
     """The kind of a message.
 
     Raises Unsupported for one that no state takes: services with short names, a bare Initiate.

@@ -27,6 +27,7 @@ from meterseal.cosem.object_list import ObjectList
 from meterseal.cosem.selection import CaptureObject, Selection
 from meterseal.errors import ConnectionLost, MetersealError, Misuse
 from meterseal.net.blocking import Channel, Line
+from meterseal.security.sealed import Sealed
 from meterseal.state import CounterStore
 
 T = TypeVar("T")
@@ -184,6 +185,15 @@ class Meter(MeterBase):
     ) -> bytes | None:
         """Invoke one method by its descriptor; what it returns as A-XDR Data."""
         return self._run(self._verbs.action(class_id, instance, method, data))
+
+    def forward(self, sealed: Sealed) -> Sealed:
+        """Carry what somebody else has sealed for this meter, and bring back the sealed answer.
+
+        The association's own protection goes around both; nothing here can open them.  Raises Misuse for
+        what is sealed for another meter, Refused where the meter does not open it (whatever the cause),
+        Unsupported where general protection was not negotiated, TooLarge, TimedOut, ConnectionLost.
+        """
+        return self._run(self._session.forward(sealed))
 
     def security_setup(self, object: str | None = None) -> SecuritySetup:
         """A Security setup object by name, as `0.0.43.0.1.255`; that of this association when left out."""

@@ -14,6 +14,7 @@ from typing import Final
 
 from meterseal.association import (
     Associated,
+    Carried,
     ClientAssociation,
     Compute,
     Confirmed,
@@ -47,6 +48,7 @@ from meterseal.keys.kinds import GAK
 from meterseal.security import AUTHENTICATED
 from meterseal.security.context import Counted
 from meterseal.security.keyforms import is_fresh
+from meterseal.security.sealed import Sealed
 
 _SIGN_ON_COUNTERS: Final = 4
 _TURN: Final = 0.01
@@ -236,10 +238,27 @@ class Session:
         effect = yield from self._settle(request)
         if type(effect) is not Confirmed:
             raise ProtocolViolation("the association ended during a request")
+        yield from self._note_if_due()
+        return effect.outcomes
+
+    def forward(self, sealed: Sealed) -> Steps[Sealed]:
+        """Carry what somebody else has sealed for this meter; the sealed answer.
+
+        Raises Misuse for what is sealed for another meter; Refused where the meter does not open it.
+        """
+        association = self.association
+        if association.server_title not in (None, sealed.recipient):
+            raise Misuse(f"sealed for {sealed.recipient.hex().upper()}, which is another meter")
+        effect = yield from self._settle(association.forward(sealed))
+        if type(effect) is not Carried:
+            raise ProtocolViolation("the association ended during a request")
+        yield from self._note_if_due()
+        return effect.sealed
+
+    def _note_if_due(self) -> Steps[None]:
         held = self._held
         if held is not None and held.note_due:
             yield from self.shared.keyring.note(held)
-        return effect.outcomes
 
     def renew(self, new: Mapping[int, bytes]) -> Steps[None]:
         """Go on under new keys, by key id, that the meter has taken for this association's Security setup."""

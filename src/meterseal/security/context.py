@@ -7,6 +7,7 @@ peer's title, the dedicated key, the least protection it accepts (security 2, 8,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -132,7 +133,8 @@ class Context:
     only a server takes broadcast keys, and only a client expects answers.  `window` is how far
     counters may come out of order: 0 on a stream, `keys.counters.WINDOW` for datagrams.  `options`
     are the peer options in force, `compression` the V.44 parameters where compression is on, `limit`
-    how many octets a decompressed APDU has at most.
+    how many octets a decompressed APDU has at most.  `parties` are, at the meter, the third parties by
+    system title; `carrying` is True at a client, which hands on what is sealed for others.
     """
 
     setup: SecuritySetup
@@ -146,6 +148,8 @@ class Context:
     options: frozenset[str] = frozenset()
     compression: Parameters | None = None
     limit: int = LIMIT
+    parties: Mapping[bytes, Context] = field(default_factory=dict)
+    carrying: bool = False
 
     def sending_key(self, key_set: str) -> KeyInUse:
         """The key that a message of this key set goes out under.  Raises UnknownKey."""

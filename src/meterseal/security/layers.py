@@ -13,10 +13,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+from meterseal.apdu import ciphered
+from meterseal.apdu.general import GeneralCiphering, GeneralSigning
 from meterseal.crypto import Suite
 from meterseal.errors import Malformed, TooLarge
 
 SIGNING, CIPHERING = "general-signing", "general-ciphering"
+SIGNED_TAG, CIPHERED_TAG = GeneralSigning.tag[0], GeneralCiphering.tag[0]
+
+LAYERED: Final = frozenset({SIGNED_TAG, CIPHERED_TAG})
+"""Tags of the layers with parties of their own."""
+
+PROTECTED: Final = LAYERED | frozenset(ciphered.FORMS)
+"""Tags of everything that is opened first."""
+
+NEVER_SIGNED: Final = PROTECTED | frozenset(range(0x60, 0x64)) | {0xE0, 0xE6, 0xE7}
+"""Tags that may not stand inside a signed APDU: protected ones, ACSE, blocks, gateway prefixes."""
+
+NEVER_INSIDE: Final = NEVER_SIGNED - {SIGNED_TAG}
+"""Tags that may not stand inside a ciphered APDU: who signs does so first."""
 
 LONGEST_TRANSACTION: Final = 64
 """Octets of a transaction-id that are taken; 8 and 9 are usual."""

@@ -7,11 +7,14 @@ nothing (security 3, 7, 9; design law 2).
 
 What a message may be, from the outside in (B10); no layer comes twice:
 
-| ciphered by                                  | signed        | then       |
-|----------------------------------------------|---------------|------------|
-| service-specific form, or nothing            |               | plain APDU |
-| general-glo, general-ded, general-ciphering  | or not        | plain APDU |
-| nothing                                      | general-signing | plain APDU |
+| ciphered by                                  | signed          | then                    |
+|----------------------------------------------|-----------------|-------------------------|
+| service-specific form, or nothing            |                 | plain APDU              |
+| general-glo, general-ded, general-ciphering  | or not          | plain APDU, third party |
+| nothing                                      | general-signing | plain APDU, third party |
+| nothing                                      |                 | third party             |
+
+What a third party may send inside is in third.py.
 """
 
 from __future__ import annotations
@@ -22,13 +25,25 @@ from typing import NamedTuple
 
 from meterseal.apdu import ciphered
 from meterseal.apdu.ciphered import GLOBAL, SC_BROADCAST, SC_COMPRESSED, Ciphered
-from meterseal.apdu.general import GeneralCiphering, GeneralSigning
 from meterseal.codec.octets import length_octets
 from meterseal.errors import Forged, Malformed, TooWeak, UnknownKey, Unsupported
 from meterseal.keys.exchanges import ONCE
 from meterseal.security.ciphering import seal, unseal
 from meterseal.security.context import Context, KeyInUse
-from meterseal.security.layers import CIPHERING, SIGNING, Layer, Layers, find
+from meterseal.security.keyforms import Guard
+from meterseal.security.layers import (
+    CIPHERED_TAG,
+    CIPHERING,
+    LAYERED,
+    NEVER_INSIDE,
+    NEVER_SIGNED,
+    PROTECTED,
+    SIGNED_TAG,
+    SIGNING,
+    Layer,
+    Layers,
+    find,
+)
 from meterseal.security.packing import check_packed, pack, unpack
 from meterseal.security.protection import (
     AUTHENTICATED,
@@ -41,20 +56,9 @@ from meterseal.security.protection import (
 )
 from meterseal.security.signing import open_signed, sign
 from meterseal.security.steps import Steps, settle
+from meterseal.security.third import Third, nests, of_others, open_third
 
-_SIGNED, _CIPHERED = GeneralSigning.tag[0], GeneralCiphering.tag[0]
-
-LAYERED = frozenset({_SIGNED, _CIPHERED})
-"""Tags of the layers with parties of their own."""
-
-PROTECTED = LAYERED | frozenset(ciphered.FORMS)
-"""Tags of everything that is opened first."""
-
-_NEVER_SIGNED = PROTECTED | frozenset(range(0x60, 0x64)) | {0xE0, 0xE6, 0xE7}
-"""Tags that may not stand inside a signed APDU: protected ones, ACSE, blocks, gateway prefixes."""
-
-_NEVER_INSIDE = _NEVER_SIGNED - {_SIGNED}
-"""Tags that may not stand inside a ciphered APDU: who signs does so first."""
+__all__ = ["LAYERED", "PROTECTED", "Opened", "planned", "protect", "protecting", "unprotect", "unprotecting"]
 
 _BOTH = AUTHENTICATED | ENCRYPTED
 
@@ -74,7 +78,8 @@ class Opened(NamedTuple):
 
     `lowest_before` is the lowest acceptable counter as it was before this message, which is what
     the counter inside an HLS token is held against.  `layers` are those with parties of their own,
-    from the outside in: what an answer has to mirror.
+    from the outside in: what an answer has to mirror.  Where `third` is set the APDU is that third
+    party's, and the rest says how the association carried it.
     """
 
     apdu: bytes
@@ -85,6 +90,7 @@ class Opened(NamedTuple):
     lowest_before: int = 0
     key: KeyInUse | None = None
     layers: Layers = ()
+    third: Third | None = None
 
     @property
     def origin(self) -> bytes | None:
@@ -186,47 +192,53 @@ def unprotecting(context: Context, octets: bytes) -> Opened | Steps[Opened]:
     plain = key.handle.open(message.sc, _nonce(title, message.counter), message.body)
     if message.sc & SC_COMPRESSED:
         plain = unpack(context, message.sc, plain)
-    _check_inner(message, plain)
+    _check_inner(context, message, plain)
     applied, broadcast = of_control(message.sc), bool(message.sc & SC_BROADCAST)
     opened = Opened(plain, applied, style_of(message.form), broadcast, message.counter, lowest, key)
-    if plain[0] == _SIGNED:
-        return _signed_inside(context, opened, lambda: _commit(context, key, message))
+    if plain[0] in LAYERED:
+        counter, rx, window = message.counter, key.rx, context.window
+        return _inside(context, opened, Guard(
+            lambda: rx.check(counter, window), lambda: rx.commit(counter), key, lowest
+        ))  # fmt: skip
     if applied & AUTHENTICATED:
         # Without a tag anybody could have sent it: such a message never moves the counter.
         key.rx.commit(message.counter)
     return opened
 
 
-def _commit(context: Context, key: KeyInUse, message: Ciphered) -> None:
+def _inside(context: Context, opened: Opened, guard: Guard | None) -> Steps[Opened]:
+    """What is inside layers: a signed APDU, a third party's, or both; counters move once all of them hold."""
+    guards = [guard] if guard is not None and opened.applied & AUTHENTICATED else []
+    whole = opened
+    if whole.apdu[0] == SIGNED_TAG:
+        whole = yield from _open_signed(context, whole)
+        if not guards:
+            guards = [_once(context, whole)]
+    if whole.apdu[0] == CIPHERED_TAG and context.parties:
+        third = yield from open_third(context, whole.apdu)
+        guards.append(third.guard)
+        whole = whole._replace(apdu=third.apdu, third=third)
     # Curve work came between: the same message may have come on another association meanwhile.
-    key.rx.check(message.counter, context.window)
-    key.rx.commit(message.counter)
-
-
-def _signed_inside(context: Context, opened: Opened, commit: Callable[[], None]) -> Steps[Opened]:
-    """The signed APDU that a ciphered one holds; `commit` once all layers hold."""
-    whole = yield from _open_signed(context, opened)
-    if opened.applied & AUTHENTICATED:
-        commit()
-    else:
-        _once(context, whole)
+    for one in guards:
+        one.check()
+    for one in guards:
+        one.commit()
     return whole
 
 
 def _open_signed(context: Context, opened: Opened) -> Steps[Opened]:
     apdu, layer = yield from open_signed(context, opened.apdu, for_all=opened.broadcast)
-    if not apdu or apdu[0] in _NEVER_SIGNED:
+    if not apdu or (apdu[0] in NEVER_SIGNED and not nests(context, apdu[0])):
         raise Malformed(f"{SIGNING} holds nothing, or an APDU that may not be inside")
     _check_for_all(opened.broadcast, apdu)
     return opened._replace(apdu=apdu, applied=opened.applied | SIGNED, layers=(*opened.layers, layer))
 
 
-def _once(context: Context, opened: Opened) -> None:
+def _once(context: Context, opened: Opened) -> Guard:
     """No counter orders a message that is only signed: its transaction-id is taken once (D07)."""
     signed = opened.layers[-1]
     name, seen = SIGNING.encode() + signed.originator + signed.transaction_id, context.setup.exchanges
-    seen.check(name, 0)
-    seen.commit(name, ONCE)
+    return Guard(lambda: seen.check(name, 0), lambda: seen.commit(name, ONCE), None, 0)
 
 
 def _open_signing(context: Context, octets: bytes) -> Steps[Opened]:
@@ -234,40 +246,36 @@ def _open_signing(context: Context, octets: bytes) -> Steps[Opened]:
     _check_negotiated(context, SIGNING)
     if context.minimum & AUTHENTICATED:
         raise TooWeak(f"{SIGNING} alone tells nothing of its age: its contents cannot be trusted")
-    return (yield from _signed_inside(context, Opened(octets, 0, Style.PLAIN), _nothing))
+    return (yield from _inside(context, Opened(octets, 0, Style.PLAIN), None))
+
+
+def _open_bare(context: Context, octets: bytes) -> Steps[Opened]:
+    """What is sealed by a third party, or for one, with nothing of the association around."""
+    if context.minimum & AUTHENTICATED:
+        raise TooWeak(f"{CIPHERING} of another party, without the association's own protection")
+    return (yield from _inside(context, Opened(octets, 0, Style.PLAIN), None))
 
 
 def _open_ciphering(context: Context, octets: bytes) -> Steps[Opened]:
     _check_negotiated(context, CIPHERING)
+    if of_others(context, octets):
+        return (yield from _open_bare(context, octets))
     found = yield from unseal(context, octets)
     plain, layer, guard = found.plain, found.layer, found.guard
-    if not plain or plain[0] in _NEVER_INSIDE:
+    if not plain or (plain[0] in NEVER_INSIDE and not nests(context, plain[0])):
         raise Malformed(f"{CIPHERING} holds nothing, or an APDU that may not be inside")
     broadcast, applied = layer.form == "broadcast", of_control(layer.sc)
     key, lowest = (guard.key, guard.lowest) if guard else (None, 0)
     opened = Opened(plain, applied, Style.LAYERED, broadcast, found.counter, lowest, key, (layer,))
-
-    def commit() -> None:
-        if guard is not None:
-            guard.check()
-            guard.commit()
-
-    if plain[0] == _SIGNED:
-        return (yield from _signed_inside(context, opened, commit))
-    _check_for_all(broadcast, plain)
-    if applied & AUTHENTICATED:
-        commit()
-    return opened
+    if plain[0] != SIGNED_TAG:
+        _check_for_all(broadcast, plain)
+    return (yield from _inside(context, opened, guard))
 
 
 _OPENERS: dict[int, Callable[[Context, bytes], Steps[Opened]]] = {
-    _SIGNED: _open_signing,
-    _CIPHERED: _open_ciphering,
+    SIGNED_TAG: _open_signing,
+    CIPHERED_TAG: _open_ciphering,
 }
-
-
-def _nothing() -> None:
-    """Nothing is committed."""
 
 
 def _check_negotiated(context: Context, name: str) -> None:
@@ -302,14 +310,14 @@ def _look_up(context: Context, message: Ciphered) -> KeyInUse:
     return context.receiving_key(form.key_set, broadcast)
 
 
-def _check_inner(message: Ciphered, plain: bytes) -> None:
+def _check_inner(context: Context, message: Ciphered, plain: bytes) -> None:
     """The outer tag fixes the inner one; ciphered, ACSE and block APDUs are never inside."""
     if not plain:
         raise Malformed(f"{message.form.name}: nothing inside")
     expected = message.form.plain_tag
     if expected and plain[0] != expected:
         raise Forged(f"{message.form.name} does not hold the APDU that its tag promises")
-    if plain[0] in _NEVER_INSIDE:
+    if plain[0] in NEVER_INSIDE and not nests(context, plain[0]):
         raise Malformed(f"{message.form.name} holds an APDU that may not be inside")
-    if plain[0] != _SIGNED:
+    if plain[0] != SIGNED_TAG:
         _check_for_all(bool(message.sc & SC_BROADCAST), plain)
