@@ -1,4 +1,4 @@
-"""Carrying: what is sealed for a meter goes through a client's association, and the sealed answer comes back."""
+"""Carrying: what is sealed for a meter goes through a client, and the sealed answer comes back."""
 
 from __future__ import annotations
 
