@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from meterseal.errors import ConfigurationError
+from meterseal.framing.gateway import Prefix
 from meterseal.net import SCHEMES, Url, parse
+from meterseal.net.url import peer_of
 
 
 @pytest.mark.parametrize(
@@ -16,7 +18,8 @@ from meterseal.net import SCHEMES, Url, parse
         ("tcp://meter/", Url("tcp", "meter", 4059), "tcp://meter:4059"),
         ("TCP://Meter:1", Url("tcp", "meter", 1), "tcp://meter:1"),
         ("tcp://[::1]:4059", Url("tcp", "::1", 4059), None),
-        ("tcp://h:1?gateway=0/123", Url("tcp", "h", 1, "", {"gateway": "0/123"}), "tcp://h:1"),
+        ("tcp://h:1?gateway=0/1234", Url("tcp", "h", 1, "", {"gateway": "0/1234"}), "tcp://h:1"),
+        ("tcp://h:1?gateway=1/text:SN%2F1", Url("tcp", "h", 1, "", {"gateway": "1/text:SN/1"}), "tcp://h:1"),
         ("udp://h:1", Url("udp", "h", 1), None),
         ("hdlc+tcp://h:1", Url("hdlc+tcp", "h", 1), None),
         ("serial:///dev/ttyUSB0?baud=9600", Url("serial", path="/dev/ttyUSB0", options={"baud": "9600"}), "serial:///dev/ttyUSB0"),
@@ -38,6 +41,35 @@ def test_parts(text: str, url: Url, again: str | None) -> None:
 def test_what_is_no_url_of_a_line(text: str) -> None:
     with pytest.raises(ConfigurationError):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    ("option", "prefix", "peer"),
+    [
+        ("0/", Prefix(True, 0, b""), "0/"),
+        ("007/0aFF", Prefix(True, 7, b"\x0a\xff"), "7/0AFF"),
+        ("255/text:SN%2F1", Prefix(True, 255, b"SN/1"), "255/534E2F31"),
+        ("1/" + 255 * "00", Prefix(True, 1, bytes(255)), "1/" + 255 * "00"),
+    ],
+)
+def test_a_device_behind_a_gateway(option: str, prefix: Prefix, peer: str) -> None:
+    url = parse(f"tcp://h:1?gateway={option}")
+    assert url.gateway == prefix
+    assert url.peer == peer_of(f"tcp://h:1?gateway={option}") == f"tcp://h:1?gateway={peer}"
+
+
+@pytest.mark.parametrize(
+    "option", ["", "1", "256/", "-1/", "x/", "²/", "1/0", "1/xx", "1/" + 256 * "00", "/00"]
+)
+def test_E08_what_is_no_device_behind_a_gateway(option: str) -> None:
+    with pytest.raises(ConfigurationError, match="gateway=NETWORK/ADDRESS"):
+        parse(f"tcp://h?gateway={option}")
+
+
+def test_a_peer_goes_by_one_name_however_it_is_reached() -> None:
+    assert peer_of("serial:///dev/x?baud=300&form=7E1") == "serial:///dev/x"
+    assert peer_of("tcp://Meter") == peer_of("tcp://meter:4059/") == "tcp://meter:4059"
+    assert peer_of("a line of its own") == "a line of its own"
 
 
 def test_I08_a_secret_in_a_url_is_refused_and_not_repeated() -> None:

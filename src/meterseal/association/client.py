@@ -176,7 +176,7 @@ class ClientAssociation(Requesting):
         accepted = opening.accept(message)
         initiate = accepted.initiate
         self.negotiated = initiate.negotiated_conformance
-        self.server_max_pdu = initiate.server_max_receive_pdu_size
+        self.server_max_pdu = self.profile.within(initiate.server_max_receive_pdu_size)
         self.server_title = accepted.server_title
         self.context = opening.context()
         self.context.general = self.context.carrying = bool(self.negotiated & _GENERAL_PROTECTION)

@@ -97,8 +97,9 @@ class Opening:
     def initiate(self) -> bytes:
         """The InitiateRequest, protected as the policy asks; the RLRQ repeats it."""
         profile = self.profile
+        size = profile.within(profile.max_pdu)
         octets = InitiateRequest(
-            profile.dedicated_key, True, None, DLMS_VERSION, profile.proposed, profile.max_pdu
+            profile.dedicated_key, True, None, DLMS_VERSION, profile.proposed, size
         ).encode()
         if not self.request_protection:
             return octets

@@ -139,7 +139,8 @@ class ClientProfile(Profile):
     InitiateRequest and used from then on, for one association only; `layers` names the key with which
     general-ciphering takes the place of all these (a row of `security.keyforms`); `user` goes into
     calling-AE-invocation-id.  `datagrams`: the line may lose, repeat and reorder, and strangers can
-    write on it.
+    write on it.  `around`: octets of every APDU's size, both ways, that are for what a line puts around it
+    (a gateway prefix, more 1).
     """
 
     secret: bytes = field(default=b"", repr=False)
@@ -149,6 +150,11 @@ class ClientProfile(Profile):
     dedicated_key: bytes | None = field(default=None, repr=False)
     user: int | None = None
     datagrams: bool = False
+    around: int = 0
+
+    def within(self, size: int) -> int:
+        """What is left of a largest APDU for the APDU itself; 0 stands for no limit, here as there."""
+        return max(1, size - self.around) if size else 0
 
     @property
     def proposed(self) -> int:

@@ -259,7 +259,7 @@ class Link(LinkBase):
                 hdlc=self._asking(self._timeout),
             )
         self._driver = Driver(self._line)
-        self._shared.free, self._shared.datagrams = self._driver.free, self._line.datagrams
+        self._shared.joins(self._driver.free, self._line.datagrams, self._line.via)
         return self
 
     async def __aexit__(

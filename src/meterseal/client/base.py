@@ -13,6 +13,7 @@ from meterseal.credentials import Credentials
 from meterseal.errors import ConfigurationError
 from meterseal.framing.hdlc import Timing
 from meterseal.net import Asking
+from meterseal.net.url import peer_of
 from meterseal.state import CounterStore
 
 CredentialsLike: TypeAlias = Credentials | str | os.PathLike[str]
@@ -88,7 +89,7 @@ class LinkBase:
         if where is None:
             raise ConfigurationError("neither the call nor the credentials say where the meter is (url)")
         self.url = where
-        self._shared = Shared(where, make_state(self.credentials, counters, state))
+        self._shared = Shared(peer_of(where), make_state(self.credentials, counters, state))
 
     def _asking(self, timeout: float | None) -> Asking:
         """How the meter is asked on a line with HDLC.  Raises ConfigurationError.

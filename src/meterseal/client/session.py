@@ -43,6 +43,7 @@ from meterseal.errors import (
     ProtocolViolation,
     TimedOut,
 )
+from meterseal.framing.gateway import Prefix
 from meterseal.keys.counters import ReceiveCounter
 from meterseal.keys.kinds import GAK
 from meterseal.security import AUTHENTICATED
@@ -66,8 +67,15 @@ class Shared:
         """Told when a pair is free again; whoever drives the line may let go of what it keeps for it."""
         self.datagrams = False
         """True for a line that may lose, repeat and reorder what is sent."""
+        self.around = 0
+        """Octets that the line puts around every APDU within the sizes that are negotiated."""
         self._taken: set[Pair] = set()
         self._spoilt: set[Pair] = set()
+
+    def joins(self, free: Callable[[Pair], None], datagrams: bool, via: Prefix | None) -> None:
+        """The line is open, and somebody drives it."""
+        self.free, self.datagrams = free, datagrams
+        self.around = 0 if via is None else via.length
 
     def enter(self, pair: Pair) -> None:
         """A session begins.  Raises Misuse when its pair is in use, or no longer to be trusted."""
@@ -145,7 +153,7 @@ class Session:
         if is_fresh(profile.layers):
             fresh = self._fresh = shared.keyring.fresh(plan.role)
             profile.setup.fresh = Counted(fresh.counter, ReceiveCounter(), fresh.name)
-        profile.datagrams = shared.datagrams
+        profile.datagrams, profile.around = shared.datagrams, shared.around
         association = self._association = ClientAssociation(profile)
         names = pending.names(profile, shared.url)
         yield from self._turn(names)

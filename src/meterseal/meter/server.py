@@ -16,7 +16,7 @@ from meterseal.meter.model import Meter
 from meterseal.meter.pushing import Pusher
 from meterseal.meter.session import Handle, Live, Session, Timer
 from meterseal.net import Admission, Answering, Handler, Limits, Link, Listening, Url, WireLog, listen
-from meterseal.net.url import SCHEMES, to_open
+from meterseal.net.url import SCHEMES, to_listen
 from meterseal.security import SecuritySetup
 from meterseal.security.protection import of_request
 
@@ -136,7 +136,7 @@ class MeterServer:
         admission: Admission | None = None,
     ) -> None:
         self.meter = meter
-        self._where = Url("tcp", host, port) if url is None else to_open(url)
+        self._where = Url("tcp", host, port) if url is None else to_listen(url)
         self._wire_log, self._admission = wire_log, admission
         self._server: Listening | None = None
         self._tick: Handle | None = None

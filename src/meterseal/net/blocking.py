@@ -33,11 +33,13 @@ def connect(
     where = urls.to_open(url)
     wait = seconds("timeout", timeout)
     try:
-        return _OPENERS[where.scheme](where, wait, limits or Limits(), wire_log, hdlc or Asking())
+        line = _OPENERS[where.scheme](where, wait, limits or Limits(), wire_log, hdlc or Asking())
     except (TimeoutError, BlockingIOError) as error:
         raise TimedOut(f"{where}: no connection after {wait} s") from error
     except (OSError, UnicodeError, OverflowError) as error:
         raise ConnectionLost(f"{where}: {error}") from error
+    line.via = where.gateway
+    return line
 
 
 def _connected(where: Url, wait: float | None) -> socket.socket:

@@ -10,12 +10,14 @@ from collections import deque
 from types import TracebackType
 from typing import TypeAlias
 
-from meterseal.errors import ConnectionLost, DecodeError, Misuse, TimedOut, TooLarge
-from meterseal.framing import wrapper
+from meterseal.errors import ConnectionLost, DecodeError, MetersealError, Misuse, TimedOut, TooLarge
+from meterseal.framing import gateway, wrapper
+from meterseal.framing.gateway import Prefix
 from meterseal.framing.wrapper import Frame
 
 from .connection import address_text
 from .datagram import LARGEST, frame_of
+from .gateway import answer, late
 from .handler import Limits
 from .timing import seconds
 from .wirelog import WireLog
@@ -52,11 +54,41 @@ class Channel:
         self._line.release(self)
 
 
+class _Routed(Channel):
+    """A channel to a device behind a gateway; as that of `net.client`."""
+
+    __slots__ = ("_via",)
+
+    def __init__(self, line: Line, client: int, server: int, via: Prefix) -> None:
+        super().__init__(line, client, server)
+        self._via = via
+
+    def send(self, payload: bytes) -> None:
+        super().send(gateway.encode(self._via, payload))
+
+    def receive(self, timeout: float | None = None) -> bytes:
+        end, passed_over = None if timeout is None else time.monotonic() + timeout, None
+        while True:
+            try:
+                octets = super().receive(timeout)
+            except TimedOut as error:
+                raise late(error, passed_over) from None
+            try:
+                return answer(self._via, octets)
+            except MetersealError as error:
+                if not self._line.datagrams:
+                    raise
+                passed_over = error
+            timeout = None if end is None else max(0.0, end - time.monotonic())
+
+
 class Line:
     """Frames over whatever `_write` and `_read` of the subclass reach. Not for use by several threads."""
 
     datagrams = False
     """May frames be lost, repeated and reordered?"""
+    via: Prefix | None = None
+    """The gateway that its channels lead through; the line's own `send` and `receive` do not look at it."""
 
     def __init__(self, name: str, limits: Limits, wire_log: WireLog | None) -> None:
         self.name = name
@@ -123,7 +155,8 @@ class Line:
         if self._end is not None:
             raise self._end
         self._channels[server, client] = deque()
-        return Channel(self, client, server)
+        via = self.via
+        return Channel(self, client, server) if via is None else _Routed(self, client, server, via)
 
     def release(self, channel: Channel) -> None:
         """Free the pair of a channel."""

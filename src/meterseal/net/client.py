@@ -8,13 +8,16 @@ from collections.abc import Awaitable, Callable, Coroutine
 from types import TracebackType
 from typing import Final, Generic, TypeAlias, TypeVar
 
-from meterseal.errors import ConnectionLost, Misuse, TimedOut, TooLarge
+from meterseal.errors import ConnectionLost, MetersealError, Misuse, TimedOut, TooLarge
+from meterseal.framing import gateway
+from meterseal.framing.gateway import Prefix
 from meterseal.framing.wrapper import Frame
 
 from . import serial_line
 from . import url as urls
 from .connection import Connection
 from .datagram import Calling
+from .gateway import answer, late
 from .handler import CallingLink, Handler, Limits
 from .hdlc import Asking, calling
 from .timing import seconds
@@ -158,11 +161,48 @@ class Channel:
         self._line.release(self)
 
 
-class Line:
-    """A connection as its caller sees it, over any `CallingLink`: it is the link's handler."""
+class _Routed(Channel):
+    """A channel to a device behind a gateway.
 
-    def __init__(self, link: CallingLink, datagrams: bool = False) -> None:
+    `receive` raises what `answer` does for an answer of another device; of datagrams it is passed over.
+    """
+
+    __slots__ = ("_via",)
+
+    def __init__(self, line: Line, client: int, server: int, via: Prefix) -> None:
+        super().__init__(line, client, server)
+        self._via = via
+
+    async def send(self, payload: bytes) -> None:
+        await super().send(gateway.encode(self._via, payload))
+
+    async def receive(self, timeout: float | None = None) -> bytes:
+        loop, passed_over = asyncio.get_running_loop(), None
+        end = None if timeout is None else loop.time() + timeout
+        while True:
+            try:
+                octets = await super().receive(timeout)
+            except TimedOut as error:
+                raise late(error, passed_over) from None
+            try:
+                return answer(self._via, octets)
+            except MetersealError as error:
+                if not self._line.datagrams:
+                    raise
+                passed_over = error
+            timeout = None if end is None else max(0.0, end - loop.time())
+
+
+class Line:
+    """A connection as its caller sees it, over any `CallingLink`: it is the link's handler.
+
+    With `via` its channels lead to a device behind a gateway; the line's own `send` and `receive` do not
+    look at prefixes.
+    """
+
+    def __init__(self, link: CallingLink, datagrams: bool = False, via: Prefix | None = None) -> None:
         self.link = link
+        self.via = via
         self.datagrams = datagrams
         """May frames be lost, repeated and reordered?"""
         self._inbox: _Inbox[Frame] = _Inbox()
@@ -206,7 +246,9 @@ class Line:
             raise Misuse(f"client {client} has a channel to server {server} on this line already")
         if self._end is not None:
             raise self._end
-        channel = self._channels[server, client] = Channel(self, client, server)
+        via = self.via
+        channel = Channel(self, client, server) if via is None else _Routed(self, client, server, via)
+        self._channels[server, client] = channel
         return channel
 
     def release(self, channel: Channel) -> None:
@@ -270,11 +312,11 @@ async def connect(
     answers there, TimedOut.
     """
     where = urls.to_open(url)
-    wait = seconds("timeout", timeout)
+    wait, via = seconds("timeout", timeout), where.gateway
     lines: list[Line] = []
 
     def line_over(link: CallingLink) -> Line:
-        lines.append(Line(link, where.scheme == "udp"))
+        lines.append(Line(link, where.scheme == "udp", via))
         return lines[-1]
 
     try:

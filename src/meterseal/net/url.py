@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from meterseal.errors import ConfigurationError, Unsupported
+from meterseal.framing.gateway import Prefix
 from meterseal.framing.wrapper import PORT
+
+_TEXT: Final = "text:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,38 @@ class Url:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"
 
+    @property
+    def gateway(self) -> Prefix | None:
+        """The prefix of requests, where the meter stands behind a gateway (`?gateway=NETWORK/ADDRESS`).
+
+        ADDRESS is hex, or `text:` and characters; it may be empty.  ConfigurationError.
+        """
+        option = self.options.get("gateway")
+        return None if option is None else _route(option)
+
+    @property
+    def peer(self) -> str:
+        """Whom it reaches, without how: the URL of who answers there, written in one way."""
+        via = self.gateway
+        return str(self) if via is None else f"{self}?gateway={via.network}/{via.address.hex().upper()}"
+
+
+def _route(option: str) -> Prefix:
+    network, slash, address = option.partition("/")
+    try:
+        number = int(network) if slash and network.isascii() and network.isdigit() else -1
+        if address.startswith(_TEXT):
+            octets = address.removeprefix(_TEXT).encode()
+        else:
+            octets = bytes.fromhex(address)
+    except ValueError:
+        number, octets = -1, b""
+    if not 0 <= number <= 0xFF or len(octets) > 0xFF:
+        raise ConfigurationError(
+            "gateway=NETWORK/ADDRESS takes 0 to 255 and at most 255 octets in hex, or text:CHARACTERS"
+        )
+    return Prefix(True, number, octets)
+
 
 def parse(text: str) -> Url:
     """The parts of a URL. The port may be left out (4059).
@@ -74,12 +110,20 @@ def parse(text: str) -> Url:
             raise ConfigurationError(
                 f"{scheme.name}:// is followed by the path of a device; this is {text!r}"
             )
-        return Url(scheme.name, path=path, options=options)
-    if not parts.hostname or parts.path not in ("", "/") or parts.fragment:
-        raise ConfigurationError(
-            f"{scheme.name}:// is followed by host:port and nothing else; this is {text!r}"
-        )
-    return Url(scheme.name, parts.hostname, PORT if port is None else port, "", options)
+        url = Url(scheme.name, path=path, options=options)
+    else:
+        if not parts.hostname or parts.path not in ("", "/") or parts.fragment:
+            raise ConfigurationError(
+                f"{scheme.name}:// is followed by host:port and nothing else; this is {text!r}"
+            )
+        url = Url(scheme.name, parts.hostname, PORT if port is None else port, "", options)
+    _check(url)
+    return url
+
+
+def _check(url: Url) -> None:
+    """Refuse what an option of a URL cannot say, before anything is opened."""
+    _ = url.gateway
 
 
 def _options(parts: SplitResult, scheme: Scheme) -> dict[str, str]:
@@ -97,9 +141,23 @@ def to_open(text: str) -> Url:
     url = parse(text)
     if not SCHEMES[url.scheme].supported:
         raise Unsupported(f"{url.scheme}:// lines cannot be opened yet")
-    if "gateway" in url.options:
-        raise Unsupported(f"the option 'gateway' of {url.scheme}:// is not there yet")
     return url
+
+
+def to_listen(text: str) -> Url:
+    """The parts of a URL that somebody answers at. Unsupported as of `to_open`, and behind a gateway."""
+    url = to_open(text)
+    if url.gateway is not None:
+        raise Unsupported("nobody listens behind a gateway: gateway= is for who calls")
+    return url
+
+
+def peer_of(text: str) -> str:
+    """`Url.peer` of a URL; any other text, a line's own name, stays as it is."""
+    try:
+        return parse(text).peer
+    except ConfigurationError:
+        return text
 
 
 def on_hdlc(text: str | None) -> bool:
