@@ -1,4 +1,4 @@
-"""The authority: certificates issued, renewed and revoked, from a folder that remembers all of them."""
+"""The authority: certificates issued and revoked, and the keys of a fleet with their journal (store/)."""
 
 from meterseal.authority.ca import CertificateAuthority, look
 from meterseal.authority.register import Entry, Register, State

@@ -1,0 +1,287 @@
+"""What is done with keys in a store: taken in, staged, activated, called compromised, destroyed; and used.
+
+The table of `keys.lifecycle` says what a verb changes; here it is carried out, in one transaction with its
+entries in the journal.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, Final
+
+from sqlalchemy import Connection, insert, select, text, update
+
+from meterseal.authority.store import schema
+from meterseal.authority.store.keystore import Act, KeyStore
+from meterseal.authority.store.records import (
+    Device,
+    Flag,
+    Stored,
+    device,
+    device_rows,
+    moment,
+    slot_rows,
+    stored,
+)
+from meterseal.authority.store.vault import framed, unframed
+from meterseal.crypto import SUITES, Secret, kcv
+from meterseal.errors import ConfigurationError, Forged, KeyLength, Misuse, StateDamaged, UnknownKey
+from meterseal.keys.kinds import KINDS, Kind, Material, Slot
+from meterseal.keys.lifecycle import RULES, Record, State, Verb, plan
+
+_TALLY: Final = text(
+    "INSERT INTO tallies (kind, state, count) VALUES (:kind, :state, :count) "
+    "ON CONFLICT (kind, state) DO UPDATE SET count = tallies.count + :count"
+)
+
+
+class Keeping:
+    """The keys of a store."""
+
+    def __init__(self, store: KeyStore) -> None:
+        self.store = store
+        self.changed: Callable[[bytes], object] = lambda title: None
+        """Told the title of a device whose keys have changed, once that is durable."""
+
+    # --- devices ----------------------------------------------------------------------------------
+
+    def add_device(self, act: Act, new: Device, origin: str) -> None:
+        """Take in a device.  Raises Misuse for a title that is there already (C13)."""
+        check_device(new)
+        known = schema.devices.c.title == new.title
+        if act.connection.execute(select(schema.devices.c.title).where(known)).first():
+            raise Misuse(f"device {new.title.hex().upper()} is in the store already")
+        act.connection.execute(
+            insert(schema.devices).values(
+                title=new.title,
+                suite=new.suite,
+                serial=new.serial,
+                url=new.url,
+                place=new.place,
+                profile=self._profile(act.connection, new.roles),
+                serving=new.serving,
+                made=act.now,
+            )
+        )
+        act.note("device", new.title, suite=new.suite, origin=origin)
+
+    def _profile(self, connection: Connection, roles: Mapping[str, Any]) -> int:
+        body = json.dumps(roles, separators=(",", ":"), sort_keys=True)
+        mark = self.store.mark(body.encode())
+        p = schema.profiles
+        found: int | None = connection.execute(select(p.c.id).where(p.c.mark == mark)).scalar()
+        if found is not None:
+            return found
+        made = connection.execute(insert(p).values(mark=mark, body=body).returning(p.c.id))
+        return int(made.scalar_one())
+
+    def device(self, title: bytes) -> Device:
+        """A device by its title.  Raises ConfigurationError where it is not known."""
+        with self.store.reading() as connection:
+            return device(connection, title)
+
+    def set_url(self, title: bytes, url: str) -> None:
+        """Where a device is now."""
+        with self.store.acting() as act:
+            device(act.connection, title)
+            act.connection.execute(
+                update(schema.devices).where(schema.devices.c.title == title).values(url=url)
+            )
+            act.note("url", title)
+
+    def retire(self, title: bytes, why: str) -> None:
+        """Take a device out of service: its keys may then go, the last ones too."""
+        with self.store.acting(why) as act:
+            device(act.connection, title)
+            act.connection.execute(
+                update(schema.devices).where(schema.devices.c.title == title).values(serving=False)
+            )
+            act.note("retire-device", title)
+
+    # --- looking ----------------------------------------------------------------------------------
+
+    def slot(self, slot: Slot) -> list[Record]:
+        """The keys of a slot, oldest first."""
+        with self.store.reading() as connection:
+            return [one.record for one in slot_rows(connection, slot)]
+
+    def slots(self, title: bytes) -> dict[Slot, list[Record]]:
+        """The keys of a device by slot.  Raises ConfigurationError for a device that is not known."""
+        with self.store.reading() as connection:
+            device(connection, title)
+            found = device_rows(connection, title)
+        return {slot: [one.record for one in kept] for slot, kept in found.items()}
+
+    def find(self, number: int) -> Stored:
+        """A key by its number.  Raises UnknownKey."""
+        with self.store.reading() as connection:
+            return _one(connection, number)
+
+    def reveal(self, record: Record) -> Secret:
+        """The secret itself, as the store has it now, for a state that may open.  Raises UnknownKey for a
+        destroyed key or one that is not here, StateDamaged for a blob that is not in its place."""
+        return self.opened(self.find(record.id))
+
+    def opened(self, found: Stored) -> Secret:
+        """The secret of a row."""
+        record = found.record
+        if found.blob is None or not record.standing.held:
+            where = "never was here" if record.kind.own else "has been destroyed"
+            raise UnknownKey(f"{record.slot.text} {record.kcv}: the material {where}")
+        kek = found.kek or ""
+        if not self.store.sealed(found.seal, *_place(record.slot, record.version, kek, found.blob)):
+            raise StateDamaged(f"{record.slot.text} {record.kcv} is not what was stored in this place")
+        vault = self.store.vaults.get(kek)
+        if vault is None:
+            raise UnknownKey(f"{record.slot.text} {record.kcv} is under storage KEK {kek}, which is not here")
+        try:
+            return Secret(unframed(record.kind.material, vault.unwrap(found.blob)))
+        except Forged:
+            raise StateDamaged(f"{record.slot.text} {record.kcv} does not unwrap") from None
+
+    # --- verbs ------------------------------------------------------------------------------------
+
+    def put(
+        self,
+        act: Act,
+        slot: Slot,
+        secret: bytes | None,
+        verb: Verb,
+        origin: str,
+        *,
+        suite: int,
+        certificate: bytes | None = None,
+        flags: Flag | None = None,
+    ) -> Record:
+        """A new key in a slot: staged, or adopted as the one that the device has.
+
+        `secret` None: a pair of the device's own, known by `certificate`.  Raises Misuse for a key that is in
+        the slot already (C12), KeyLength, and as `lifecycle.plan` does.
+        """
+        kind = KINDS[slot.kind]
+        if (secret is None) is not kind.own:
+            raise Misuse(f"{slot.text}: the private half of such a key {'is not' if kind.own else 'is'} kept")
+        held = slot_rows(act.connection, slot)
+        octets = certificate or b"" if secret is None else secret
+        mark = self.store.mark(octets)
+        name = kcv(octets) if kind.material is Material.AES else mark.hex()[:10].upper()
+        if kind.material is Material.AES and len(octets) != SUITES[suite].key_length:
+            raise KeyLength(
+                f"{slot.text}: {len(octets)} octets, suite {suite} has {SUITES[suite].key_length}"
+            )
+        same, noticed = schema.keys.c.mark == mark, flags or Flag(0)
+        for twin in act.connection.execute(select(schema.keys).where(same)):
+            if Slot(twin.device, twin.role, twin.kind) == slot:
+                raise Misuse(f"{slot.text}: {name} is in this slot already, {twin.state}")
+            noticed |= Flag.SHARED
+        self._carry_out(act, plan([one.record for one in held], verb))
+        version = 1 + max((one.record.version for one in held), default=0)
+        blob = None if secret is None else self.store.vault.wrap(framed(kind.material, secret))
+        kek = self.store.vault.kcv
+        entry = act.note(verb.value, slot.device, role=slot.role, kind=slot.kind, kcv=name, origin=origin)
+        state = State.STAGED if verb is Verb.STAGE else State.ACTIVE
+        row = act.connection.execute(
+            insert(schema.keys).values(
+                device=slot.device, role=slot.role, kind=slot.kind, version=version, state=state.value,
+                suite=suite, kcv=name, mark=mark, blob=blob, kek=None if blob is None else kek,
+                seal=self.store.seal(*_place(slot, version, kek, blob or b"")), certificate=certificate,
+                origin=origin, entry=entry, flags=int(noticed), made=act.now, changed=act.now,
+            ).returning(schema.keys.c.id)
+        )  # fmt: skip
+        count(act.connection, slot.kind, state, 1)
+        made = moment(act.now)
+        return Record(row.scalar_one(), slot, version, state, suite, name, origin, made, made)
+
+    def stage(self, slot: Slot, secret: bytes, origin: str = "generated", why: str = "") -> Record:
+        """Keep a new key before its device has it; an older staged one of the slot is withdrawn (G03)."""
+        with self.store.acting(why) as act:
+            suite = device(act.connection, slot.device).suite
+            return self.put(act, slot, secret, Verb.STAGE, origin, suite=suite)
+
+    def apply(self, verb: Verb, record: Record, why: str = "") -> Record:
+        """Do something with a key that is there; as it is afterwards.
+
+        Raises Misuse for what the table does not have, or where the reason that is needed is missing.
+        """
+        with self.store.acting(why) as act:
+            return self.change(act, verb, record.id)
+
+    def change(self, act: Act, verb: Verb, number: int) -> Record:
+        """As `apply`, within a transaction."""
+        if RULES[verb].reason and not act.why:
+            raise Misuse(f"{verb.value}: say why")
+        record = _one(act.connection, number).record
+        held = [one.record for one in slot_rows(act.connection, record.slot)]
+        serving = device(act.connection, record.slot.device).serving
+        self._carry_out(act, plan(held, verb, record, serving=serving))
+        return _one(act.connection, number).record
+
+    def sent(self, act: Act, number: int, there: bool) -> None:
+        """From now on the device may have this key; or not `there`: it was shown that it has another."""
+        act.connection.execute(
+            update(schema.keys).where(schema.keys.c.id == number).values(sent=act.now if there else None)
+        )
+
+    def _tell(self, title: bytes) -> None:
+        self.changed(title)
+
+    def _carry_out(self, act: Act, changes: Iterable[Any]) -> None:
+        for record, verb, after in changes:
+            values: dict[str, Any] = {"state": after.value, "changed": act.now}
+            if verb is Verb.ACTIVATE:
+                values |= {"proved": act.now, "sent": None}
+            if after is State.DESTROYED:
+                values |= {"blob": None, "kek": None}
+            act.connection.execute(update(schema.keys).where(schema.keys.c.id == record.id).values(values))
+            count(act.connection, record.slot.kind, record.state, -1)
+            count(act.connection, record.slot.kind, after, 1)
+            act.after.append(partial(self._tell, record.slot.device))
+            act.note(
+                verb.value, record.slot.device, role=record.slot.role, kind=record.slot.kind, kcv=record.kcv,
+                before=record.state.value, after=after.value,
+            )  # fmt: skip
+
+
+def check_device(new: Device) -> None:
+    """Raises ConfigurationError for what is no device."""
+    if len(new.title) != 8:
+        raise ConfigurationError(f"a system title has 8 octets, not {len(new.title)}")
+    if new.suite not in SUITES:
+        raise ConfigurationError(f"there is no suite {new.suite}")
+
+
+def slot_of(title: bytes, role: str, kind: str) -> Slot:
+    """The slot of a kind; what a device has once is in no role.  Raises Misuse for another kind."""
+    return Slot(title, "" if kind_of(kind).shared else role, kind)
+
+
+def kind_of(name: str) -> Kind:
+    """A kind by its name.  Raises Misuse."""
+    if name not in KINDS:
+        raise Misuse(f"no kind of key {name[:20]!r}; there are {', '.join(KINDS)}")
+    return KINDS[name]
+
+
+def count(connection: Connection, kind: str, state: State, by: int) -> None:
+    """Keep count of the keys in each state."""
+    connection.execute(_TALLY, {"kind": kind, "state": state.value, "count": by})
+
+
+def rewrapped(store: KeyStore, found: Stored, secret: bytes) -> dict[str, Any]:
+    """The columns of a key that is wrapped anew under the present storage KEK."""
+    record, kek = found.record, store.vault.kcv
+    blob = store.vault.wrap(framed(record.kind.material, secret))
+    return {"blob": blob, "kek": kek, "seal": store.seal(*_place(record.slot, record.version, kek, blob))}
+
+
+def _place(slot: Slot, version: int, kek: str, blob: bytes) -> tuple[bytes, ...]:
+    return slot.device, slot.role.encode(), slot.kind.encode(), version.to_bytes(4, "big"), kek.encode(), blob
+
+
+def _one(connection: Connection, number: int) -> Stored:
+    row = connection.execute(select(schema.keys).where(schema.keys.c.id == number)).one_or_none()
+    if row is None:
+        raise UnknownKey(f"no key {number} in the store")
+    return stored(row)

@@ -1,0 +1,1 @@
+"""The migrations, one file each; alembic finds them by their `revision`."""

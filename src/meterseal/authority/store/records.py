@@ -1,0 +1,121 @@
+"""Rows of a store as records, and back: what a slot holds, what a device is."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import IntFlag
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, select
+
+from meterseal.authority.store import schema
+from meterseal.errors import ConfigurationError, StateDamaged
+from meterseal.keys.kinds import KINDS, Slot
+from meterseal.keys.lifecycle import Record, State
+
+SEAL: Final = 16
+"""Octets of a seal and of a mark."""
+
+
+class Flag(IntFlag):
+    """What was noticed about a secret when it came."""
+
+    WEAK = 1
+    DEFAULT = 2
+    SHARED = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """A device: title (8 octets), suite, and how it is spoken to.
+
+    `place` is what shares permits, a concentrator or base station.  `roles` are the fields of a credentials
+    file's `[roles.NAME]` without keys; `setup`, if there, names the Security setup object of the role.
+    """
+
+    title: bytes
+    suite: int = 0
+    serial: str | None = None
+    url: str | None = None
+    place: str | None = None
+    roles: dict[str, dict[str, Any]]
+    serving: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A key as the store has it: the record, and the wrapped secret."""
+
+    record: Record
+    blob: bytes | None
+    kek: str | None
+    seal: bytes
+    certificate: bytes | None
+    flags: Flag
+    entry: int
+
+
+def seconds(moment: datetime) -> int:
+    """A moment as the store has it."""
+    return int(moment.timestamp())
+
+
+def moment(found: int) -> datetime:
+    """What the store has as a moment."""
+    return datetime.fromtimestamp(found, UTC)
+
+
+def _maybe(found: int | None) -> datetime | None:
+    return None if found is None else moment(found)
+
+
+def stored(row: Row[Any]) -> Stored:
+    """A row of `keys`.  Raises StateDamaged for words that are none."""
+    try:
+        state = State(row.state)
+        KINDS[row.kind]
+    except (ValueError, KeyError):
+        raise StateDamaged(f"key {row.id} of the store has a state or kind that is none") from None
+    record = Record(
+        row.id, Slot(row.device, row.role, row.kind), row.version, state, row.suite, row.kcv, row.origin,
+        moment(row.made), moment(row.changed), _maybe(row.proved), _maybe(row.sent),
+    )  # fmt: skip
+    return Stored(record, row.blob, row.kek, row.seal, row.certificate, Flag(row.flags), row.entry)
+
+
+def slot_rows(connection: Connection, slot: Slot) -> list[Stored]:
+    """All keys of a slot, oldest first."""
+    k = schema.keys.c
+    query = select(schema.keys).where(k.device == slot.device, k.role == slot.role, k.kind == slot.kind)
+    return [stored(row) for row in connection.execute(query.order_by(k.version))]
+
+
+def device_rows(connection: Connection, title: bytes) -> dict[Slot, list[Stored]]:
+    """All keys of a device by slot."""
+    k = schema.keys.c
+    found: dict[Slot, list[Stored]] = {}
+    for row in connection.execute(select(schema.keys).where(k.device == title).order_by(k.id)):
+        one = stored(row)
+        found.setdefault(one.record.slot, []).append(one)
+    return found
+
+
+def device(connection: Connection, title: bytes) -> Device:
+    """A device by its title.  Raises ConfigurationError where it is not known."""
+    d, p = schema.devices, schema.profiles
+    row = connection.execute(
+        select(d, p.c.body).join(p, d.c.profile == p.c.id, isouter=True).where(d.c.title == title)
+    ).one_or_none()
+    if row is None:
+        raise ConfigurationError(f"no device {title.hex().upper()} in the store")
+    return Device(
+        title=row.title,
+        suite=row.suite,
+        serial=row.serial,
+        url=row.url,
+        place=row.place,
+        roles={} if row.body is None else json.loads(row.body),
+        serving=row.serving,
+    )

@@ -1,0 +1,155 @@
+"""The storage KEK: where it is, and what it does.  Everything secret in a store is wrapped under it.
+
+| where                    | found as                                                              |
+|--------------------------|-----------------------------------------------------------------------|
+| a file                   | `--kek FILE`, METERSEAL_STORAGE_KEK, else `STORE.kek` beside the store |
+| a credentials directory  | `meterseal-storage-kek` in CREDENTIALS_DIRECTORY (a service manager's) |
+
+It is 64 hex digits, mode 0600.  An AES key is wrapped as it is; any other secret with its length in front and
+zeros behind, for key wrap takes steps of eight octets.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final, Protocol
+
+from meterseal.credentials.files import LARGEST_KEY, read_private, write_private
+from meterseal.crypto import WrappingKey, random_octets
+from meterseal.errors import ConfigurationError, Forged, KeyLength, Misuse, StateDamaged
+from meterseal.keys.kinds import Material
+
+VARIABLE: Final = "METERSEAL_STORAGE_KEK"
+DIRECTORY: Final = "CREDENTIALS_DIRECTORY"
+CREDENTIAL: Final = "meterseal-storage-kek"
+LENGTH: Final = 32
+"""Octets of a storage KEK."""
+
+LONGEST: Final = 1000
+"""Octets of a secret that is kept."""
+
+_AES: Final = (16, 32)
+_STEP, _LEAST = 8, 16
+
+
+class Vault(Protocol):
+    """A storage KEK, in a file or in a device that never lets it out."""
+
+    @property
+    def kcv(self) -> str:
+        """Its check value."""
+
+    def wrap(self, secret: bytes) -> bytes:
+        """Wrapped by RFC 3394.  Raises KeyLength."""
+
+    def unwrap(self, blob: bytes) -> bytes:
+        """What is inside.  Raises Forged."""
+
+    def heir(self, blob: bytes) -> Vault:
+        """The KEK before this one, which `left` had wrapped.  Raises Forged."""
+
+    def left(self, to: Vault) -> bytes:
+        """This KEK wrapped under the one that comes after it.  Raises Misuse where it never leaves."""
+
+
+def framed(material: Material, secret: bytes) -> bytes:
+    """A secret as it is wrapped.  Raises KeyLength."""
+    if material is Material.AES:
+        if len(secret) not in _AES:
+            raise KeyLength(f"an AES key of {len(secret)} octets, not 16 or 32")
+        return secret
+    if not 1 <= len(secret) <= LONGEST:
+        raise KeyLength(f"a secret of {len(secret)} octets, 1 to {LONGEST} are kept")
+    octets = len(secret).to_bytes(2, "big") + secret
+    return octets.ljust(max(_LEAST, -(-len(octets) // _STEP) * _STEP), b"\0")
+
+
+def unframed(material: Material, octets: bytes) -> bytes:
+    """The secret inside.  Raises StateDamaged."""
+    if material is Material.AES:
+        return octets
+    length = int.from_bytes(octets[:2], "big")
+    if not 1 <= length <= len(octets) - 2 or any(octets[2 + length :]):
+        raise StateDamaged("a stored secret is not framed as secrets are")
+    return octets[2 : 2 + length]
+
+
+class FileVault:
+    """A storage KEK in a file."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises ConfigurationError for a file that is missing, or holds something else."""
+        text = read_private(path, "storage KEK", LARGEST_KEY)
+        try:
+            octets = bytes.fromhex(text.decode("ascii"))
+        except ValueError:
+            octets = b""
+        if len(octets) != LENGTH:
+            del octets, text
+            raise ConfigurationError(f"storage KEK {path} holds no key: {2 * LENGTH} hex digits are wanted")
+        self._key = WrappingKey(octets)
+
+    @classmethod
+    def create(cls, path: Path) -> FileVault:
+        """Draw one, in a new file.  Raises ConfigurationError for a file that is there, StateUnavailable."""
+        write_private(path, random_octets(LENGTH).hex().upper().encode() + b"\n", "storage KEK", new=True)
+        return cls(path)
+
+    @classmethod
+    def of(cls, key: WrappingKey) -> FileVault:
+        """One whose key was in a file."""
+        made = cls.__new__(cls)
+        made._key = key
+        return made
+
+    def __repr__(self) -> str:
+        return f"<FileVault {self.kcv}>"
+
+    @property
+    def kcv(self) -> str:
+        """Its check value."""
+        return self._key.kcv
+
+    def wrap(self, secret: bytes) -> bytes:
+        """As `Vault.wrap`."""
+        return self._key.wrap(secret)
+
+    def unwrap(self, blob: bytes) -> bytes:
+        """As `Vault.unwrap`."""
+        return self._key.unwrap(blob)
+
+    def heir(self, blob: bytes) -> Vault:
+        """As `Vault.heir`."""
+        return FileVault.of(WrappingKey(self._key.unwrap(blob)))
+
+    def left(self, to: Vault) -> bytes:
+        """As `Vault.left`."""
+        if not isinstance(to, FileVault):
+            raise Misuse("a storage KEK from a file is handed on to one in a file")
+        return self._key.under(to._key)
+
+
+def kek_file(store: Path | None, given: Path | None = None) -> Path:
+    """Where the storage KEK of a store is: as said, as the environment says, else beside the store."""
+    if given is not None:
+        return given
+    if found := os.environ.get(VARIABLE):
+        return Path(found)
+    if folder := os.environ.get(DIRECTORY):
+        path = Path(folder) / CREDENTIAL
+        if path.exists():
+            return path
+    if store is None:
+        raise ConfigurationError(f"where is the storage KEK? Say --kek FILE, or set {VARIABLE}")
+    return store.with_name(f"{store.name}.kek")
+
+
+def check_kek(vault: Vault, kcv: str, blob: bytes) -> bytes:
+    """The first key of a store, which shows whether this is its storage KEK.  Raises ConfigurationError."""
+    if vault.kcv == kcv:
+        try:
+            return vault.unwrap(blob)
+        except Forged:
+            raise StateDamaged("the store's own keys do not unwrap under its storage KEK") from None
+    raise ConfigurationError(f"the store's secrets are under storage KEK {kcv}, and this is {vault.kcv}")
