@@ -73,10 +73,6 @@ class WrappingKey(Guarded):
         del kek
         raise Forged("the wrapped key does not unwrap: other KEK, or changed on the way") from None
 
-    def under(self, other: WrappingKey) -> bytes:
-        """This KEK, wrapped under another one, for as long as something is wrapped under it still."""
-        return other.wrap(self._held())
-
     def holds(self, kek: bytes) -> bool:
         """True when `kek` is this very key (constant time); for refusing the same key again."""
         return same(self._held(), kek)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from meterseal.credentials.files import LARGEST_KEY, read_private, write_private
-from meterseal.crypto import WrappingKey, random_octets
+from meterseal.crypto import Secret, WrappingKey, random_octets
 from meterseal.errors import ConfigurationError, Forged, KeyLength, Misuse, StateDamaged
 from meterseal.keys.kinds import Material
 
@@ -88,7 +88,10 @@ class FileVault:
         if len(octets) != LENGTH:
             del octets, text
             raise ConfigurationError(f"storage KEK {path} holds no key: {2 * LENGTH} hex digits are wanted")
-        self._key = WrappingKey(octets)
+        self._take(octets)
+
+    def _take(self, octets: bytes) -> None:
+        self._key, self._octets = WrappingKey(octets), Secret(octets)
 
     @classmethod
     def create(cls, path: Path) -> FileVault:
@@ -97,10 +100,10 @@ class FileVault:
         return cls(path)
 
     @classmethod
-    def of(cls, key: WrappingKey) -> FileVault:
+    def of(cls, octets: bytes) -> FileVault:
         """One whose key was in a file."""
         made = cls.__new__(cls)
-        made._key = key
+        made._take(octets)
         return made
 
     def __repr__(self) -> str:
@@ -121,13 +124,13 @@ class FileVault:
 
     def heir(self, blob: bytes) -> Vault:
         """As `Vault.heir`."""
-        return FileVault.of(WrappingKey(self._key.unwrap(blob)))
+        return FileVault.of(self._key.unwrap(blob))
 
     def left(self, to: Vault) -> bytes:
         """As `Vault.left`."""
         if not isinstance(to, FileVault):
             raise Misuse("a storage KEK from a file is handed on to one in a file")
-        return self._key.under(to._key)
+        return to.wrap(self._octets.reveal())
 
 
 def kek_file(store: Path | None, given: Path | None = None) -> Path:
