@@ -173,3 +173,35 @@ def test_a_link_that_is_kept_tells_when_the_meter_is_gone() -> None:
     dead[0] = True
     here.run(100)
     assert isinstance(here.client.downs[0], ConnectionLost)
+
+
+def test_several_devices_on_one_line_each_with_the_same_logical_device() -> None:
+    primary, devices = (
+        Primary(),
+        {lower: hdlc.Secondary(lambda server: server == 1, lower) for lower in (17, 18)},
+    )
+    now = 0.0
+    for lower in devices:
+        primary.send(16, hdlc.on_device(1, lower), bytes((0xC0, lower)), now)
+        primary.poll(16, hdlc.on_device(1, lower), 30.0, now)
+    for _ in range(400):
+        now += 0.01
+        for frame in [*primary.frames]:
+            primary.frames.popleft()
+            for device in devices.values():
+                device.receive(hdlc.decode(hdlc.encode(frame)), now)
+        for lower, device in devices.items():
+            device.tick(now)
+            for event in [*device.events]:
+                device.events.popleft()
+                if isinstance(event, Received):
+                    device.send(16, 1, event.apdu + bytes((lower,)), now)
+            for frame in [*device.frames]:
+                device.frames.popleft()
+                primary.receive(hdlc.decode(hdlc.encode(frame)), now)
+        primary.tick(now)
+    came = [event for event in primary.events if isinstance(event, Received)]
+    assert {event.server: event.apdu for event in came} == {
+        hdlc.on_device(1, lower): bytes((0xC0, lower, lower)) for lower in devices
+    }
+    assert len(came) == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from meterseal import __version__
-from meterseal.cli import access, credentials, decode, demo, evidence, listen, meter, output, pki, talk
+from meterseal.cli import access, concentrator, credentials, decode, demo, listen, meter, output, pki, talk
 
 app = typer.Typer(
     help="DLMS/COSEM security: simulate a meter, speak to one, hear what meters send, open captured frames.",
@@ -22,10 +22,10 @@ app.command("write", context_settings=_NEGATIVE)(talk.write)
 app.command("call", context_settings=_NEGATIVE)(talk.call)
 app.command("demo")(demo.demo)
 app.add_typer(meter.app, name="meter")
+app.add_typer(concentrator.app, name="concentrator")
 app.add_typer(access.app, name="access")
 app.add_typer(credentials.app, name="credentials")
 app.add_typer(pki.app, name="pki")
-app.add_typer(evidence.app, name="evidence")
 
 
 def _version(wanted: bool) -> None:

@@ -34,18 +34,19 @@ LAYERS: Final = tuple(name for name in FORMS if name not in ("broadcast", "absen
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """A place in a credentials file, for error texts."""
+    """A place in a credentials file, or in another one (`what`), for error texts."""
 
     path: Path | None = None
     name: str = ""
+    what: str = "credentials"
 
     def table(self, name: str) -> Where:
         """The place of a table."""
-        return Where(self.path, name)
+        return Where(self.path, name, self.what)
 
     def error(self, text: str, key: str = "") -> ConfigurationError:
         """The error about a key of this table, or about the table or the file as a whole."""
-        file = "credentials" if self.path is None else f"credentials {self.path}"
+        file = self.what if self.path is None else f"{self.what} {self.path}"
         place = " ".join(part for part in (self.name and f"[{self.name}]", key) if part)
         return ConfigurationError(f"{file}: {place}: {text}" if place else f"{file}: {text}")
 
@@ -178,6 +179,9 @@ def _names(value: Any, where: Where) -> tuple[str, ...]:
         raise Misuse("a list of names of files is wanted")
     return tuple(_text(item, where) for item in value)
 
+
+text, flag, number, names, octets = _text, _flag, _number, _names, _octets
+"""Readers for the files of other parties, too."""
 
 METER: Final[dict[str, Reader]] = {
     "url": _url,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from . import blocking
 from .admission import PER_SOURCE, Admission, allow_files
-from .client import Channel, Line, connect
+from .client import Channel, Line, call, connect
 from .datagram import DatagramServer, serve_datagrams
 from .handler import CallingLink, Factory, Handler, Limits, Link, Listening
 from .hdlc import Answering, Asking
@@ -42,6 +42,7 @@ __all__ = [
     "allow_files",
     "blocking",
     "blocking_loopback",
+    "call",
     "connect",
     "listen",
     "loopback",

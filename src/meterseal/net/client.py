@@ -312,24 +312,41 @@ async def connect(
     answers there, TimedOut.
     """
     where = urls.to_open(url)
-    wait, via = seconds("timeout", timeout), where.gateway
+    via = where.gateway
     lines: list[Line] = []
 
     def line_over(link: CallingLink) -> Line:
         lines.append(Line(link, where.scheme == "udp", via))
         return lines[-1]
 
-    try:
-        async with asyncio.timeout(wait):
-            await _OPENERS[where.scheme](where, line_over, limits or Limits(), wire_log, hdlc or Asking())
-    except TimeoutError as error:
-        raise TimedOut(f"{where}: no connection after {wait} s") from error
-    except (OSError, UnicodeError, OverflowError) as error:
-        raise ConnectionLost(f"{where}: {error}") from error
+    await call(where, line_over, timeout=timeout, limits=limits, wire_log=wire_log, hdlc=hdlc)
     return lines[0]
 
 
 Make: TypeAlias = Callable[[CallingLink], Handler]
+
+
+async def call(
+    where: Url,
+    make: Make,
+    *,
+    timeout: float | None = 10.0,
+    limits: Limits | None = None,
+    wire_log: WireLog | None = None,
+    hdlc: Asking | None = None,
+) -> None:
+    """Open a line whose frames go to a handler of the caller's own, which `make` gives for the link.
+
+    Errors are those of `connect`.
+    """
+    wait = seconds("timeout", timeout)
+    try:
+        async with asyncio.timeout(wait):
+            await _OPENERS[where.scheme](where, make, limits or Limits(), wire_log, hdlc or Asking())
+    except TimeoutError as error:
+        raise TimedOut(f"{where}: no connection after {wait} s") from error
+    except (OSError, UnicodeError, OverflowError) as error:
+        raise ConnectionLost(f"{where}: {error}") from error
 
 
 async def _tcp(where: Url, make: Make, limits: Limits, wire_log: WireLog | None, asking: Asking) -> None:

@@ -26,7 +26,7 @@ from .frame import (
 )
 from .link import Down, Event, Link, Received, Up
 from .parameters import Parameters
-from .primary import Primary
+from .primary import Primary, on_device
 from .reader import FrameReader
 from .secondary import Secondary
 from .segments import Segments
@@ -64,5 +64,6 @@ __all__ = [
     "encode",
     "length_at",
     "llc",
+    "on_device",
     "strip_llc",
 ]

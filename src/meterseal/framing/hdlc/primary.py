@@ -1,6 +1,7 @@
 """The asking end of an HDLC line: a client, with a link per pair of addresses; one of them has the turn.
 
 A link is made when something is to be sent over it (SNRM), and asked as long as an APDU is waited for.
+On a line with several devices a server is a number that says which of them it is on, too: `on_device`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,13 @@ from .states import ASKS, Role, State
 from .station import Pair, Station, Timing
 
 _FINAL = 0x10
+_DEVICE = 16  # bits of a server's number below those of the device
 _OVERHEAD = 16  # octets of a frame beside its information, flags included, at most
+
+
+def on_device(server: int, lower: int) -> int:
+    """The number of a server (1..16383) on the device with the physical address `lower` (1..16383)."""
+    return lower << _DEVICE | server
 
 
 class _Asked:
@@ -100,10 +107,10 @@ class Primary(Station):
     def _of(self, client: int, server: int) -> _Asked:
         asked = self._asked.get((client, server))
         if asked is None:
-            size = self._size or (1 if self._lower is None else 0)
-            link = self._new(
-                Address(client, None, 1), Address(server, None if size == 1 else self._lower, size)
-            )
+            lower, upper = server >> _DEVICE or self._lower, server & ~(-1 << _DEVICE)
+            size = self._size or (1 if lower is None else 0)
+            link = self._new(Address(client, None, 1), Address(upper, None if size == 1 else lower, size))
+            link.server = server
             asked = self._asked[client, server] = _Asked(link, self.timing.pause)
             self._links[client, server] = link
         return asked
@@ -118,6 +125,8 @@ class Primary(Station):
     def receive(self, frame: Frame, now: float) -> None:
         """A frame has come."""
         client, server = frame.destination.upper, frame.source.upper
+        if frame.source.lower and (client, on_device(server, frame.source.lower)) in self._asked:
+            server = on_device(server, frame.source.lower)
         asked = self._asked.get((client, server))
         kind = None if frame.meaning is None else frame.meaning.kind
         came = len(self.events)
