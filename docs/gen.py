@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 DOCS = Path(__file__).resolve().parent
+sys.path.insert(0, str(DOCS.parent))  # for docs.proofs, and for what the tests say of themselves
 BLOCK = re.compile(r"(<!-- gen: (\S+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)
 BOX, GAP, MARGIN, WIDTH = 40, 18, 16, 760  # of the picture of the layers, in pixels
 
@@ -392,36 +393,15 @@ def rotation() -> str:
     ))  # fmt: skip
 
 
-_TEST = re.compile(r"^(?:async )?def (test_(?:core_)?[A-I]\d\d\w*)", re.MULTILINE)
-_ROW = re.compile(r"(?<=_)([A-I]\d\d)(?=_|$)")
-_RANGE = re.compile(r"_([A-I])(\d\d)_to_\1(\d\d)_")
+def proof(name: str) -> Callable[[], str]:
+    """Return the generator for a table of what proves what."""
 
+    def listed() -> str:
+        from docs import proofs
 
-def _rows_of(test: str) -> set[str]:
-    """The ids in the name of a test; `F03_to_F08` is all between."""
-    found = set(_ROW.findall(test))
-    for letter, first, last in _RANGE.findall(test):
-        found |= {f"{letter}{number:02}" for number in range(int(first), int(last) + 1)}
-    return found
+        return table(*getattr(proofs, name)())
 
-
-def attacks() -> str:
-    """List the attacks with the test files that have tests named by them."""
-    table_of_rows = tomllib.loads((DOCS / "attacks.toml").read_text())
-    what_is_tried, not_yet = table_of_rows["attacks"], table_of_rows["not-yet"]
-    tested: dict[str, dict[str, None]] = {row: {} for row in what_is_tried}
-    for path in sorted((DOCS.parent / "tests").rglob("test_*.py")):
-        name = path.relative_to(DOCS.parent / "tests").as_posix()
-        for test in _TEST.findall(path.read_text()):
-            for row in _rows_of(test) & set(tested):
-                tested[row][name] = None
-    if bare := [row for row, files in tested.items() if not files and row not in not_yet]:
-        raise SystemExit(f"docs/gen.py: no test is named by {', '.join(bare)}, and no reason is given")
-    rows = []
-    for row, what in what_is_tried.items():
-        where = ", ".join(f"`{name}`" for name in tested[row])
-        rows.append((row, what, "; ".join(part for part in (where, not_yet.get(row)) if part)))
-    return table(("id", "what is tried", "tests that are named by it"), rows)
+    return listed
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
@@ -433,7 +413,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "errors": errors,
     "apdus": apdus,
     "classes": classes,
-    "attacks": attacks,
+    "attacks": proof("attacks"),
     "commands": commands,
     "credentials-meter": credentials_meter,
     "credentials-role": credentials_role,
@@ -450,6 +430,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "key-kinds": key_kinds,
     "key-states": key_states,
     "rotation": rotation,
+    "evidence-file": proof("evidence_file"),
 }
 """Name in a page's marker -> generator of what stands there."""
 

@@ -12,18 +12,22 @@ from zlib import crc32
 
 from fuzz.script import Script, written
 from fuzz.target import Target
+from meterseal.authority.evidence_file import read_evidence, write_evidence
 from meterseal.credentials import Credentials, files
 from meterseal.crypto import SigningKey, curve
 from meterseal.crypto.formats import certificates_in, list_in, request_in
 from meterseal.crypto.issuing import make_request
 from meterseal.crypto.keyfiles import read_key, write_key
 from meterseal.crypto.revocation import Reason, Revocation
+from meterseal.crypto.timestamps import TimeStamp
 from meterseal.framing.items import Item, Layer
 from meterseal.framing.live import LineReader
 from meterseal.listener import Book, Received, Receiver
 from meterseal.meter import config
 from meterseal.meter.fields import Place
 from meterseal.state import MemoryCounters, log
+from tests.authority.signers import a_file, a_stamped_file
+from tests.authority.tsa import stamper
 from tests.crypto import certificate_faults as faults
 from tests.crypto.certificate_faults import SUB, TITLE
 from tests.crypto.test_revocation import SERIAL
@@ -94,6 +98,20 @@ def revocation(octets: bytes) -> object:
     return found.find(SERIAL), found.issuer_text
 
 
+def evidence(octets: bytes) -> object:
+    """A file of evidence; what is read can be written, and reads the same."""
+    found = read_evidence(octets)
+    again = write_evidence(found)
+    assert write_evidence(read_evidence(again)) == again
+    return found
+
+
+def time_stamp(octets: bytes) -> object:
+    """A time stamp, held against an authority: what it says is then what was stamped."""
+    found = TimeStamp(octets)
+    return found.check(PACKED, [stamper().anchor]), found.moment
+
+
 def private_key(octets: bytes) -> object:
     return read_key(octets, SigningKey)
 
@@ -156,6 +174,7 @@ def _log(snapshot: int) -> bytes:
 
 
 KEY = SigningKey.generate(curve("P-256"))
+PACKED = b"evidence"
 CERTIFICATES = [
     faults.RIGHT.der(),
     SUB.certificate.to_pem(),
@@ -175,6 +194,8 @@ TARGETS = (
     Target("certificate", certificate, CERTIFICATES),
     Target("certificate-request", request, REQUESTS),
     Target("revocation-list", revocation, LISTS),
+    Target("evidence", evidence, [a_file(), a_stamped_file()]),
+    Target("time-stamp", time_stamp, [stamper().token(PACKED), stamper().response(PACKED)]),
     Target("private-key", private_key, [write_key(KEY)]),
     Target("journal", journal, [_log(0), _log(1)]),
     Target("journal-checked", checked_journal, [_log(0), _log(1)]),

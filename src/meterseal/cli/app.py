@@ -5,7 +5,19 @@ from __future__ import annotations
 import typer
 
 from meterseal import __version__
-from meterseal.cli import access, concentrator, credentials, decode, demo, listen, meter, output, pki, talk
+from meterseal.cli import (
+    access,
+    concentrator,
+    credentials,
+    decode,
+    demo,
+    evidence,
+    listen,
+    meter,
+    output,
+    pki,
+    talk,
+)
 
 app = typer.Typer(
     help="DLMS/COSEM security: simulate a meter, speak to one, hear what meters send, open captured frames.",
@@ -26,6 +38,7 @@ app.add_typer(concentrator.app, name="concentrator")
 app.add_typer(access.app, name="access")
 app.add_typer(credentials.app, name="credentials")
 app.add_typer(pki.app, name="pki")
+app.add_typer(evidence.app, name="evidence")
 
 
 def _version(wanted: bool) -> None:

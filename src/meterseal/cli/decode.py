@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import stat
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from meterseal.cli import options, output, pages
+from meterseal.cli import captured, options, output, pages
 from meterseal.cli.output import answering
 from meterseal.credentials import Credentials
-from meterseal.errors import ConfigurationError, MetersealError, TooLarge
-from meterseal.probe import MAX_INPUT, Dissection, Dissector, Keyring, pieces
+from meterseal.errors import MetersealError
+from meterseal.probe import Dissection, Dissector, Keyring, pieces
 from meterseal.probe.dissect import with_apdu
-
-_STDIN = "-"
 
 
 def decode(
@@ -98,60 +93,10 @@ def _show(one: Dissection, json: bool) -> None:
 
 def _dissected(source: list[str], keyring: Keyring, unverified: bool) -> list[Dissection]:
     """Everything in the input; what is no input at all is an answer too."""
-    octets = _read(source)
+    octets = captured.read(source)
     try:
         parts = pieces(octets)
     except MetersealError as error:
         return [Dissection((), error=error)]
     dissector = Dissector(keyring, unverified=unverified)
     return with_apdu([one for part in parts for one in dissector.feed(part)])
-
-
-# --- input ----------------------------------------------------------------------------------------
-
-
-def _read(source: list[str]) -> bytes:
-    """The octets of the argument: words of hex, a file, or stdin. At most one more than MAX_INPUT."""
-    if len(source) == 1:
-        word = source[0]
-        if word == _STDIN:
-            return sys.stdin.buffer.read(MAX_INPUT + 1)
-        file = _file(word)
-        if file is not None:
-            return file
-    text = "\n".join(source)
-    if not _is_hex(text):
-        raise typer.BadParameter(_neither(source), param_hint="HEX|FILE|-")
-    return text.encode()
-
-
-def _is_hex(text: str) -> bool:
-    kept = text.replace("0x", "").replace("0X", "")
-    return text.isascii() and not set(kept) - set("0123456789abcdefABCDEF :,;-\t\r\n")
-
-
-def _neither(source: list[str]) -> str:
-    shown = source[0] if len(source[0]) <= 60 else source[0][:57] + "..."
-    return f"{shown!a} is no file that can be found, and no hex either"
-
-
-def _file(word: str) -> bytes | None:
-    """The content of a file of that name; None when there is none.
-
-    A regular file or a pipe: anything else could be read for ever. Raises ConfigurationError, TooLarge.
-    """
-    path = Path(word)
-    try:
-        mode = path.stat().st_mode
-    except (OSError, ValueError):  # also: too long for a name, or with a zero octet in it
-        return None
-    if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
-        raise ConfigurationError(f"{word} is no file to read")
-    try:
-        with path.open("rb") as opened:
-            octets = opened.read(MAX_INPUT + 1)
-    except OSError as error:
-        raise ConfigurationError(f"{word}: {os.strerror(error.errno or 0)}") from None
-    if len(octets) > MAX_INPUT:
-        raise TooLarge(f"{word} has more than {MAX_INPUT} octets")
-    return octets

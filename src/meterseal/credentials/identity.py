@@ -51,6 +51,19 @@ def equip(setup: SecuritySetup, credentials: Credentials, role: RoleCredentials)
         _check_pair(agreed, setup.agreement, role.agreement_certificate)
 
 
+def certificates_of(credentials: Credentials) -> list[Certificate]:
+    """Every certificate that credentials name: trust anchors, the meter's, the roles' own.
+
+    Raises ConfigurationError for a file that cannot be read.
+    """
+    files, meter = _Files(credentials), credentials.meter
+    named = [meter.signing_certificate, meter.agreement_certificate]
+    for role in credentials.roles.values():
+        named += [role.signing_certificate, role.agreement_certificate]
+    found = [one for name in named if name is not None for one in files.all_of(name)]
+    return [*found, *files.anchors()]
+
+
 def _check_pair(certificate: Certificate, key: SigningKey | AgreementKey | None, name: str) -> None:
     if key is not None and certificate.key != key.public:
         raise ConfigurationError(f"certificate {name} is not that of the private key beside it")
@@ -71,11 +84,11 @@ class _Files:
 
     def anchors(self) -> list[Certificate]:
         """Every certificate of the files under `trust`."""
-        return [one for name in self._trust for one in self._certificates(name)]
+        return [one for name in self._trust for one in self.all_of(name)]
 
     def certificate(self, name: str, field: str, title: bytes | None) -> Certificate:
         """The first certificate of a file: of this purpose, and of this title where one is known."""
-        found = self._certificates(name)[0]
+        found = self.all_of(name)[0]
         purpose = _PURPOSES[field]
         if found.purpose is not purpose:
             raise ConfigurationError(
@@ -94,7 +107,8 @@ class _Files:
         except MetersealError as error:
             raise ConfigurationError(f"private key {name}: {error}") from None
 
-    def _certificates(self, name: str) -> list[Certificate]:
+    def all_of(self, name: str) -> list[Certificate]:
+        """Every certificate of a file."""
         path = self._folder / name
         try:
             with path.open("rb") as file:

@@ -55,7 +55,7 @@ class Dissection:
     `layers` from the outside in; `apdu` the standard's name of the innermost APDU (`p1-telegram` for the text
     of a customer port, `data` for bare A-XDR Data), `plain` its octets, `value` its content; all None with an
     `error`. A frame without an APDU has layers only. `opened` are octets that came out of a ciphered APDU and
-    whose content did not make sense, for a person to look at.
+    whose content did not make sense, for a person to look at; `signed` a general-signing APDU as it came.
     """
 
     layers: tuple[Described, ...]
@@ -66,6 +66,7 @@ class Dissection:
     warnings: tuple[str, ...] = ()
     message: Message | None = field(default=None, repr=False)
     opened: bytes | None = field(default=None, repr=False)
+    signed: bytes | None = field(default=None, repr=False)
 
     @property
     def is_link_only(self) -> bool:
@@ -143,7 +144,13 @@ class Dissector:
                 return whole.done(DATA_APDU, item.payload, _bare_data(item.payload))
             return self._apdu(whole, item.payload)
         except MetersealError as error:
-            return Dissection(whole.layers, error=error, warnings=whole.warnings, opened=whole.opened)
+            return Dissection(
+                whole.layers,
+                error=error,
+                warnings=whole.warnings,
+                opened=whole.opened,
+                signed=whole.signed,
+            )
 
     # --- APDUs ------------------------------------------------------------------------------------
 
@@ -234,7 +241,7 @@ class Dissector:
     def _open_signing(self, whole: _Whole, octets: bytes) -> bytes:
         """What a general-signing layer holds, verified where the originator's key is held."""
         whole.layers += ({"kind": SIGNING},)
-        message = GeneralSigning.decode(octets)
+        message, whole.signed = GeneralSigning.decode(octets), octets
         layer = layered.signing_layer(message)
         whole.layers = (*whole.layers[:-1], signed_layer(layer, len(message.signature), None))
         verified = layered.verify_signing(message, self._keyring)
@@ -260,10 +267,11 @@ class _Whole:
     by: Opening | None = None
     warnings: tuple[str, ...] = ()
     opened: bytes | None = None
+    signed: bytes | None = None
 
     def done(self, name: str, plain: bytes, value: Any) -> Dissection:
         """The answer when all went well."""
-        return Dissection(self.layers, name, plain, value, warnings=self.warnings)
+        return Dissection(self.layers, name, plain, value, warnings=self.warnings, signed=self.signed)
 
 
 def _picked_up(octets: bytes) -> tuple[int, list[Item]]:

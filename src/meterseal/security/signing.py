@@ -42,13 +42,17 @@ def open_signed(context: Context, octets: bytes, *, for_all: bool = False) -> St
     check_fields(layer)
     check_parties(context, layer, for_all=for_all)
     signer, signature = context.setup.verifying_key(layer.originator), message.signature
-    if _content_length(context):
-        # As it came: all but the tag in front, and the signature with its one length octet behind.
-        signed = octets[1 : -1 - len(signature)]
-    else:
-        signed = message.signed(content_length=False)
+    signed = signed_octets(octets, message, _content_length(context))
     yield lambda: signer.verify(signature, signed)
     return message.content, layer
+
+
+def signed_octets(octets: bytes, message: GeneralSigning, content_length: bool = True) -> bytes:
+    """What the signature of a received layer covers; without `content_length` as the peer option has it."""
+    if content_length:
+        # As it came: all but the tag in front, and the signature with its one length octet behind.
+        return octets[1 : -1 - len(message.signature)]
+    return message.signed(content_length=False)
 
 
 def layer_of(message: GeneralSigning) -> Layer:
