@@ -187,7 +187,7 @@ def test_B18_a_signed_call_for_another_meter() -> None:
         return [octets]
 
     pair.tap = to_other
-    pair.client._next_transaction = lambda: None  # type: ignore[method-assign]
+    pair.client._next_transaction = lambda added=0: None  # type: ignore[method-assign]
     pair.failure(call())
     assert pair.server_state() == before
 

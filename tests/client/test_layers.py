@@ -9,11 +9,16 @@ from typing import Any
 
 import pytest
 
+from meterseal.association import Operation, Service
+from meterseal.codec.data import Data
+from meterseal.cosem.obis import Obis
+from meterseal.cosem.object_list import ObjectEntry, encode_object_list
+from meterseal.cosem.rights import SIGN_REQUEST
 from meterseal.credentials import Credentials
 from meterseal.crypto import AgreementKey, WrappingKey
 from meterseal.crypto.certificates import Purpose
 from meterseal.crypto.keyfiles import write_key
-from meterseal.errors import ConfigurationError, MetersealError, UnknownKey
+from meterseal.errors import ConfigurationError, MetersealError, Refused, UnknownKey
 from meterseal.keys.trust import Trust
 from meterseal.security import AUTHENTICATED, ENCRYPTED, SIGNED
 from meterseal.security.packing import COMPRESSION
@@ -72,6 +77,60 @@ def test_by_the_callers_wish(memory_twin: Twin, tmp_path: Path) -> None:
     assert read(memory_twin, fake, credentials, policy=words, layers="one-pass")
 
 
+SWITCH = "70/0.0.96.3.10.255:1()"
+
+
+def need_signatures(fake: FakeMeter, *, listed: bool = False) -> None:
+    """The meter's right to call the switch asks for a signature, and its object list says so."""
+    view, entry = fake.profiles[2].view, (70, Obis("0.0.96.3.10.255"))
+    plain = view.right
+
+    def right(operation: Operation, user: int | None) -> int | None:
+        asked = (operation.class_id, operation.instance) == entry and operation.service is Service.ACTION
+        return 1 | SIGN_REQUEST if asked else plain(operation, user)
+
+    view.right = right  # type: ignore[method-assign]
+    if listed:
+        entries = [ObjectEntry(entry[0], 0, entry[1], {2: 1}, {1: 1 | SIGN_REQUEST, 2: 1})]
+        fake.object_list = lambda view: Data.of(*encode_object_list(entries, 3))  # type: ignore[method-assign]
+
+
+def switch(twin: Twin, fake: FakeMeter, credentials: Credentials, *, listed: bool = False) -> object:
+    with twin.connect(fake, "c2", credentials=credentials) as client:
+        if listed:
+            client.object_list()
+        assert client.get(3, ENERGY[1], 2)
+        client.call(SWITCH.removesuffix("()"))
+        return client.get(3, ENERGY[1], 2)
+
+
+@pytest.mark.parametrize("layers", [None, "identified", "one-pass"])
+def test_B16_what_the_credentials_say_is_signed(
+    memory_twin: Twin, tmp_path: Path, layers: str | None
+) -> None:
+    fake, credentials = meter(tmp_path, layers=layers)
+    need_signatures(fake)
+    with pytest.raises(Refused, match="`signed` of the role"):
+        switch(memory_twin, fake, credentials)
+    fake, credentials = meter(tmp_path, layers=layers, signed=(SWITCH,))
+    need_signatures(fake)
+    assert switch(memory_twin, fake, credentials)
+    loaded = tmp_path / "again.toml"
+    credentials.save(loaded)
+    assert Credentials.load(loaded).role("c2").signed == (SWITCH,)
+
+
+def test_B16_what_the_object_list_says_is_signed(memory_twin: Twin, tmp_path: Path) -> None:
+    fake, credentials = meter(tmp_path)
+    need_signatures(fake, listed=True)
+    assert switch(memory_twin, fake, credentials, listed=True)
+    # Without a key there is nothing to sign with, and the meter says no.
+    gmac = replace(credentials.role("c2"), mechanism="gmac", signing_key=None, signing_certificate=None)
+    fake.profiles[2].mechanism = 5
+    with pytest.raises(Refused, match="signing_key"):
+        switch(memory_twin, fake, Credentials(credentials.meter, {"c2": gmac}, credentials.path), listed=True)
+
+
 def test_compression_by_name(memory_twin: Twin, tmp_path: Path) -> None:
     for name, parameters in COMPRESSION.items():
         fake, credentials = meter(tmp_path, general=True, compression=name)
@@ -85,6 +144,11 @@ def test_compression_by_name(memory_twin: Twin, tmp_path: Path) -> None:
         ({"layers": "one-pass", "agreement_key": None}, "agreement_key"),
         ({"layers": "wrapped", "kek": None}, "kek"),
         ({"layers": "two-pass"}, "layers"),
+        ({"signed": ("70/0.0.96.3.10.255:1()",), "signing_key": None, "mechanism": "gmac"}, "signing_key"),
+        ({"signed": ("0.0.96.3.10.255:1()",)}, "signed: .*CLASS/OBIS"),
+        ({"signed": ("70/0.0.96.3.10.255()",)}, "signed: .*CLASS/OBIS"),
+        ({"signed": "70/0.0.96.3.10.255:1()"}, "signed: a list"),
+        ({"signed": ("70/0.0.96.3.10.255:1()",), "policy": 0, "ciphered": False}, "without ciphering"),
         ({"compression": "zip"}, "compression"),
         ({"layers": "static", "dedicated": True}, "dedicated"),
     ],

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meterseal.cosem.obis import Obis, ObjectAddress, parse_object
+from meterseal.cosem.obis import Obis, ObjectAddress, parse_member, parse_object
 from meterseal.errors import Malformed, Misuse
 
 codes = st.binary(min_size=6, max_size=6).map(Obis)
@@ -144,6 +144,22 @@ def test_any_text_gives_an_object_or_misuse(text: str) -> None:
         parse_object(text)
     except Misuse as error:
         assert len(str(error)) < 200
+
+
+@pytest.mark.parametrize("text", ["70/0.0.96.3.10.255:1()", "3/1.0.1.8.0.255:2", "3/1-0:1.8.0*255"])
+def test_members_read_back(text: str) -> None:
+    member = parse_member(text)
+    assert parse_member(str(member)) == member
+    assert member.method == text.endswith("()")
+    assert (member.class_id, member.member) == ((70, 1) if member.method else (3, 2))
+
+
+@pytest.mark.parametrize(
+    "text", ["1.0.1.8.0.255:2", "70/0.0.96.3.10.255()", "70/:1()", "()", "70/0.0.96.3.10.255:1( )"]
+)
+def test_a_text_that_is_no_member_is_refused(text: str) -> None:
+    with pytest.raises(Misuse):
+        parse_member(text)
 
 
 def test_odd_characters_do_not_blow_an_error_up() -> None:

@@ -69,7 +69,7 @@ class Opening:
             shares_counter="hls_token_shares_counter" in profile.options,
         )
         policy = profile.setup.policy if profile.ciphered else 0
-        self.answer_minimum = of_response(policy)
+        self.answer_minimum = of_response(policy) & ~profile.waived
         self.response_minimum = of_response(policy) & SUITE_BITS
         # A dedicated key travels authenticated and encrypted, or not at all.
         self.request_protection = SUITE_BITS if profile.dedicated_key else of_request(policy) & SUITE_BITS

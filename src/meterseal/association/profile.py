@@ -10,7 +10,7 @@ from typing import Any
 from meterseal.apdu.initiate import CONFORMANCE_BITS
 from meterseal.association.operations import View
 from meterseal.crypto.v44 import LIMIT, Parameters
-from meterseal.security import AUTHENTICATED, ENCRYPTED, Context, SecuritySetup
+from meterseal.security import AUTHENTICATED, ENCRYPTED, SIGNED, Context, SecuritySetup
 from meterseal.security.hls import MECHANISMS, Manufacturer, Mechanism
 
 
@@ -76,6 +76,11 @@ class Profile:
         return Context(
             self.setup, peer_title, options=self.options, compression=self.compression, limit=limit, **more
         )
+
+    @property
+    def waived(self) -> int:
+        """Protection of a request that its answer need not have: the signature, of peers that sign none."""
+        return SIGNED if "unsigned_answers" in self.options else 0
 
     @property
     def context_number(self) -> int:

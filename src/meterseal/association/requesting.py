@@ -53,7 +53,7 @@ class Requesting(GeneralBlocks):
         self._invoke = self._long_invoke = 0
         self._transaction = b""
         self._layers: Layers = ()
-        self._in_layers = False
+        self._added = 0
         self._fresh_keys = is_fresh(profile.layers)
         # Requests that ended without their answer: it may still come, and is nobody else's.
         self._given_up: set[int | bytes] = set()
@@ -65,11 +65,13 @@ class Requesting(GeneralBlocks):
         access: bool = False,
         stops: bool = False,
         described: bool = False,
+        added: int = 0,
     ) -> list[Effect]:
         """Ask for one operation, or several of the same service as a list; of any by ACCESS.
 
         With `access`, `stops` asks the meter to do nothing after the first element that fails,
-        `described` to repeat in its answer what was asked.
+        `described` to repeat in its answer what was asked.  `added` is protection beyond the policy
+        (SIGNED) that this request carries and its answer must carry.
 
         Raises Misuse when not associated or busy, Unsupported when the services in question were
         not negotiated, TooLarge when the request cannot be cut to the meter's size, TimedOut when
@@ -79,6 +81,7 @@ class Requesting(GeneralBlocks):
         if self._asking is not None:
             raise Misuse("a request is under way in this association")
         asked, negotiated = tuple(operations), self.negotiated
+        self._next_transaction(added)
         asking: AnyAsking
         if access:
             self._long_invoke = self._long_invoke + 1 & INVOKE_ID
@@ -100,6 +103,7 @@ class Requesting(GeneralBlocks):
             raise Misuse("a request is under way in this association")
         if not self.context.general:
             raise Unsupported("general protection was not negotiated, and what is sealed asks for it")
+        self._next_transaction()
         room = self._room()
         if room is not None and sealed.size > room and not self.negotiated & BLOCKS:
             raise TooLarge(f"{sealed.size} sealed octets, and the meter takes {room} at once")
@@ -108,7 +112,6 @@ class Requesting(GeneralBlocks):
     def _begin(self, asking: AnyAsking, in_blocks: bool) -> list[Effect]:
         octets = asking.first()
         self._end_transfer()
-        self._next_transaction()
         effects = self._with_counters(
             1,
             lambda: self._through(self._sealed(octets), lambda sealed: self._send_request(sealed, in_blocks)),
@@ -166,7 +169,7 @@ class Requesting(GeneralBlocks):
         return self._asking
 
     def _check_protection(self, opened: Opened) -> None:
-        required = self._running().answer_minimum
+        required = self._running().answer_minimum | self._added & ~self.profile.waived
         if required & ~opened.applied:
             raise TooWeak(f"the answer is {text(opened.applied)}, less than {text(required)}")
         # A layer that the request did not have belongs to no exchange that has a name.
@@ -195,21 +198,30 @@ class Requesting(GeneralBlocks):
 
     @property
     def _applied(self) -> int:
-        return of_request(self.profile.setup.policy) if self.profile.ciphered else 0
+        return of_request(self.profile.setup.policy) | self._added if self.profile.ciphered else 0
 
     def _send(self, octets: bytes) -> list[Effect]:
         return self._through(self._sealed(octets), lambda sealed: [Reply(sealed)])
 
     def _begin_transactions(self, first: bytes) -> None:
         """Where the policy or the profile asks for layers, `first` is 8 octets.  Raises Misuse."""
-        self._in_layers = bool(self.profile.layers or self._applied & SIGNED)
-        if self._in_layers and len(first) != _TRANSACTION:
-            raise Misuse(f"layers need {_TRANSACTION} random octets for their transaction-ids")
-        self._transaction, self._layers = first, ()
+        self._transaction, self._layers, self._added = first, (), 0
+        self._check_transactions()
 
-    def _next_transaction(self) -> None:
-        """A new exchange: all its messages and answers carry the next transaction-id."""
-        if not self._in_layers:
+    def _check_transactions(self) -> bool:
+        """True where this exchange goes in layers.  Raises Misuse when transaction-ids have no start."""
+        in_layers = bool(self.profile.layers or self._applied & SIGNED)
+        if in_layers and len(self._transaction) != _TRANSACTION:
+            raise Misuse(f"layers need {_TRANSACTION} random octets for their transaction-ids")
+        return in_layers
+
+    def _next_transaction(self, added: int = 0) -> None:
+        """A new exchange: all its messages and answers carry the next transaction-id, and `added`."""
+        if added and not self.profile.ciphered:
+            raise Misuse("a context without ciphering carries no signatures")
+        self._added = added
+        if not self._check_transactions():
+            self._layers = ()
             return
         following = int.from_bytes(self._transaction, "big") + 1 & (1 << 8 * _TRANSACTION) - 1
         self._transaction = following.to_bytes(_TRANSACTION, "big")

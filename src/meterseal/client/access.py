@@ -132,6 +132,7 @@ class Access:
             if code or data is None:
                 raise refusal("object_list", code)
             self._objects = ObjectList.from_value(decode(data))
+            self.session.know(self._objects)
         return self._objects
 
     def resolve(self, text: str | ObjectAddress) -> Steps[ObjectAddress]:

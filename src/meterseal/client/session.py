@@ -9,7 +9,7 @@ time spoils its pair of SAPs on that line, because what comes late could be take
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from meterseal.association import (
@@ -33,7 +33,9 @@ from meterseal.client import plan as plans
 from meterseal.client.keyring import Held, Keyring, Sending, start_above
 from meterseal.client.plan import Plan, log
 from meterseal.client.steps import Exchange, Pair, Pause, Steps, Work
-from meterseal.cosem.obis import Obis
+from meterseal.cosem.obis import Member, Obis, parse_member
+from meterseal.cosem.object_list import ObjectEntry
+from meterseal.cosem.rights import SIGN_REQUEST
 from meterseal.crypto import random_octets
 from meterseal.errors import (
     ConnectionLost,
@@ -46,7 +48,7 @@ from meterseal.errors import (
 from meterseal.framing.gateway import Prefix
 from meterseal.keys.counters import ReceiveCounter
 from meterseal.keys.kinds import GAK
-from meterseal.security import AUTHENTICATED
+from meterseal.security import AUTHENTICATED, SIGNED
 from meterseal.security.context import Counted
 from meterseal.security.keyforms import is_fresh
 from meterseal.security.sealed import Sealed
@@ -113,6 +115,7 @@ class Session:
         self._held: Held | None = None
         self._fresh: Sending | None = None
         self._unanswered = False
+        self._signed = frozenset(map(parse_member, plan.role.signed))
 
     @property
     def association(self) -> ClientAssociation:
@@ -242,7 +245,10 @@ class Session:
 
         Raises what went wrong with the request as a whole; a code of the meter is an outcome.
         """
-        request = self.association.request(operations, access=access, stops=stops, described=described)
+        added = SIGNED if self._signed and any(map(self._is_signed, operations)) else 0
+        request = self.association.request(
+            operations, access=access, stops=stops, described=described, added=added
+        )
         effect = yield from self._settle(request)
         if type(effect) is not Confirmed:
             raise ProtocolViolation("the association ended during a request")
@@ -267,6 +273,21 @@ class Session:
         held = self._held
         if held is not None and held.note_due:
             yield from self.shared.keyring.note(held)
+
+    def _is_signed(self, o: Operation) -> bool:
+        return (o.class_id, o.instance, o.member, o.service is Service.ACTION) in self._signed
+
+    def know(self, entries: Iterable[ObjectEntry]) -> None:
+        """Sign from now on what the rights in an object list ask a signature for, where there is a key."""
+        if self.association.profile.setup.signing is None:
+            return
+        self._signed |= {
+            Member(entry.class_id, entry.obis, index, method)
+            for entry in entries
+            for method, rights in ((False, entry.attributes), (True, entry.methods))
+            for index, bits in rights.items()
+            if bits & SIGN_REQUEST
+        }
 
     def renew(self, new: Mapping[int, bytes]) -> Steps[None]:
         """Go on under new keys, by key id, that the meter has taken for this association's Security setup."""

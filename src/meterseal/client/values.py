@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, overload
 
 from meterseal.apdu.common import ACTION_RESULT, DATA_ACCESS_RESULT
+from meterseal.association.operations import SCOPE_VIOLATED
 from meterseal.codec.data import decode, describe
 from meterseal.codec.types import Tag, Type
 from meterseal.cosem.classes import attribute_shape
@@ -165,12 +166,19 @@ class Answer:
         }
 
 
+_MORE_PROTECTION: Final = (
+    ", it asks for more protection than this request had: where for a signature, name the member under "
+    "`signed` of the role (it needs a signing_key), else raise its policy"
+)
+
+
 def refusal(what: str, code: int, *, method: bool = False) -> Refused:
     """The error for a result code of the meter."""
     names = ACTION_RESULT if method else DATA_ACCESS_RESULT
     reason = names.get(code, f"result {code}")
+    hint = _MORE_PROTECTION if code == SCOPE_VIOLATED else ""
     return Refused(
-        f"{what}: the meter answers {reason}",
+        f"{what}: the meter answers {reason}{hint}",
         reason=reason,
         code=code,
         source="action-result" if method else "data-access-result",

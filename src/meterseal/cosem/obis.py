@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from meterseal.errors import Malformed, Misuse
 
@@ -127,6 +128,27 @@ def parse_object(text: str) -> ObjectAddress:
     if not -128 <= member <= 127:
         raise Misuse(f"{_shown(text)}: an attribute or method index is -128 to 127")
     return ObjectAddress(class_id, obis, member, match["member"] is not None)
+
+
+class Member(NamedTuple):
+    """One attribute or method by class, name and index; what rights and lists of members are about."""
+
+    class_id: int
+    obis: Obis
+    member: int
+    method: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.class_id}/{self.obis}:{self.member}{'()' * self.method}"
+
+
+def parse_member(text: str) -> Member:
+    """Read `CLASS/OBIS:ATTRIBUTE`, or `CLASS/OBIS:METHOD()`.  Raises `Misuse`."""
+    method = text.endswith("()")
+    address = parse_object(text.removesuffix("()"))
+    if address.class_id is None or (method and not address.explicit_member):
+        raise Misuse(f"{_shown(text)}: write CLASS/OBIS:ATTRIBUTE, or CLASS/OBIS:METHOD()")
+    return Member(address.class_id, address.obis, address.member, method)
 
 
 def _shown(text: str) -> str:

@@ -134,7 +134,8 @@ class ObjectList:
         """Read a decoded object_list.
 
         Without `association_version` the list's own entry of the Association tells it (the one of
-        0.0.40.0.0.255 first), and where it has none, the modes: above 6 they are version 3, else 1.
+        0.0.40.0.0.255 first), and where it has none, the modes: above 6 (of methods 2) they are version 3,
+        else 1.
         Raises `Malformed` when an element has another shape or a mode its version does not have.
         """
         if not isinstance(value, list):
@@ -202,8 +203,9 @@ def _association_version(elements: list[_Raw]) -> int:
             return element.version
     if own:
         return own[0].version
-    modes = (mode for element in elements for _, mode, _ in element.attributes)
-    return 3 if max(modes, default=0) > 6 else 1
+    attributes = (mode for element in elements for _, mode, _ in element.attributes)
+    methods = (mode for element in elements for _, mode in element.methods)
+    return 3 if max(attributes, default=0) > 6 or max(methods, default=0) > 2 else 1
 
 
 def _entry(raw: _Raw, version: int) -> ObjectEntry:

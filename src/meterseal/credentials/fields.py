@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from meterseal.cosem.obis import Obis
+from meterseal.cosem.obis import Obis, parse_member
 from meterseal.credentials.keytext import key_option, text_option
 from meterseal.crypto import SUITES
 from meterseal.errors import ConfigurationError, MetersealError, Misuse
@@ -174,6 +174,12 @@ def _size(value: Any, where: Where) -> int:
     return value
 
 
+def _members(value: Any, where: Where) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple):
+        raise Misuse("a list of CLASS/OBIS:ATTRIBUTE and CLASS/OBIS:METHOD() is wanted")
+    return tuple(str(parse_member(_text(item, where))) for item in value)
+
+
 def _names(value: Any, where: Where) -> tuple[str, ...]:
     if not isinstance(value, list | tuple):
         raise Misuse("a list of names of files is wanted")
@@ -200,6 +206,7 @@ ROLE: Final[dict[str, Reader]] = {
     "client": _number(1, 0xFFFF),
     "mechanism": _mechanism,
     "policy": _policy,
+    "signed": _members,
     "client_system_title": _title,
     "guek": _octets,
     "gak": _octets,

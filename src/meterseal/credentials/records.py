@@ -46,15 +46,17 @@ class RoleCredentials:
     """One role: client SAP, mechanism by name, keys; the fields of a table `[roles.NAME]`.
 
     `policy` is the protection of each direction (AUTHENTICATED | ENCRYPTED | SIGNED); None stands for the
-    first two where there is a `guek`, and for none where there is not.  Keys and secret may be given as
-    octets; they are kept as `Secret`.  `layers` names the key of general-ciphering where that is used,
-    `compression` the V.44 parameters where that is on.  `ciphered` says whether the application context is
-    the one with ciphering; None: when the policy asks for any.
+    first two where there is a `guek`, and for none where there is not.  `signed` names members
+    (`CLASS/OBIS:ATTRIBUTE`, `CLASS/OBIS:METHOD()`) whose requests and answers are signed besides.  Keys and
+    secret may be given as octets; they are kept as `Secret`.  `layers` names the key of general-ciphering
+    where that is used, `compression` the V.44 parameters where that is on.  `ciphered` says whether the
+    application context is the one with ciphering; None: when the policy asks for any.
     """
 
     client: int
     mechanism: str
     policy: int | None = None
+    signed: tuple[str, ...] = ()
     client_system_title: bytes | None = None
     guek: Secret | bytes | None = field(default=None, repr=False)
     gak: Secret | bytes | None = field(default=None, repr=False)

@@ -16,7 +16,7 @@ from meterseal.security.protection import AUTHENTICATED, SIGNED
 _KEYS: Final = ("guek", "gak", "gbek", "kek")
 _BY_ROW: Final = (
     "client", "mechanism", "client_system_title", "user", "max_pdu", "counter_start", "timeout",
-    "layers", "compression",
+    "layers", "compression", "signed",
 )  # fmt: skip
 _LONGEST_SECRET: Final = 64
 _AGREED: Final = frozenset({"one-pass", "static", "bare"})
@@ -53,8 +53,9 @@ def _lengths(role: RoleCredentials, meter: MeterCredentials, where: Where) -> No
     secret = role.octets("secret")
     if secret is not None and not 1 <= len(secret) <= _LONGEST_SECRET:
         raise where.error(f"{len(secret)} octets, 1 to {_LONGEST_SECRET} are allowed", "secret")
-    if role.protection & SIGNED and not SUITES[meter.suite].signature_length:
-        raise where.error(f"suite {meter.suite} has no signatures", "policy")
+    for name, asked in (("policy", role.protection & SIGNED), ("signed", role.signed)):
+        if asked and not SUITES[meter.suite].signature_length:
+            raise where.error(f"suite {meter.suite} has no signatures", name)
 
 
 def _needs(role: RoleCredentials, meter: MeterCredentials, where: Where) -> None:
@@ -66,7 +67,9 @@ def _needs(role: RoleCredentials, meter: MeterCredentials, where: Where) -> None
         "gak": bool(role.protection & AUTHENTICATED) or role.mechanism == "gmac",
         "client_system_title": keyed or role.in_ciphered_context or scheme.needs_titles,
         "secret": scheme.needs_secret,
-        "signing_key": scheme.needs_keys or bool(role.protection & SIGNED) or role.layers == "one-pass",
+        "signing_key": scheme.needs_keys
+        or bool(role.protection & SIGNED or role.signed)
+        or role.layers == "one-pass",
         "agreement_key": role.layers in _AGREED,
         "kek": role.layers == "wrapped",
     }
@@ -78,6 +81,8 @@ def _needs(role: RoleCredentials, meter: MeterCredentials, where: Where) -> None
         raise where.error(f"suite {meter.suite} has no signatures", "mechanism")
     if role.protection and not role.in_ciphered_context:
         raise where.error("false, and the policy asks for protection", "ciphered")
+    if role.signed and not role.in_ciphered_context:
+        raise where.error("the application context is one without ciphering", "signed")
     for name in ("dedicated", "general", "layers", "compression"):
         if getattr(role, name) and not role.protection:
             raise where.error("the policy asks for no protection", name)

@@ -43,7 +43,7 @@ def _role(role: RoleCredentials) -> Iterator[str]:
         value = role.octets(name) if isinstance(getattr(role, name), Secret) else getattr(role, name)
         if name == "policy":
             value = protection.text(role.protection)
-        if value is not None and (value is not False or name == "ciphered"):
+        if value not in (None, ()) and (value is not False or name == "ciphered"):
             yield f"{name} = {_value(value)}"
 
 

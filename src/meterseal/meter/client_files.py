@@ -42,7 +42,7 @@ def of_role(role: RolePlan, folder: str) -> dict[str, Any]:
 
     Where the meter's maker did not make them, it is for the reader of the file to put them there.
     """
-    if not role.scheme.needs_keys:
+    if not role.signs:
         return {}
     keys = {n.key: f"{folder}/{role.name}-{n.short}.key" for n in _NAMES}
     return keys | {n.certificate: f"{folder}/{role.name}-{n.short}.pem" for n in _NAMES}
@@ -64,7 +64,7 @@ def _files(meter: Meter, pairs: KeyPairs) -> Iterator[tuple[str, bytes]]:
         yield from _certificate(f"meter-{names.short}.pem", pairs.own(names.kind).certificate)
     for role in meter.plan.roles:
         keys: tuple[Private, ...] | None = client_keys(meter.store, role.client)
-        if not role.scheme.needs_keys or keys is None or role.client_system_title is None:
+        if not role.signs or keys is None or role.client_system_title is None:
             continue
         for names, key in zip(_NAMES, keys, strict=True):
             yield f"{role.name}-{names.short}.key", write_key(key)

@@ -10,7 +10,7 @@ from typing import Any, Final
 from meterseal.apdu.initiate import CONFORMANCE_BITS
 from meterseal.association.profile import conformance
 from meterseal.cosem import rights
-from meterseal.cosem.obis import Obis, parse_object
+from meterseal.cosem.obis import Member, Obis, parse_member, parse_object
 from meterseal.cosem.selection import CaptureObject
 from meterseal.cosem.shapes import LEAVES, Leaf
 from meterseal.cosem.units import unit_number
@@ -221,12 +221,9 @@ def _member(value: Any, place: Place) -> tuple[int, Obis, int, int]:
     return column.class_id, column.obis, column.attribute, int(index[:6]) if mark else 0
 
 
-def _operation(value: Any, place: Place) -> tuple[int, bytes, int, bool]:
+def _operation(value: Any, place: Place) -> Member:
     """`8/0.0.1.0.0.255:2` for an attribute, `8/0.0.1.0.0.255:6()` for a method."""
-    text = words(value, place)
-    method = text.endswith("()")
-    column = _column(text.removesuffix("()"), place)
-    return column.class_id, column.obis, column.attribute, method
+    return parse_member(words(value, place))
 
 
 def _type(value: Any, place: Place) -> Leaf:

@@ -45,7 +45,7 @@ def key_pairs(plan: MeterPlan, store: MeterStore, title: bytes, plant: Plant) ->
     """
     chosen = suite(plan.suite)
     titled = {r.client: r.client_system_title for r in plan.roles if r.client_system_title is not None}
-    signing = {role.client for role in plan.roles if role.scheme.needs_keys}
+    signing = {role.client for role in plan.roles if role.signs}
     # The clock may be behind real time, and clients go by theirs: valid for both.
     now = datetime.fromtimestamp(plant.real() + min(0, plant.offset), UTC)
     clients = {sap: client for sap, client in titled.items() if sap in signing}

@@ -9,6 +9,7 @@ from typing import Any, Final
 from meterseal.association.profile import SERVER_CONFORMANCE
 from meterseal.codec.types import Tag, Type
 from meterseal.cosem.obis import Obis
+from meterseal.cosem.rights import SIGN_REQUEST
 from meterseal.cosem.selection import CaptureObject
 from meterseal.crypto import Secret
 from meterseal.meter.view import Grant, User
@@ -89,6 +90,12 @@ class RolePlan:
     def scheme(self) -> Mechanism:
         """The row of the mechanism."""
         return MECHANISMS[self.mechanism]
+
+    @property
+    def signs(self) -> bool:
+        """True when the client has key pairs: its mechanism signs, or its policy or a right asks for it."""
+        rights = (*(bits for grant in self.grants for bits in grant.bits), self.policy)
+        return self.scheme.needs_keys or any(bits & SIGN_REQUEST for bits in rights)
 
     @property
     def keyed(self) -> bool:

@@ -14,9 +14,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from meterseal.cosem.obis import Member
+from meterseal.cosem.rights import SIGN_REQUEST
 from meterseal.credentials import Credentials, MeterCredentials, RoleCredentials
 from meterseal.errors import ConfigurationError
 from meterseal.keys.kinds import GAK, GBEK, GUEK, KEK
+from meterseal.meter.association_object import Association
 from meterseal.meter.config import load_plan
 from meterseal.meter.events import log
 from meterseal.meter.model import Meter
@@ -78,7 +81,7 @@ def _role(meter: Meter, role: RolePlan, files: str) -> RoleCredentials:
     if meter.pairs is not None:
         from meterseal.meter import client_files
 
-        named = client_files.of_role(role, files)
+        named = client_files.of_role(role, files) | {"signed": _signed(association)}
     return RoleCredentials(
         client=role.client,
         mechanism=role.scheme.name,
@@ -97,6 +100,18 @@ def _role(meter: Meter, role: RolePlan, files: str) -> RoleCredentials:
         allow_weak=role.scheme.weak,
         peer=role.options,
         **named,
+    )
+
+
+def _signed(association: Association | None) -> tuple[str, ...]:
+    """The members that the role may use and whose right asks for a signature."""
+    entries = [] if association is None else association.view.entries()
+    return tuple(
+        str(Member(entry.class_id, entry.obis, index, method))
+        for entry in entries
+        for method, rights in ((False, entry.attributes), (True, entry.methods))
+        for index, bits in rights.items()
+        if bits & SIGN_REQUEST
     )
 
 

@@ -89,6 +89,11 @@ class Grant:
     methods: Mapping[int, int] = field(default_factory=dict)
     hide: bool = False
 
+    @property
+    def bits(self) -> tuple[int, ...]:
+        """All rights in it."""
+        return *self.attributes.values(), *self.methods.values()
+
     def fits(self, held: CosemObject) -> bool:
         """True when the grant is about this object."""
         named = self.class_id is None or held.class_id == self.class_id

@@ -55,6 +55,7 @@ PEER_OPTIONS: Final[dict[str, PeerOption]] = {
     ),
     "plain_release": _allows("an RLRQ or RLRE without the protected Initiate ends a ciphered association"),
     "prefers_gbt": _allows("long APDUs go to this peer by general block transfer, whoever began"),
+    "unsigned_answers": _allows("a signed request may be answered without a signature"),
 }
 """The options by name.  An option is in force where its name is in the set that a profile carries."""
 
