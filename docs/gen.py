@@ -318,11 +318,12 @@ def url_schemes() -> str:
     rows = [
         (
             f"`{one.name}://{'HOST:PORT' if one.network else 'DEVICE'}`",
+            ", ".join(f"`{name}`" for name in sorted(one.options)),
             "yes" if one.supported else "known by name",
         )
         for one in SCHEMES.values()
     ]
-    return table(("URL", "this version"), rows)
+    return table(("URL", "options, `?NAME=VALUE&...`", "this version"), rows)
 
 
 def scenes() -> str:

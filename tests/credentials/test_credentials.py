@@ -200,6 +200,8 @@ _keys = st.binary(min_size=16, max_size=16)
         suite=st.sampled_from([0, 1]),
         logical_device=st.integers(1, 0xFFFF),
         server_address=st.none() | st.tuples(st.integers(0, 16383), st.integers(0, 16383)),
+        frame_size=st.none() | st.integers(1, 2030),
+        window=st.none() | st.integers(1, 7),
         trust=st.lists(_texts, max_size=3).map(tuple),
     ),
 )

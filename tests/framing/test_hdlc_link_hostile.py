@@ -254,6 +254,10 @@ def test_F10_answers_that_nobody_fetches_stop_the_intake() -> None:
         here.put(i_frame(number % 8, 0, False), hdlc.COMMAND + GET)
     assert len(here.party.apdus) == BACKLOG[Role.SECONDARY]
     assert only(here.put(RR)).kind is Kind.I
+    here.put(i_frame(BACKLOG[Role.SECONDARY] % 8, 0, False), hdlc.COMMAND + GET)
+    frames = here.put(RR)  # full again, and the client has acknowledged nothing
+    assert [frame.meaning and frame.meaning.kind for frame in frames] == [Kind.I, Kind.RNR]
+    assert [bool(frame.control & 0x10) for frame in frames] == [False, True]
 
 
 @pytest.mark.parametrize("information", [b"", b"\xe6", hdlc.RESPONSE + GET, GET, hdlc.COMMAND])

@@ -95,6 +95,51 @@ def test_a_busy_meter_is_waited_for() -> None:
     assert here.meter.apdus == [b"\xc0one", b"\xc0two"]
 
 
+def test_a_meter_whose_user_wants_nothing_more_says_rnr() -> None:
+    here = line(answer=lambda client, server, apdu: [])
+    here.send(b"\xc0one")
+    here.run(1)
+    here.secondary.hold(16, 1, True)
+    here.send(b"\xc0two")
+    here.run(5)
+    assert here.meter.apdus == [b"\xc0one"]
+    assert here.kinds("from")[-1] == "RNR"
+    here.secondary.hold(16, 1, False)
+    here.secondary.send(16, 1, b"\xc4one", here.now)
+    here.run(5)
+    assert here.meter.apdus == [b"\xc0one", b"\xc0two"]
+    assert here.client.apdus == [b"\xc4one"]
+    assert "RNR" not in here.kinds("to")
+
+
+def test_what_comes_all_the_same_while_rnr_is_said_comes_again_later() -> None:
+    """Sent before RNR was seen: it is not taken and not acknowledged, and lost is nothing."""
+    wanted = Parameters(20, 20, 3, 3)
+    here = line(Primary(wanted=wanted), meter(wanted=wanted), answer=lambda client, server, apdu: [])
+    here.send(b"\xc0")
+    here.run(1)
+    here.secondary.hold(16, 1, True)
+    here.send(b"\xc0" + bytes(100))
+    here.primary.link(16, 1).peer_busy = False  # type: ignore[union-attr]
+    here.run(3)
+    assert len(here.meter.apdus) == 1
+    here.secondary.hold(16, 1, False)
+    here.run(5)
+    assert here.meter.apdus == [b"\xc0", b"\xc0" + bytes(100)]
+
+
+def test_a_new_link_is_not_held_for_what_the_old_one_was() -> None:
+    here = line()
+    here.send(b"\xc0one")
+    here.run(1)
+    here.secondary.hold(16, 1, True)
+    here.secondary.hold(2, 1, True)  # no link: nothing to hold
+    here.primary.disconnect(16, 1, here.now)
+    here.send(b"\xc0two")
+    here.run(5)
+    assert here.client.apdus == [b"\xc0one", b"\xc0two"]
+
+
 # --- UI frames ----------------------------------------------------------------------------------
 
 

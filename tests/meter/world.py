@@ -110,6 +110,9 @@ class Line:
         if not self.is_closing:
             self.arrived.append((source, destination, payload))
 
+    def hold(self, source: int, destination: int, on: bool) -> None:
+        pass
+
     async def drain(self) -> None:
         pass
 

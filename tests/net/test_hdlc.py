@@ -86,6 +86,30 @@ async def test_apdus_of_any_size_by_pair(talk: Talk, asking: Asking) -> None:
 
 
 @both
+@pytest.mark.parametrize("end", ["client", "meter"])
+async def test_the_url_says_the_sizes(talk: Talk, end: str, tmp_path: Path) -> None:
+    """At either end: what is agreed on is the smaller one, and every frame keeps to it."""
+    options = "?frame_size=50&window=2"
+    log = tmp_path / "wire.jsonl"
+    with WireLog(log) as wires:
+        where = net.parse("hdlc+tcp://127.0.0.1:0" + (options if end == "meter" else ""))
+        server = await net.listen(where, Parties(), hdlc=Answering(serves), wire_log=wires)
+        try:
+            came = await talk(
+                server.url + (options if end == "client" else ""), Asking(), [(16, 1, LARGE[:400])]
+            )
+        finally:
+            await server.close()
+    assert came == [LARGE[:400]]
+    frames = [hdlc.decode(bytes.fromhex(json.loads(line)["hex"])) for line in log.read_text().splitlines()]
+    sizes = [len(frame.information) for frame in frames if frame.meaning and frame.meaning.kind is Kind.I]
+    assert max(sizes) == 50
+    asked = {frame.meaning.kind: frame for frame in reversed(frames) if frame.meaning}
+    agreed = hdlc.parameters.decode(asked[Kind.UA if end == "meter" else Kind.SNRM].information)
+    assert (agreed.max_transmit, agreed.window_transmit) == (50, 2)
+
+
+@both
 async def test_a_slow_answer_is_asked_for(talk: Talk) -> None:
     def slow(link: Link, source: int, destination: int, payload: bytes) -> None:
         asyncio.get_running_loop().call_later(0.4, link.send, destination, source, payload)

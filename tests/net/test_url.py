@@ -6,6 +6,7 @@ import pytest
 
 from meterseal.errors import ConfigurationError
 from meterseal.framing.gateway import Prefix
+from meterseal.framing.hdlc import Parameters
 from meterseal.net import SCHEMES, Url, parse
 from meterseal.net.url import peer_of
 
@@ -64,6 +65,23 @@ def test_a_device_behind_a_gateway(option: str, prefix: Prefix, peer: str) -> No
 def test_E08_what_is_no_device_behind_a_gateway(option: str) -> None:
     with pytest.raises(ConfigurationError, match="gateway=NETWORK/ADDRESS"):
         parse(f"tcp://h?gateway={option}")
+
+
+def test_sizes_of_hdlc() -> None:
+    assert parse("hdlc+tcp://h").parameters() is None
+    assert parse("hdlc+tcp://h").parameters(Parameters()) == Parameters()
+    assert parse("serial:///dev/x?frame_size=128&window=1").parameters() == Parameters(128, 128, 1, 1)
+    assert parse("hdlc+tcp://h?window=3").parameters() == Parameters(2030, 2030, 3, 3)
+    assert parse("hdlc+tcp://h?frame_size=200").parameters(Parameters()) == Parameters(200, 200, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["frame_size=0", "frame_size=2031", "frame_size=x", "frame_size=", "window=0", "window=8", "window=²"],
+)  # fmt: skip
+def test_sizes_that_hdlc_does_not_have(option: str) -> None:
+    with pytest.raises(ConfigurationError):
+        parse(f"hdlc+tcp://h?{option}")
 
 
 def test_a_peer_goes_by_one_name_however_it_is_reached() -> None:

@@ -13,7 +13,7 @@ from meterseal.credentials import Credentials
 from meterseal.errors import ConfigurationError
 from meterseal.framing.hdlc import Timing
 from meterseal.net import Asking
-from meterseal.net.url import peer_of
+from meterseal.net.url import peer_of, sizes
 from meterseal.state import CounterStore
 
 CredentialsLike: TypeAlias = Credentials | str | os.PathLike[str]
@@ -103,7 +103,8 @@ class LinkBase:
                 f"address_size {meter.address_size} needs server_address = [upper, lower]"
             )
         timing = Timing(response=(timeout or _PATIENCE) / _TRIES, keep=_KEEP)
-        return Asking(lower, meter.address_size or 0, timing=timing)
+        wanted = sizes(None, meter.frame_size, meter.window)
+        return Asking(lower, meter.address_size or 0, wanted, timing)
 
     def _session(self, role: str | None, wishes: Wishes) -> Session:
         return Session(make_plan(self.credentials, role, wishes), self._shared)

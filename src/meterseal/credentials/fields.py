@@ -13,6 +13,7 @@ from meterseal.cosem.obis import Obis, parse_member
 from meterseal.credentials.keytext import key_option, text_option
 from meterseal.crypto import SUITES
 from meterseal.errors import ConfigurationError, MetersealError, Misuse
+from meterseal.framing.hdlc.parameters import MAX_INFORMATION, MAX_WINDOW
 from meterseal.keys.counters import LIMIT
 from meterseal.net.url import parse as parse_url
 from meterseal.security.hls import BY_NAME
@@ -196,6 +197,8 @@ METER: Final[dict[str, Reader]] = {
     "logical_device": _number(1, 0xFFFF),
     "server_address": _address,
     "address_size": _size,
+    "frame_size": _number(1, MAX_INFORMATION),
+    "window": _number(1, MAX_WINDOW),
     "trust": _names,
     "signing_certificate": _text,
     "agreement_certificate": _text,

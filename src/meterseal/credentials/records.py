@@ -20,7 +20,8 @@ class MeterCredentials:
     """Where a meter is and who it says it is; the fields of the table `[meter]`.
 
     `system_title` None: learned at sign-on and pinned.  `server_address` (upper, lower) and `address_size`
-    are for HDLC.  `trust` and the certificates are names of PEM files.
+    are for HDLC, and so are `frame_size` (octets of information) and `window` (frames), the most of each way.
+    `trust` and the certificates are names of PEM files.
     """
 
     url: str | None = None
@@ -29,6 +30,8 @@ class MeterCredentials:
     logical_device: int = 1
     server_address: tuple[int, int] | None = None
     address_size: int | None = None
+    frame_size: int | None = None
+    window: int | None = None
     trust: tuple[str, ...] = ()
     signing_certificate: str | None = None
     agreement_certificate: str | None = None

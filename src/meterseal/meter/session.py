@@ -326,11 +326,13 @@ class Session:
             return
         if live.held is None and not self._datagrams:
             live.held = deque()
+            self._link.hold(source, destination, True)
 
         def answer() -> None:
             self._waiting.discard(handle)
             self._party.delays.answered(self._link.source)
             if not live.gone:
+                self._link.hold(source, destination, False)
                 self._send(source, destination, reply.octets)
                 self._let_go(live)
 

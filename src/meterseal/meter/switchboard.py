@@ -105,6 +105,9 @@ class Branch:
         """As the connection."""
         return self._link.is_closing
 
+    def hold(self, source: int, destination: int, on: bool) -> None:
+        """Only wrapper lines have many meters, and those have no word for it."""
+
     async def drain(self) -> None:
         """As the connection."""
         await self._link.drain()

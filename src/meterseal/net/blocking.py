@@ -33,7 +33,7 @@ def connect(
     where = urls.to_open(url)
     wait = seconds("timeout", timeout)
     try:
-        line = _OPENERS[where.scheme](where, wait, limits or Limits(), wire_log, hdlc or Asking())
+        line = _OPENERS[where.scheme](where, wait, limits or Limits(), wire_log, (hdlc or Asking()).at(where))
     except (TimeoutError, BlockingIOError) as error:
         raise TimedOut(f"{where}: no connection after {wait} s") from error
     except (OSError, UnicodeError, OverflowError) as error:

@@ -342,7 +342,9 @@ async def call(
     wait = seconds("timeout", timeout)
     try:
         async with asyncio.timeout(wait):
-            await _OPENERS[where.scheme](where, make, limits or Limits(), wire_log, hdlc or Asking())
+            await _OPENERS[where.scheme](
+                where, make, limits or Limits(), wire_log, (hdlc or Asking()).at(where)
+            )
     except TimeoutError as error:
         raise TimedOut(f"{where}: no connection after {wait} s") from error
     except (OSError, UnicodeError, OverflowError) as error:

@@ -155,6 +155,9 @@ class Stream(asyncio.BaseProtocol):
         if self._keeper is not None:
             self._keeper.established(self)
 
+    def hold(self, source: int, destination: int, on: bool) -> None:
+        """The wrapper has no word for it."""
+
     async def drain(self) -> None:
         """Wait until nothing is unsent."""
         if not self._paused or self._transport is None:

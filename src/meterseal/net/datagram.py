@@ -132,6 +132,9 @@ class Peer:
     def free(self, client: int, server: int) -> None:
         """Pairs have no state of their own here."""
 
+    def hold(self, source: int, destination: int, on: bool) -> None:
+        """The wrapper has no word for it."""
+
     async def drain(self) -> None:
         """There is nothing to wait for."""
 

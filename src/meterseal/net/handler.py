@@ -54,6 +54,9 @@ class Link(Protocol):
     def send(self, source: int, destination: int, payload: bytes) -> None:
         """One whole APDU; an answer swaps the wPorts. Nothing happens when the connection is gone."""
 
+    def hold(self, source: int, destination: int, on: bool) -> None:
+        """Nothing more from `source` to `destination` for the moment (or again): told where a line can."""
+
     async def drain(self) -> None:
         """Wait until nothing is unsent, or the connection is gone."""
 

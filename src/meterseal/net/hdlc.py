@@ -21,6 +21,7 @@ from .connection import Keeper, Stream
 from .handler import Factory, Handler, Limits
 from .server import Server, serve
 from .timing import seconds
+from .url import Url
 from .wirelog import WireLog
 
 CLOSING_TIME: Final = 2.0
@@ -42,6 +43,10 @@ class Asking:
     wanted: Parameters | None = None
     timing: Timing | None = None
 
+    def at(self, where: Url) -> Asking:
+        """The same with the sizes and windows that a URL asks for."""
+        return replace(self, wanted=where.parameters(self.wanted))
+
     def station(self, limits: Limits, octet: float = 0.0) -> Primary:
         """The primary of a line on which an octet takes `octet` seconds."""
         timing = replace(self.timing or Timing(), octet=octet)
@@ -61,6 +66,10 @@ class Answering:
     wanted: Parameters | None = None
     timing: Timing | None = None
     unasked: bool = False
+
+    def at(self, where: Url) -> Answering:
+        """The same with the sizes and windows that a URL allows at most."""
+        return replace(self, wanted=where.parameters(self.wanted))
 
     def station(self, limits: Limits) -> Secondary:
         """The secondary of a line. Misuse when the physical address does not fit."""
@@ -124,6 +133,11 @@ class HdlcConnection(Stream, asyncio.Protocol):
         if isinstance(station, Primary) and not self.is_closing:
             station.poll(client, server, FOREVER if wait is None else now + wait, now)
             self._carry_out()
+
+    def hold(self, source: int, destination: int, on: bool) -> None:
+        """The pair's link says RNR while `on`. Who calls takes an answer only when it asks for it."""
+        if isinstance(self._station, Secondary):
+            self._station.hold(source, destination, on)
 
     def free(self, client: int, server: int) -> None:
         """The pair's link is ended."""

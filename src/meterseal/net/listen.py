@@ -62,7 +62,7 @@ async def _serial(
 def _named(where: Url, hdlc: Answering | None) -> Answering:
     if hdlc is None:
         raise ConfigurationError(f"to listen on {where.scheme}:// takes an HDLC address")
-    return hdlc
+    return hdlc.at(where)
 
 
 _LISTENERS: Final[dict[str, Callable[..., Awaitable[Listening]]]] = {

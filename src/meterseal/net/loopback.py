@@ -59,6 +59,9 @@ class _End:
             frame = self._tamper(self._direction, frame)
         self.deliver(frame)
 
+    def hold(self, source: int, destination: int, on: bool) -> None:
+        """The wrapper has no word for it."""
+
     async def drain(self) -> None:
         """There is nothing to wait for."""
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from meterseal.errors import ConfigurationError, Unsupported
+from meterseal.errors import ConfigurationError, Misuse, Unsupported
 from meterseal.framing.gateway import Prefix
+from meterseal.framing.hdlc.parameters import ROOMY, Parameters
 from meterseal.framing.wrapper import PORT
 
 _TEXT: Final = "text:"
+_HDLC: Final = frozenset({"frame_size", "window"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +32,9 @@ SCHEMES: dict[str, Scheme] = {
     for scheme in (
         Scheme("tcp", True, frozenset({"gateway"}), True),
         Scheme("udp", True, frozenset({"gateway"}), True),
-        Scheme("hdlc+tcp", True, frozenset({"gateway"}), True, True),
+        Scheme("hdlc+tcp", True, _HDLC | {"gateway"}, True, True),
         Scheme("han+tcp", True, frozenset(), False),
-        Scheme("serial", False, frozenset({"baud", "form", "gateway"}), True, True),
+        Scheme("serial", False, _HDLC | {"baud", "form", "gateway"}, True, True),
     )
 }
 
@@ -62,11 +64,47 @@ class Url:
         option = self.options.get("gateway")
         return None if option is None else _route(option)
 
+    def parameters(self, known: Parameters | None = None) -> Parameters | None:
+        """HDLC sizes and windows: `known`, else the largest, with what the URL says (`frame_size`, `window`).
+
+        None where neither says anything.  ConfigurationError.
+        """
+        said = {name: self.options[name] for name in _HDLC if name in self.options}
+        if not said:
+            return known
+        return sizes(known, **{name: _number(name, text) for name, text in said.items()})
+
     @property
     def peer(self) -> str:
         """Whom it reaches, without how: the URL of who answers there, written in one way."""
         via = self.gateway
         return str(self) if via is None else f"{self}?gateway={via.network}/{via.address.hex().upper()}"
+
+
+def sizes(
+    known: Parameters | None, frame_size: int | None = None, window: int | None = None
+) -> Parameters | None:
+    """`known`, else the largest, with one size of information and one window for both directions.
+
+    None where nothing is said.  ConfigurationError for what HDLC does not have.
+    """
+    if frame_size is None and window is None:
+        return known
+    start, size, frames = known or ROOMY, {}, {}
+    if frame_size is not None:
+        size = dict.fromkeys(("max_transmit", "max_receive"), frame_size)
+    if window is not None:
+        frames = dict.fromkeys(("window_transmit", "window_receive"), window)
+    try:
+        return replace(start, **size, **frames)
+    except Misuse as error:
+        raise ConfigurationError(f"frame_size is 1 to 2030 octets, window 1 to 7 frames: {error}") from None
+
+
+def _number(name: str, text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 5:
+        raise ConfigurationError(f"{name} is a number")
+    return int(text)
 
 
 def _route(option: str) -> Prefix:
@@ -123,7 +161,7 @@ def parse(text: str) -> Url:
 
 def _check(url: Url) -> None:
     """Refuse what an option of a URL cannot say, before anything is opened."""
-    _ = url.gateway
+    _ = url.gateway, url.parameters()
 
 
 def _options(parts: SplitResult, scheme: Scheme) -> dict[str, str]:

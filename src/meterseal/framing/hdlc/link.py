@@ -80,7 +80,8 @@ class Link:
         """What the secondary owes at once: UA, DM or FRMR."""
         self.progress = self.delivered = False
         """Was something new acknowledged, or taken in, since they were last cleared?"""
-        self.peer_busy = False
+        self.peer_busy = self.busy = False
+        """Does the peer, or the user at this end, take nothing more for the moment?"""
         self._wanted, self._limit, self._events = wanted, limit, events
         self._known = False  # does the user count on this link?
         self._reset(Parameters())
@@ -93,7 +94,7 @@ class Link:
         self._sent = self._highest = 0  # of them: sent since the last checkpoint, ever sent
         self._waiting: deque[bytes] = deque()  # whole APDUs
         self._joined = bytearray()
-        self.peer_busy = False
+        self.peer_busy = self.busy = False
         self.reply = None
 
     # --- for the user ---------------------------------------------------------------------------
@@ -114,6 +115,11 @@ class Link:
         return bool(self._flight or self._waiting)
 
     @property
+    def full(self) -> bool:
+        """Is nothing taken from the peer for now? It is told so by RNR."""
+        return self.busy or len(self._waiting) >= BACKLOG[self.role]
+
+    @property
     def joining(self) -> bool:
         """Has an APDU begun that goes on in the next frame?"""
         return bool(self._joined)
@@ -125,24 +131,29 @@ class Link:
         self._sent = 0
 
     def numbered(self) -> list[Frame]:
-        """The I frames that the window lets out now; RR where there are none. The last one gives the turn."""
+        """The I frames that the window lets out now, then RNR of who is full; RR where there are none.
+
+        The last frame gives the turn.
+        """
         window = self.agreed.window_transmit
         while len(self._flight) < window and self._waiting:
             self._flight.extend(pieces(self.role, self._waiting.popleft(), self.agreed.max_transmit))
         last = 0 if self.peer_busy else min(window, len(self._flight))
-        frames = []
+        frames, full = [], self.full
         for index in range(self._sent, last):
             piece, more = self._flight[index]
             number = (self._acknowledged + index) % MODULUS
-            control = Control(Kind.I, index == last - 1, number, self._expected)
+            control = Control(Kind.I, index == last - 1 and not full, number, self._expected)
             frames.append(Frame(self.peer, self.own, control.encode(), piece, more))
         self._sent = max(self._sent, last)
         self._highest = max(self._highest, self._sent)
-        return frames or [self.ready()]
+        if full or not frames:
+            frames.append(self.ready())
+        return frames
 
     def ready(self) -> Frame:
-        """RR, which gives the turn."""
-        return self.command(Control(Kind.RR, True, None, self._expected))
+        """RR, or RNR of who is full; it gives the turn."""
+        return self.command(Control(Kind.RNR if self.full else Kind.RR, True, None, self._expected))
 
     def connect(self) -> Frame:
         """SNRM with the parameters wished for."""
@@ -223,7 +234,7 @@ class Link:
             return self._reject(frame, _Y, f"information of {len(frame.information)} octets")
         if not self._acknowledge_to(meaning):
             return self._reject(frame, _Z, f"N(R) {meaning.receive}")
-        if meaning.send != self._expected or len(self._waiting) >= BACKLOG[self.role]:
+        if meaning.send != self._expected or self.full:
             return "taken"
         if len(self._joined) + len(frame.information) > self._limit + len(COMMAND):
             return self._reject(frame, _Y, f"an APDU of more than {self._limit} octets", TooLarge)

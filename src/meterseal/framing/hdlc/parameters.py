@@ -50,6 +50,8 @@ class Parameters:
 
 
 DEFAULT = Parameters()
+ROOMY = Parameters(MAX_INFORMATION, MAX_INFORMATION, MAX_WINDOW, MAX_WINDOW)
+"""The largest frames and windows that can be agreed on."""
 
 
 def decode(information: Octets) -> Parameters:

@@ -74,6 +74,12 @@ class Secondary(Station):
             self._turn = None
             self.frames += link.numbered()
 
+    def hold(self, client: int, server: int, on: bool) -> None:
+        """Take nothing more for the pair, or take it again; its link says so when it is polled."""
+        link = self._links.get((client, server))
+        if link is not None:
+            link.busy = on
+
     def notify(self, client: int, server: int, apdu: bytes, now: float) -> None:
         """An APDU in UI frames: at the client's next question, or at once where that is allowed."""
         if self._unasked:

@@ -18,7 +18,7 @@ from .address import Address
 from .control import Control, Kind
 from .frame import COMMAND, Frame
 from .link import Event, Link, Received, pieces, strip
-from .parameters import MAX_INFORMATION, MAX_WINDOW, Parameters
+from .parameters import ROOMY, Parameters
 from .segments import Segments
 from .states import Role
 
@@ -26,8 +26,6 @@ Pair: TypeAlias = tuple[int, int]
 """Client SAP and server SAP (logical device)."""
 
 FOREVER: Final = float("inf")
-ROOMY: Final = Parameters(MAX_INFORMATION, MAX_INFORMATION, MAX_WINDOW, MAX_WINDOW)
-"""The largest frames and windows that can be agreed on."""
 
 
 @dataclass(frozen=True, slots=True)
