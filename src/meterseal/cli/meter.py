@@ -62,6 +62,13 @@ def run(
             metavar="N",
         ),
     ] = None,
+    own_ports: Annotated[
+        bool,
+        typer.Option(
+            "--own-ports",
+            help="With --meters: a port for each meter, --port and those that follow, or any free.",
+        ),
+    ] = False,
 ) -> None:
     """Run a meter with its roles until SIGINT or SIGTERM, or many of them.
 
@@ -72,6 +79,8 @@ def run(
         raise typer.BadParameter("--url says the port", param_hint="--port")
     if url is not None and meters is not None:
         raise typer.BadParameter("many meters listen on TCP, see --port", param_hint="--url")
+    if own_ports and meters is None:
+        raise typer.BadParameter("it is for --meters", param_hint="--own-ports")
     from meterseal.meter import run_fleet, run_meter  # asyncio and all: the other commands do without
 
     with answering():
@@ -84,6 +93,7 @@ def run(
                 state=state,
                 credentials_out=credentials_out,
                 wire_log=wire_log,
+                ports=own_ports,
             )
             return
         run_meter(

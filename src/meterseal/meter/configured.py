@@ -26,6 +26,11 @@ class Configured(CosemObject):
     Kept under `place`/INDEX once they are written.  `changed` is called after every change.
     """
 
+    @property
+    def wakes(self) -> bool:
+        """What the clock asks of it, nobody outside sees."""
+        return False
+
     def __init__(
         self,
         class_id: int,

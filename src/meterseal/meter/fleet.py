@@ -1,8 +1,8 @@
-"""Many meters in one process: each with keys, profile and state of its own, all behind one port.
+"""Many meters in one process: each with keys, profile and state of its own, behind one port or a port each.
 
 A meter is at work while somebody is connected to it, and for a while longer; the others are records in the
 ledger and cost nearly nothing.  What the clock asked for meanwhile is done, moment by moment, when a meter
-comes back to work: nobody can tell the difference.
+comes back to work: nobody can tell the difference.  For what others see, a push, it is woken in time.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from heapq import heappop, heappush
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
+from meterseal.cosem.obis import Obis
 from meterseal.crypto import random_octets
 from meterseal.errors import ConfigurationError, StateUnavailable
 from meterseal.meter.blueprint import Blueprint
@@ -21,6 +24,7 @@ from meterseal.meter.founding import found
 from meterseal.meter.ledger import Ledger
 from meterseal.meter.model import Meter
 from meterseal.meter.plan import MeterPlan
+from meterseal.meter.push import Order
 from meterseal.meter.server import Party
 from meterseal.meter.session import Timer
 from meterseal.meter.switchboard import Switchboard
@@ -40,12 +44,33 @@ LINGER: Final = 32
 """Meters that stay at work after the last connection to them."""
 
 
+class Outlet(Protocol):
+    """Where the pushes of one meter go; a `Pusher` is one."""
+
+    @property
+    def busy(self) -> bool:
+        """Is there something that has still to be sent?"""
+
+    def send(self, order: Order) -> None:
+        """Send a push, now or when its time comes."""
+
+    def drop(self, name: Obis) -> None:
+        """Forget the pushes of one setup that are still to be sent."""
+
+
 class Neighbour(Party):
     """A meter at work among many: what it had received when an association ended is kept with the next tick.
 
     That is one write for all that ended in this second.  Before an association opens, and before a write or a
     call takes effect, it is durable as with every meter.
     """
+
+    outlet: Outlet | None = None
+
+    @property
+    def idle(self) -> bool:
+        """As of every meter, and nothing is still to be sent: that takes its keys."""
+        return super().idle and not (self.outlet is not None and self.outlet.busy)
 
     def note(self, setup: SecuritySetup) -> None:
         """Note it; nothing is told to anybody that would depend on it."""
@@ -55,8 +80,10 @@ class Neighbour(Party):
 class Fleet:
     """Meters 1 to `count` of one plan, kept in `folder`.
 
-    `timer` is an asyncio loop, or a test's own; `wall` and `draw` as in `Meter`.  Raises ConfigurationError
-    for a plan that only one meter can have, and what `Ledger` raises.
+    `timer` is an asyncio loop, or a test's own; `wall` and `draw` as in `Meter`.  `outlet` makes what carries
+    the pushes of a meter; without it they are lines in the journal.  With `ports` each meter has a port of
+    its own, and its logical devices their own SAPs there.  Raises ConfigurationError for a plan that only
+    one meter can have, and what `Ledger` raises.
     """
 
     def __init__(
@@ -68,13 +95,19 @@ class Fleet:
         timer: Timer,
         wall: Callable[[], float] = time.time,
         draw: Callable[[int], bytes] = random_octets,
+        outlet: Callable[[Meter], Outlet] | None = None,
+        ports: bool = False,
     ) -> None:
         _check(plan, count)
+        self._outlet, self.ports = outlet, ports
         self.plan, self.count = plan, count
         self._timer, self._wall, self._draw = timer, wall, draw
         self._blueprint = Blueprint(plan)
         self._devices = tuple(sorted(plan.logical_devices))
-        self._parties: dict[int, Party] = {}
+        self._parties: dict[int, Neighbour] = {}
+        self._calls: list[tuple[int, int]] = []
+        """Heap of real times and the meters at rest that are to be woken then."""
+        self._waking = False
         self._heard: set[int] = set()
         self._quiet: dict[int, None] = {}
         self._seen: dict[int, int] = {}
@@ -96,11 +129,18 @@ class Fleet:
                     store.close()
         with self.opened(1):  # what a configuration has wrong shows at the first meter
             pass
+        intervals = [one.interval for one in self.plan.objects if one.interval]
+        if intervals:  # a client may have given any of them a destination
+            shown = now + self.plan.clock_offset
+            call = shown - shown % min(intervals) + min(intervals) - self.plan.clock_offset
+            self._calls = [(call, number) for number in range(1, self.count + 1)]
 
     # --- addresses --------------------------------------------------------------------------
 
     def address(self, number: int, sap: int = 1) -> int:
         """The server wPort of a logical device of a meter."""
+        if self.ports:
+            return sap
         return BASE + number + _BETWEEN * self._devices.index(sap)
 
     def behind(self, address: int) -> tuple[int, int] | None:
@@ -133,10 +173,18 @@ class Fleet:
         """A meter at work, brought to the present."""
         party = self._parties.get(number)
         if party is None:
-            meter = self._meter(number)
-            meter.routine.catch_up(self._seen.get(number, self._since))
-            party = Neighbour(meter, self._timer)
+            party = self._put_to_work(number)
         self._parties[number] = party
+        return party
+
+    def _put_to_work(self, number: int) -> Neighbour:
+        meter = self._meter(number)
+        party = Neighbour(meter, self._timer)
+        if self._outlet is not None:
+            outlet = party.outlet = self._outlet(meter)
+            meter.drop = outlet.drop
+            meter.send = lambda order: outlet.send(replace(order, source=self.address(number, order.source)))
+        meter.routine.catch_up(self._seen.get(number, self._since))
         return party
 
     @property
@@ -147,6 +195,10 @@ class Fleet:
     def session(self, link: Link) -> Handler:
         """The handler of a new connection: it leads to all meters."""
         return Switchboard(self, link)
+
+    def session_at(self, number: int) -> Callable[[Link], Handler]:
+        """Makes the handlers of connections to the port of one meter."""
+        return lambda link: Switchboard(self, link, number)
 
     def tick(self) -> None:
         """Once a second: what the clock asks for, what was received, one write for all of it."""
@@ -160,6 +212,7 @@ class Fleet:
         except StateUnavailable as error:
             log.warning("the state could not be kept: %s", error)
         self._rest()
+        self._wake()
 
     def heard(self, number: int) -> None:
         """Something has come for a meter: what it received is noted with the next tick."""
@@ -174,12 +227,35 @@ class Fleet:
         """Who has nobody connected is put away, the longest idle first."""
         idle = [number for number in self._quiet if number in self._parties and self._parties[number].idle]
         for number in idle[: max(0, len(idle) - LINGER)]:
-            self._parties.pop(number).meter.close()
+            meter = self._parties.pop(number).meter
+            call = meter.routine.wakes_at
+            if call is not None:
+                heappush(self._calls, (call, number))
+            meter.close()
             self._seen[number] = int(self._wall())
         self._quiet = {number: None for number in self._quiet if number in self._parties}
 
+    def _wake(self) -> None:
+        """Wake who has something to say now, one meter a turn: who is served meanwhile hardly notices."""
+        if not self._waking and self._calls and self._calls[0][0] <= self._wall():
+            self._waking = True
+            self._timer.call_later(0.0, self._wake_one)
+
+    def _wake_one(self) -> None:
+        self._waking = False
+        if self._calls and self._calls[0][0] <= self._wall():
+            _, number = heappop(self._calls)
+            if number not in self._parties:  # who is at work does it by itself
+                try:
+                    self.party(number)
+                except StateUnavailable as error:
+                    log.warning("meter %d was not woken: %s", number, error)
+                self.left(number)
+            self._wake()
+
     def close(self) -> None:
         """Put everything away and let go of the folder."""
+        self._calls.clear()
         for party in self._parties.values():
             party.meter.close()
         self._parties.clear()

@@ -1,4 +1,4 @@
-"""Many meters as a process: the port, the folder of credentials, the tick of them all."""
+"""Many meters as a process: the port or ports, the folder of credentials, the tick of them all."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from types import TracebackType
 from typing import Final
 
 from meterseal.credentials.files import sync_folder, write_private
-from meterseal.errors import Misuse, StateUnavailable
+from meterseal.errors import ConfigurationError, Misuse, StateUnavailable
 from meterseal.meter.config import load_plan
 from meterseal.meter.fleet import Fleet
+from meterseal.meter.model import Meter
 from meterseal.meter.plan import MeterPlan
+from meterseal.meter.pushing import Pusher
 from meterseal.meter.running import PathLike, run_until_signal, say, write_credentials
 from meterseal.meter.server import TICK
 from meterseal.meter.session import Handle
@@ -28,6 +30,8 @@ INDEX: Final = "index.json"
 _PER_METER: Final = 2
 """Connections that have not signed on, of one source: tests with many clients come from one machine."""
 
+_BEYOND_PORTS: Final = 0x10000
+
 _FILES: Final = 256
 """Descriptors beside one for each connection."""
 
@@ -35,7 +39,8 @@ _FILES: Final = 256
 class FleetServer:
     """A fleet that listens on TCP.  Used with `async with`.
 
-    Raises ConfigurationError when the address cannot be had, and what `Fleet` raises.
+    With `ports` each meter has a port of its own: `port` and those that follow, or any free ones for 0.
+    Raises ConfigurationError when an address cannot be had, and what `Fleet` raises.
     """
 
     def __init__(
@@ -47,33 +52,55 @@ class FleetServer:
         host: str = "127.0.0.1",
         port: int = 0,
         wire_log: WireLog | None = None,
+        ports: bool = False,
     ) -> None:
+        if ports and port + count > _BEYOND_PORTS:
+            raise ConfigurationError(f"from port {port} there are not {count} of them")
         self._plan, self._count, self._folder = plan, count, folder
-        self._host, self._port, self._wire_log = host, port, wire_log
+        self._host, self._port, self._wire_log, self._ports = host, port, wire_log, ports
         self._fleet: Fleet | None = None
-        self._server: Listening | None = None
+        self._servers: list[Listening] = []
+        self._pushers: set[Pusher] = set()
         self._tick: Handle | None = None
 
     async def __aenter__(self) -> FleetServer:
         loop = asyncio.get_running_loop()
-        allow_files(self._count * _PER_METER + _FILES)
-        self._fleet = Fleet(self._plan, self._count, self._folder, timer=loop)
+        allow_files(self._count * (_PER_METER + self._ports) + _FILES)
+        fleet = self._fleet = Fleet(
+            self._plan, self._count, self._folder, timer=loop, outlet=self._pusher, ports=self._ports
+        )
         largest = max((role.max_pdu for role in self._plan.roles), default=0xFFFF)
-        admission = Admission(per_source=max(PER_SOURCE, self._count * _PER_METER))
+        listen = partial(
+            serve,
+            self._host,
+            limits=Limits(apdu=largest),
+            admission=Admission(per_source=max(PER_SOURCE, self._count * _PER_METER)),
+            wire_log=self._wire_log,
+        )
         try:
-            self._server = await serve(
-                self._host,
-                self._port,
-                self._fleet.session,
-                limits=Limits(apdu=largest),
-                admission=admission,
-                wire_log=self._wire_log,
-            )
+            if self._ports:
+                for number in range(1, self._count + 1):
+                    port = self._port and self._port + number - 1
+                    self._servers.append(await listen(port, fleet.session_at(number)))
+            else:
+                self._servers.append(await listen(self._port, fleet.session))
         except BaseException:
-            self._fleet.close()
+            await self._close_lines()
+            fleet.close()
             raise
         self._tick = loop.call_later(TICK, self._ticked, loop)
         return self
+
+    def _pusher(self, meter: Meter) -> Pusher:
+        """What carries the pushes of a meter, for as long as it is at work."""
+        self._pushers = {pusher for pusher in self._pushers if pusher.busy}
+        pusher = Pusher(meter.events.note, self._wire_log)
+        self._pushers.add(pusher)
+        return pusher
+
+    async def _close_lines(self) -> None:
+        await asyncio.gather(*(pusher.close() for pusher in self._pushers))
+        await asyncio.gather(*(server.close() for server in self._servers))
 
     def _ticked(self, loop: asyncio.AbstractEventLoop) -> None:
         self.fleet.tick()
@@ -84,8 +111,7 @@ class FleetServer:
     ) -> None:
         if self._tick is not None:
             self._tick.cancel()
-        if self._server is not None:
-            await self._server.close()
+        await self._close_lines()
         self.fleet.close()
 
     @property
@@ -97,13 +123,23 @@ class FleetServer:
 
     @property
     def url(self) -> str:
-        """`tcp://host:port`, of all meters."""
-        if self._server is None:
+        """`tcp://host:port`, of all meters; with a port for each that of the first one."""
+        return self.url_of(1)
+
+    def url_of(self, number: int) -> str:
+        """Where a meter is reached."""
+        if not self._servers:
             raise Misuse("the fleet has not been started")
-        return self._server.url
+        return self._servers[number - 1 if self._ports else 0].url
+
+    @property
+    def where(self) -> str:
+        """What is said of where it listens."""
+        more = f" and {self._count - 1} more ports" if self._ports and self._count > 1 else ""
+        return self.url + more
 
 
-def write_fleet(fleet: Fleet, folder: Path, url: str) -> None:
+def write_fleet(fleet: Fleet, folder: Path, url_of: Callable[[int], str]) -> None:
     """Write a credentials file for each meter, mode 0600, and the index.  Raises StateUnavailable."""
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -111,7 +147,7 @@ def write_fleet(fleet: Fleet, folder: Path, url: str) -> None:
         raise StateUnavailable(f"folder {folder}: {error.strerror or error}") from None
     index = []
     for number in range(1, fleet.count + 1):
-        name, address = f"meter-{number:05}.toml", fleet.address(number)
+        name, address, url = f"meter-{number:05}.toml", fleet.address(number), url_of(number)
         with fleet.opened(number) as meter:
             # One sync at the end: what a crash takes is written anew at the next start.
             write_credentials(meter, folder / name, url, address, durable=False)
@@ -139,22 +175,26 @@ async def serve_fleet(
     state: PathLike | None = None,
     credentials_out: PathLike | None = None,
     wire_log: PathLike | None = None,
+    ports: bool = False,
     announce: Callable[[str], None] | None = None,
     stop: asyncio.Event | None = None,
 ) -> None:
-    """Run `count` meters until `stop` is set.
+    """Run `count` meters until `stop` is set, behind one port or with `ports` behind one each.
 
     `credentials_out` is a folder here; `announce` gets one line, `listening on tcp://HOST:PORT`, when the
-    port is open and the folder complete.  Raises what `load_plan` and `FleetServer` raise.
+    port is open and the folder complete; with `ports` it is that of the first meter, `and N more ports`.
+    Raises what `load_plan` and `FleetServer` raise.
     """
     with ExitStack() as stack:
         plan = load_plan(preset, config)
         folder = Path(state) if state is not None else _temporary(stack)
         wires = None if wire_log is None else stack.enter_context(WireLog(wire_log))
-        async with FleetServer(plan, count, folder, host=host, port=port, wire_log=wires) as server:
+        async with FleetServer(
+            plan, count, folder, host=host, port=port, wire_log=wires, ports=ports
+        ) as server:
             if credentials_out is not None:
-                write_fleet(server.fleet, Path(credentials_out), server.url)
-            (announce or say)(f"listening on {server.url}")
+                write_fleet(server.fleet, Path(credentials_out), server.url_of)
+            (announce or say)(f"listening on {server.where}")
             await (stop or asyncio.Event()).wait()
 
 
@@ -168,12 +208,13 @@ def run_fleet(
     state: PathLike | None = None,
     credentials_out: PathLike | None = None,
     wire_log: PathLike | None = None,
+    ports: bool = False,
     announce: Callable[[str], None] | None = None,
 ) -> None:
     """Run meters until SIGTERM or SIGINT; the arguments are those of `serve_fleet`."""
     serve = partial(
         serve_fleet, count, preset=preset, host=host, port=port, config=config, state=state,
-        credentials_out=credentials_out, wire_log=wire_log, announce=announce,
+        credentials_out=credentials_out, wire_log=wire_log, ports=ports, announce=announce,
     )  # fmt: skip
     run_until_signal(lambda stop: serve(stop=stop))
 

@@ -138,6 +138,11 @@ class PushSetup(Configured):
 
     # --- when -----------------------------------------------------------------------------------
 
+    @property
+    def wakes(self) -> bool:
+        """Somebody waits for it."""
+        return self.has_destination
+
     def plan(self) -> None:
         """The next multiple of the interval, by the meter's clock."""
         if self._interval:

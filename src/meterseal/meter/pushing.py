@@ -46,6 +46,11 @@ class Pusher:
         self._tasks[task] = order.name
         task.add_done_callback(lambda done: self._tasks.pop(done, None))
 
+    @property
+    def busy(self) -> bool:
+        """Is there something that has still to be sent?"""
+        return bool(self._tasks)
+
     def drop(self, name: Obis) -> None:
         """Forget the pushes of one setup that are still to be sent."""
         for task, held in list(self._tasks.items()):

@@ -108,6 +108,13 @@ class Routine:
         )
 
     @property
+    def wakes_at(self) -> int | None:
+        """Real time of the next thing that somebody outside sees; None when there is none."""
+        return min(
+            (timed.due for timed in self._timed if timed.wakes and timed.due is not None), default=None
+        )
+
+    @property
     def busy(self) -> bool:
         """True while something is looked at every second."""
         soon = self._meter.plant.real() + 1

@@ -34,6 +34,10 @@ class Timed(Protocol):
     due: int | None
     """Real time (seconds since 1970 UTC) of the next moment; None while there is none."""
 
+    @property
+    def wakes(self) -> bool:
+        """Has it to be done at that moment, because somebody outside sees it?"""
+
     changed: Callable[[], None]
     """Called when an attribute was changed: has `plan` called."""
 

@@ -22,13 +22,14 @@ _BEYOND: Final = 0x10000
 class Switchboard:
     """The handler of one connection.  A meter begins to work when something comes for it.
 
-    A wPort without a meter is answered as a meter answers for a logical device that it has not.
+    A wPort without a meter is answered as a meter answers for a logical device that it has not.  With
+    `alone` the connection leads to that meter only, by the SAPs of its logical devices.
     """
 
-    __slots__ = ("_fleet", "_link", "_sessions")
+    __slots__ = ("_alone", "_fleet", "_link", "_sessions")
 
-    def __init__(self, fleet: Fleet, link: Link) -> None:
-        self._fleet, self._link = fleet, link
+    def __init__(self, fleet: Fleet, link: Link, alone: int | None = None) -> None:
+        self._fleet, self._link, self._alone = fleet, link, alone
         self._sessions: dict[int, Session] | None = None
 
     def received(self, source: int, destination: int, payload: bytes) -> None:
@@ -43,10 +44,14 @@ class Switchboard:
         session.received(source, sap, payload)
 
     def _behind(self, destination: int) -> tuple[int, int]:
+        if self._alone is not None:
+            return self._alone, destination
         return self._fleet.behind(destination) or (_NOBODY, destination + _BEYOND)
 
     def _session(self, number: int) -> Session:
         fleet = self._fleet
+        if self._alone is not None:
+            return fleet.party(number).session(self._link)
         if number == _NOBODY:
             return fleet.party(1).session(Branch(self._link, "no meter", lambda sap: sap - _BEYOND))
         return fleet.party(number).session(
