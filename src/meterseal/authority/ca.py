@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from meterseal.authority import register
+from meterseal.authority import register, tokens
 from meterseal.authority.register import Entry, Register
 from meterseal.credentials.files import LARGEST_KEY, read_private, write_private, write_public
 from meterseal.crypto import SigningKey, curve
@@ -38,6 +38,7 @@ ROOT_DAYS: Final = 7300
 SUB_DAYS: Final = 3650
 DEVICE_DAYS: Final = 1825
 LIST_DAYS: Final = 30
+TOKEN_DAYS: Final = 14
 MOST_DAYS: Final = 36_500
 """Days that something is valid at most, if it has an end."""
 
@@ -106,9 +107,12 @@ class CertificateAuthority:
         password: bytes | None = None,
         by: str = "",
         why: str = "",
+        tokens: bool = False,
         clock: Clock = utc_now,
     ) -> CertificateAuthority:
         """A new root in a new folder.  `on`: its curve; `days` None: without a planned end.
+
+        With `tokens` it certifies end entities against one-time tokens only.
 
         Raises ConfigurationError for a folder with an authority in it, Misuse, StateUnavailable.
         """
@@ -116,7 +120,7 @@ class CertificateAuthority:
         def certify(key: SigningKey, now: datetime) -> Authority:
             return Authority.root(key, name, _validity(now, days, None))
 
-        return cls._new(folder, on, certify, (), password, by, why, clock)
+        return cls._new(folder, on, certify, (), password, by, why, tokens, clock)
 
     @classmethod
     def sub(
@@ -129,8 +133,9 @@ class CertificateAuthority:
         days: int | None = SUB_DAYS,
         password: bytes | None = None,
         why: str = "",
+        tokens: bool = False,
     ) -> CertificateAuthority:
-        """A new authority below another one, in a folder of its own.
+        """A new authority below another one, in a folder of its own; `tokens` as in `root`.
 
         Raises as `root`, and CertificateRefused: no authorities below that one, its name in use.
         """
@@ -139,7 +144,7 @@ class CertificateAuthority:
             return under._certify_sub(key, name, days, why, now)
 
         above = (under.certificate, *under.register.above)
-        return cls._new(folder, on, certify, above, password, under._by, why, under._clock)
+        return cls._new(folder, on, certify, above, password, under._by, why, tokens, under._clock)
 
     @classmethod
     def _new(
@@ -151,6 +156,7 @@ class CertificateAuthority:
         password: bytes | None,
         by: str,
         why: str,
+        tokens: bool,
         clock: Clock,
     ) -> CertificateAuthority:
         made = cls.__new__(cls)
@@ -161,7 +167,7 @@ class CertificateAuthority:
                 raise ConfigurationError(f"there is an authority in {folder} already")
             # Before the certificate: one without its key is of no use, and the other way round no harm.
             write_private(folder / KEY, write_key(key, password), "private key", new=True)
-            made._found(certify, key, above, why)
+            made._found(certify, key, above, why, tokens)
         except BaseException:
             made.close()
             raise
@@ -173,6 +179,7 @@ class CertificateAuthority:
         key: SigningKey,
         above: tuple[Certificate, ...],
         why: str,
+        tokens: bool,
     ) -> None:
         self.register = Register()
         try:
@@ -181,7 +188,7 @@ class CertificateAuthority:
             write_public(self.folder / CERTIFICATE, certificate.to_pem(), "certificate")
             chain = b"".join(one.to_pem() for one in (certificate, *above))
             write_public(self.folder / CHAIN, chain, "certificates")
-            self._keep(register.founded(certificate, above), why)
+            self._keep(register.founded(certificate, above, tokens), why)
         except BaseException:
             # A key of nothing is in the way of the next try; but what failed last may be there all the same.
             with suppress(OSError, MetersealError):
@@ -209,19 +216,22 @@ class CertificateAuthority:
         purpose: Purpose,
         *,
         days: int | None = DEVICE_DAYS,
+        token: str | None = None,
         why: str = "",
     ) -> Entry:
         """A certificate for the key of `request`; `title` is what the operator knows the device by.
 
         Raises CertificateRefused: another title asked for, a key that was certified before, a party that
-        has a certificate, an authority out of date; Misuse, StateUnavailable.
+        has a certificate, an authority out of date, a `token` that does not count or is needed and missing;
+        Misuse, StateUnavailable.
         """
         self._check_request(request, title)
         key, now = request.key(purpose), self._now()
+        redeemed = self.register.tokens.check(token, title, purpose, now)
         self.register.check_issue(key, (_subject(title), purpose), now)
         validity = self._within(now, days)
         make = self._signer(now).issue
-        return self._certify(lambda: make(key, title, purpose, validity), now, why)
+        return self._certify(lambda: make(key, title, purpose, validity), now, why, token=redeemed)
 
     def renew(
         self,
@@ -230,6 +240,7 @@ class CertificateAuthority:
         *,
         same_key: bool = False,
         days: int | None = DEVICE_DAYS,
+        token: str | None = None,
         why: str = "",
     ) -> Entry:
         """A new certificate of the same title and purpose; the old one is then replaced, and holds on.
@@ -244,9 +255,23 @@ class CertificateAuthority:
         self.register.check_renew(serial, key, same_key)
         if request is not None:
             self._check_request(request, old.title)
-        now = self._now()
-        validity, make, title = self._within(now, days), self._signer(now).issue, old.title or b""
-        return self._certify(lambda: make(key, title, old.purpose, validity), now, why, serial)
+        now, title = self._now(), old.title or b""
+        redeemed = None if same_key else self.register.tokens.check(token, title, old.purpose, now)
+        validity, make = self._within(now, days), self._signer(now).issue
+        return self._certify(
+            lambda: make(key, title, old.purpose, validity), now, why, serial, token=redeemed
+        )
+
+    def token(self, title: bytes, days: int = TOKEN_DAYS, *, why: str = "") -> str:
+        """A new one-time token: its holder may have one certificate of each purpose for `title`.
+
+        It is in no record, only its digest is.  Raises Misuse, StateUnavailable.
+        """
+        if not 1 <= days <= MOST_DAYS or len(title) != 8:
+            raise Misuse(f"a token is for a system title of 8 octets, for 1 to {MOST_DAYS} days")
+        made = tokens.draw()
+        self._keep(register.promised(tokens.name_of(made), title, self._now() + timedelta(days=days)), why)
+        return made
 
     def revoke(self, serial: bytes, reason: Reason, *, why: str = "") -> Entry:
         """Revoke for good, from now on; the next revocation list says so.
@@ -282,7 +307,12 @@ class CertificateAuthority:
     # --- how --------------------------------------------------------------------------------
 
     def _certify(
-        self, make: Callable[[], Certificate], now: datetime, why: str, replaces: bytes | None = None
+        self,
+        make: Callable[[], Certificate],
+        now: datetime,
+        why: str,
+        replaces: bytes | None = None,
+        token: str | None = None,
     ) -> Entry:
         try:
             made = make()
@@ -292,7 +322,7 @@ class CertificateAuthority:
             raise CertificateRefused(str(error)) from None
         if self.certificate.not_after < made.not_after:
             _log.warning("it has no end, its authority has: the chain holds until %s", self._end_text)
-        self._keep(register.issued(made, replaces), why, now)
+        self._keep(register.issued(made, replaces, token), why, now)
         return self.register.find(made.serial)
 
     def _certify_sub(

@@ -8,6 +8,7 @@ Pure: the register is what its records make of it, in their order.  A record is 
 | `certificate` | one that was issued; `replaces` where it renews another                     |
 | `revoked`     | a serial number, with its reason                                            |
 | `list`        | the number of a revocation list, and when the next one is due               |
+| `token`       | the digest of a one-time token, whose it is and until when                  |
 
 Each has `at`, `by` and `why`.  Certificates stand in it whole: none is lost that has left the process.
 """
@@ -21,8 +22,10 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Final, NamedTuple, NoReturn
 
+from meterseal.authority.tokens import Tokens
 from meterseal.crypto import PublicKey
 from meterseal.crypto.certificates import Certificate, Purpose
+from meterseal.crypto.issuing import title_name
 from meterseal.crypto.revocation import Reason, Revocation
 from meterseal.errors import CertificateRefused, ConfigurationError, Misuse, StateDamaged
 
@@ -119,15 +122,17 @@ def _packed(der: bytes) -> str:
     return b64encode(der).decode("ascii")
 
 
-def founded(authority: Certificate, above: Iterable[Certificate]) -> Record:
-    """The first record: who this authority is."""
+def founded(authority: Certificate, above: Iterable[Certificate], tokens: bool = False) -> Record:
+    """The first record: who this authority is, and whether it certifies against tokens only."""
     chain = [_packed(one.der) for one in above]
-    return {"record": "authority", "format": FORMAT, "der": _packed(authority.der), "above": chain}
+    made: Record = {"record": "authority", "format": FORMAT, "der": _packed(authority.der), "above": chain}
+    return made | ({"tokens": True} if tokens else {})
 
 
-def issued(certificate: Certificate, replaces: bytes | None = None) -> Record:
-    """A certificate that leaves."""
-    return {
+def issued(certificate: Certificate, replaces: bytes | None = None, token: str | None = None) -> Record:
+    """A certificate that leaves, with the digest of the token that was given for it."""
+    redeemed = {} if token is None else {"token": token}
+    return redeemed | {
         "record": "certificate",
         "serial": certificate.serial.hex(),
         "subject": certificate.subject_text,
@@ -145,6 +150,11 @@ def issued(certificate: Certificate, replaces: bytes | None = None) -> Record:
 def revoked(serial: bytes, reason: Reason) -> Record:
     """A certificate that holds no more."""
     return {"record": "revoked", "serial": serial.hex(), "reason": reason.value}
+
+
+def promised(digest: str, title: bytes, until: datetime) -> Record:
+    """A one-time token that leaves: its digest, for whom, and how long it may be redeemed."""
+    return {"record": "token", "digest": digest, "title": title.hex(), "until": moment_text(until)}
 
 
 def listed(number: int, following: datetime) -> Record:
@@ -169,6 +179,7 @@ class Register:
         self.list_number = 0
         self.list_at: datetime | None = None
         self.list_next: datetime | None = None
+        self.tokens = Tokens()
         self._entries: dict[bytes, Entry] = {}
         self._keys: dict[tuple[str, bytes], bytes] = {}
         self._parties: dict[tuple[str, Purpose], bytes] = {}
@@ -195,6 +206,7 @@ class Register:
             )
         self.authority = Certificate(b64decode(record["der"], validate=True))
         self.above = tuple(Certificate(b64decode(one, validate=True)) for one in record["above"])
+        self.tokens.needed = bool(record.get("tokens", False))
 
     def _issue(self, record: Record, event: Event) -> None:
         title, replaces = record["title"], record["replaces"]
@@ -215,6 +227,8 @@ class Register:
             raise ValueError("a serial number that was given before")
         if entry.replaces is not None:
             self._move(entry.replaces, Verb.RENEW, event, replaced_by=entry.serial)
+        if "token" in record:
+            self.tokens.redeem(record["token"], entry.purpose)
         self._entries[entry.serial] = entry
         self._keys[entry.curve, entry.key] = entry.serial
         self._parties[entry.party] = entry.serial
@@ -223,6 +237,9 @@ class Register:
         serial = bytes.fromhex(record["serial"])
         revocation = Revocation(serial, event.at, Reason(record["reason"]))
         self._move(serial, Verb.REVOKE, event, revocation=revocation)
+
+    def _promise(self, record: Record, event: Event) -> None:
+        self.tokens.promise(record["digest"], bytes.fromhex(record["title"]), _moment(record["until"]))
 
     def _list(self, record: Record, event: Event) -> None:
         number = record["number"]
@@ -260,6 +277,16 @@ class Register:
         if entry is None:
             raise ConfigurationError(f"no certificate of serial number {serial.hex().upper()} is from here")
         return entry
+
+    def of_key(self, key: PublicKey) -> Entry | None:
+        """The latest certificate of a key."""
+        serial = self._keys.get((key.curve.name, key.octets))
+        return None if serial is None else self._entries[serial]
+
+    def of_party(self, title: bytes, purpose: Purpose) -> Entry | None:
+        """The latest certificate of a device for a purpose, in whatever state."""
+        serial = self._parties.get((title_name(title).rfc4514_string(), purpose))
+        return None if serial is None else self._entries[serial]
 
     def revocations(self) -> list[Revocation]:
         """Everything that a revocation list has to say."""
@@ -323,6 +350,7 @@ _APPLY: Final = {
     "certificate": Register._issue,
     "revoked": Register._revoke,
     "list": Register._list,
+    "token": Register._promise,
 }
 """Record -> what it does to the register."""
 

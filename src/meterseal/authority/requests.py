@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from meterseal.credentials.files import write_private
+from meterseal.credentials.files import LARGEST_KEY, read_private, write_private
 from meterseal.crypto import AgreementKey, SigningKey, curve
 from meterseal.crypto.certificates import Purpose
 from meterseal.crypto.curves import TlsKey
 from meterseal.crypto.issuing import Request, make_request
-from meterseal.crypto.keyfiles import write_key
+from meterseal.crypto.keyfiles import read_key, write_key
 
 KINDS: Final[dict[Purpose, type[SigningKey] | type[AgreementKey] | type[TlsKey]]] = {
     Purpose.SIGNATURE: SigningKey,
@@ -31,3 +31,10 @@ def new_request(
     made = Request(make_request(key, title))
     write_private(key_file, write_key(key, password), "private key", new=True)
     return made
+
+
+def kept_request(key_file: Path, title: bytes, purpose: Purpose, password: bytes | None = None) -> Request:
+    """The request for `title` by the private key in a file.  Raises ConfigurationError."""
+    pem = read_private(key_file, "private key", LARGEST_KEY)
+    kind: Any = KINDS[purpose]
+    return Request(make_request(read_key(pem, kind, password), title))

@@ -50,6 +50,15 @@ def run(
             "--credentials-out", help="Write the credentials of all roles there, mode 0600.", metavar="FILE"
         ),
     ] = None,
+    trust: Annotated[
+        Path | None,
+        typer.Option(
+            "--trust",
+            help="Trust anchors (PEM) of suites 1 and 2, in place of a root of the meter's own maker: the "
+            "meter then has key pairs and no certificates, until `pki enrol`.",
+            metavar="FILE",
+        ),
+    ] = None,
     wire_log: options.WireLogFile = None,
     meters: Annotated[
         int | None,
@@ -77,6 +86,8 @@ def run(
     """
     if url is not None and port:
         raise typer.BadParameter("--url says the port", param_hint="--port")
+    if trust is not None and meters is not None:
+        raise typer.BadParameter("for many meters anchors stand in the --config file", param_hint="--trust")
     if url is not None and meters is not None:
         raise typer.BadParameter("many meters listen on TCP, see --port", param_hint="--url")
     if own_ports and meters is None:
@@ -100,6 +111,7 @@ def run(
             preset=preset,
             port=port,
             url=url,
+            trust=trust,
             config=config,
             state=state,
             credentials_out=credentials_out,

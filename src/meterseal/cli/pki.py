@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meterseal.cli import options, output, pki_look
+from meterseal.cli import options, output, pki_enrol, pki_look
 from meterseal.cli import pki_options as given
 from meterseal.cli.output import answering
 from meterseal.cosem.texts import safe_text
@@ -32,6 +32,7 @@ def init(
     days: given.Days = None,
     no_expiry: given.NoExpiry = False,
     password: given.Password = None,
+    tokens: given.Tokens = False,
     by: given.By = None,
     why: given.Why = "",
     json: options.Json = False,
@@ -48,7 +49,7 @@ def init(
     with (
         answering(),
         CertificateAuthority.root(
-            folder, name, on=on, days=valid, password=secret, by=given.actor(by), why=why
+            folder, name, on=on, days=valid, password=secret, by=given.actor(by), why=why, tokens=tokens
         ) as made,
     ):
         _founded(made, json)
@@ -69,6 +70,7 @@ def sub(
         str | None,
         typer.Option("--under-password", help="Password of the key above: @FILE or env:NAME.", metavar="K"),
     ] = None,
+    tokens: given.Tokens = False,
     by: given.By = None,
     why: given.Why = "",
     json: options.Json = False,
@@ -86,7 +88,9 @@ def sub(
     with (
         answering(),
         CertificateAuthority(under, password=above, by=given.actor(by)) as top,
-        CertificateAuthority.sub(folder, name, top, on=on, days=valid, password=secret, why=why) as made,
+        CertificateAuthority.sub(
+            folder, name, top, on=on, days=valid, password=secret, why=why, tokens=tokens
+        ) as made,
     ):
         _founded(made, json)
 
@@ -114,6 +118,7 @@ def issue(
     out: given.Out = None,
     der: given.Der = False,
     password: given.Password = None,
+    token: given.Token = None,
     by: given.By = None,
     why: given.Why = "",
     json: options.Json = False,
@@ -125,6 +130,7 @@ def issue(
     """
     given.check_form(out, der)
     whose, what, secret = given.title(title), given.purpose(purpose), given.password(password)
+    promise = given.token(token)
     from meterseal.authority import CertificateAuthority
     from meterseal.authority.ca import DEVICE_DAYS
 
@@ -132,7 +138,7 @@ def issue(
     with answering():
         request = given.request(csr)
         with CertificateAuthority(folder, password=secret, by=given.actor(by)) as authority:
-            entry = authority.issue(request, whose, what, days=valid, why=why)
+            entry = authority.issue(request, whose, what, days=valid, token=promise, why=why)
         _hand_out("issued", entry, out, der, json)
 
 
@@ -151,6 +157,7 @@ def renew(
     out: given.Out = None,
     der: given.Der = False,
     password: given.Password = None,
+    token: given.Token = None,
     by: given.By = None,
     why: given.Why = "",
     json: options.Json = False,
@@ -160,7 +167,7 @@ def renew(
     The old one stays valid until it ends, so that a device can change over; revoke it when it has.
     """
     given.check_form(out, der)
-    number, secret = given.serial(serial), given.password(password)
+    number, secret, promise = given.serial(serial), given.password(password), given.token(token)
     if csr is None and not same_key:
         raise typer.BadParameter("name the request with the new key, or say --same-key", param_hint="--csr")
     from meterseal.authority import CertificateAuthority
@@ -170,7 +177,7 @@ def renew(
     with answering():
         request = None if csr is None else given.request(csr)
         with CertificateAuthority(folder, password=secret, by=given.actor(by)) as authority:
-            entry = authority.renew(number, request, same_key=same_key, days=valid, why=why)
+            entry = authority.renew(number, request, same_key=same_key, days=valid, token=promise, why=why)
         _hand_out("renewed", entry, out, der, json)
 
 
@@ -260,6 +267,8 @@ def crl(
             output.emit(f"list {made.number} of {name}: {len(made)} revoked, next due {due}")
 
 
+app.command("enrol")(pki_enrol.enrol)
+app.command("token")(pki_enrol.token)
 app.command("request")(pki_look.request)
 app.command("list")(pki_look.listing)
 app.command("show")(pki_look.show)

@@ -52,6 +52,13 @@ Password = Annotated[
     str | None,
     typer.Option("--password", help="Password of the private key: @FILE or env:NAME.", metavar="K"),
 ]
+Token = Annotated[
+    str | None,
+    typer.Option("--token", help="One-time token of `pki token`: @FILE or env:NAME.", metavar="K"),
+]
+Tokens = Annotated[
+    bool, typer.Option("--tokens", help="Certify end entities against one-time tokens only (pki token).")
+]
 By = Annotated[
     str | None, typer.Option("--by", help="Who acts, for the index. Default: the user.", metavar="WHO")
 ]
@@ -113,6 +120,12 @@ def password(text: str | None, option: str = "--password") -> bytes | None:
         return None
     with understanding(option):
         return password_option(text)
+
+
+def token(text: str | None) -> str | None:
+    """A one-time token, from where a password comes from."""
+    octets = password(text, "--token")
+    return None if octets is None else octets.decode("utf-8", "replace")
 
 
 def days(number: int | None, no_expiry: bool, otherwise: int) -> int | None:

@@ -48,8 +48,12 @@ _ADDED: Final = ("objects", "rights")
 _MOST_ROLES, _MOST_OBJECTS = 64, 2_000
 
 
-def load_plan(preset: str = "suite0", config: str | os.PathLike[str] | None = None) -> MeterPlan:
-    """The plan of a preset, with a configuration file over it.
+def load_plan(
+    preset: str = "suite0",
+    config: str | os.PathLike[str] | None = None,
+    trust: str | os.PathLike[str] | None = None,
+) -> MeterPlan:
+    """The plan of a preset, with a configuration file over it; `trust` is a PEM file of anchors for both.
 
     Raises Unsupported for what comes with a later version, ConfigurationError for everything else.
     """
@@ -58,6 +62,9 @@ def load_plan(preset: str = "suite0", config: str | os.PathLike[str] | None = No
         path = Path(config)
         place = Place(str(path), path.parent)
         mapping = _merged(mapping, _toml(_file(path), place), place)
+    if trust is not None:
+        anchors = {"meter": {"trust": [str(Path(trust).absolute())]}}
+        mapping = _merged(mapping, anchors, place)
     return plan_from(mapping, preset, place)
 
 

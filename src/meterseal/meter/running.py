@@ -174,6 +174,7 @@ async def serve_meter(
     config: PathLike | None = None,
     state: PathLike | None = None,
     credentials_out: PathLike | None = None,
+    trust: PathLike | None = None,
     wire_log: PathLike | None = None,
     announce: Callable[[str], None] | None = None,
     stop: asyncio.Event | None = None,
@@ -185,7 +186,7 @@ async def serve_meter(
     complete.  Raises what `load_plan`, `Meter` and `MeterServer.start` raise.
     """
     with ExitStack() as stack:
-        meter = open_meter(load_plan(preset, config), state, stack)
+        meter = open_meter(load_plan(preset, config, trust), state, stack)
         wires = None if wire_log is None else stack.enter_context(WireLog(wire_log))
         async with AsyncExitStack() as running:
             server = await running.enter_async_context(
@@ -206,6 +207,7 @@ def run_meter(
     config: PathLike | None = None,
     state: PathLike | None = None,
     credentials_out: PathLike | None = None,
+    trust: PathLike | None = None,
     wire_log: PathLike | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> None:
@@ -216,7 +218,7 @@ def run_meter(
     """
     serve = partial(
         serve_meter, preset=preset, host=host, port=port, url=url, config=config, state=state,
-        credentials_out=credentials_out, wire_log=wire_log, announce=announce,
+        credentials_out=credentials_out, trust=trust, wire_log=wire_log, announce=announce,
     )  # fmt: skip
     run_until_signal(lambda stop: serve(stop=stop))
 
