@@ -271,6 +271,22 @@ def credentials_role() -> str:
     return keys(ROLE, RoleCredentials, "credentials", "role")
 
 
+def credentials_third_party() -> str:
+    """List the keys of `[third_parties.NAME]` in a credentials file."""
+    from meterseal.credentials import ThirdPartyCredentials
+    from meterseal.credentials.fields import THIRD_PARTY
+
+    return keys(THIRD_PARTY, ThirdPartyCredentials, "credentials", "third_party")
+
+
+def meter_third_party() -> str:
+    """List the keys of `[third_parties.NAME]` in a meter's configuration."""
+    from meterseal.meter.config_third import THIRD_PARTY
+    from meterseal.meter.plan import ThirdPartyPlan
+
+    return keys(THIRD_PARTY, ThirdPartyPlan, "meter", "third_party")
+
+
 def meter_table(name: str) -> Callable[[], str]:
     """Return the generator for one table of a meter's configuration."""
 
@@ -422,6 +438,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
         f"meter-{name.lower()}": meter_table(name)
         for name in ("METER", "DEVICE", "OBJECT", "ROLE", "GRANT", "USER")
     },
+    "meter-third_party": meter_third_party,
+    "credentials-third_party": credentials_third_party,
     "value-types": value_types,
     "sources": sources,
     "services": services,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from meterseal.crypto.certificates import Purpose
 from meterseal.keys.trust import Trust
 from meterseal.meter import Meter
-from meterseal.meter.manufacture import client_keys
+from meterseal.meter.manufacture import client_keys, client_place
 from meterseal.meter.pairs import AGREEMENT, SIGNATURE
 from meterseal.security import SecuritySetup
 
@@ -14,7 +14,7 @@ def equip(setup: SecuritySetup, meter: Meter, sap: int) -> None:
     """Give a client's setup the pairs that the meter's maker drew for it, and what it trusts."""
     pairs = meter.pairs
     assert pairs is not None
-    keys = client_keys(meter.store, sap)
+    keys = client_keys(meter.store, client_place(sap))
     if keys is not None:
         setup.signing, setup.agreement = keys
         own = pairs.trust.find(setup.own_title, Purpose.SIGNATURE)

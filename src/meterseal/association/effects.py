@@ -16,6 +16,7 @@ from meterseal.association.operations import Operation, Outcome
 from meterseal.errors import MetersealError
 from meterseal.security.context import Counted
 from meterseal.security.sealed import Sealed
+from meterseal.security.third import Third
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Indication:
     `applied` is the protection the request came under, `user` the id behind the client; `broadcast`
     says that the request came under the broadcast key, which every member of the group has.  With
     `stops` nothing may be done after the first operation that fails: the outcomes of the rest are
-    `NOT_DONE`.  `third` is the system title of the third party that asks through the client.
+    `NOT_DONE`.  `third` is the third party that asks through the client.
     """
 
     token: int
@@ -60,7 +61,7 @@ class Indication:
     confirmed: bool = True
     broadcast: bool = False
     stops: bool = False
-    third: bytes | None = None
+    third: Third | None = None
 
 
 @dataclass(frozen=True, slots=True)

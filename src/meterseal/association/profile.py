@@ -97,12 +97,14 @@ class Profile:
 class ThirdParty:
     """Somebody who asks through the clients of a meter: title and keys in `setup`, what it may do in `view`.
 
-    No authentication key stands beside the keys of its messages: that one is the clients'.
+    `extra` are rights that the association has only when it carries for this one.  No authentication key
+    stands beside the keys of its messages: that one is the clients'.
     """
 
     name: str
     setup: SecuritySetup
     view: View
+    extra: View | None = None
     options: frozenset[str] = frozenset()
 
     def context(self, window: int) -> Context:

@@ -7,7 +7,7 @@ its outcomes come back by `respond`.  Block transfer wraps around that on both s
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 from meterseal.apdu.common import DATA_ACCESS_RESULT
 from meterseal.apdu.initiate import CounterErrorResponse, ExceptionResponse
@@ -27,7 +27,7 @@ from meterseal.association.operations import (
     Outcome,
     Several,
 )
-from meterseal.association.profile import ServerProfile, conformance
+from meterseal.association.profile import ServerProfile, ThirdParty, conformance
 from meterseal.association.serving_blocks import ServingBlocks
 from meterseal.cosem.obis import Obis
 from meterseal.errors import MetersealError, Misuse, Refused, Replayed, UnknownKey, Unsupported
@@ -38,6 +38,9 @@ from meterseal.security.protect import planned, protecting
 from meterseal.security.protection import of_request, of_response
 from meterseal.security.steps import Steps, through
 from meterseal.security.third import Third
+
+Rights: TypeAlias = list[int | None]
+"""One right for each operation of a request, None for what is not in a view."""
 
 SUITE_BITS = AUTHENTICATED | ENCRYPTED
 ALL_BITS = SUITE_BITS | SIGNED
@@ -176,8 +179,9 @@ class Serving(ServingBlocks):
 
     def _indicate(self, x: Exchange) -> list[Effect]:
         """Check every operation against view, right and protection; hand on what is allowed."""
-        rights = [self.profile.view.right(operation, self.user) for operation in x.operations]
-        limits = rights if x.third is None else self._limits(x, x.third)
+        rights = limits = [self.profile.view.right(operation, self.user) for operation in x.operations]
+        if x.third is not None:
+            rights, limits = self._carried(x, self.profile.third_parties[x.third.title], rights)
         x.outcomes = [self._check(x, *asked) for asked in zip(x.operations, rights, limits, strict=True)]
         self._require(x, rights, limits)
         noted = _noted(x)
@@ -189,16 +193,19 @@ class Serving(ServingBlocks):
             return [*noted, *self._finish(x)]
         self._indicated = True
         token = self._next_token()
-        third = x.third and x.third.title
         indication = Indication(
-            token, allowed, x.applied, self.user, x.confirmed, x.broadcast, x.stops, third
+            token, allowed, x.applied, self.user, x.confirmed, x.broadcast, x.stops, x.third
         )
         return [*noted, indication]
 
-    def _limits(self, x: Exchange, third: Third) -> list[int | None]:
-        """What the third party may do of it, whoever carries it."""
-        view = self.profile.third_parties[third.title].view
-        return [view.right(operation, None) for operation in x.operations]
+    def _carried(self, x: Exchange, third: ThirdParty, own: list[int | None]) -> tuple[Rights, Rights]:
+        """What the association may do when it carries for a third party, and what that one may do."""
+        extra = third.extra
+        rights = own
+        if extra is not None:
+            more = (extra.right(operation, self.user) for operation in x.operations)
+            rights = [_joined(*both) for both in zip(own, more, strict=True)]
+        return rights, [third.view.right(operation, None) for operation in x.operations]
 
     def _check(
         self, x: Exchange, operation: Operation, right: int | None, limit: int | None
@@ -309,6 +316,10 @@ _OWN_STYLE = {
     (True, True): Style.GENERAL_DED,
 }
 """How the answer to a plain request is protected: (ACCESS, with a dedicated key)."""
+
+
+def _joined(right: int | None, more: int | None) -> int | None:
+    return more if right is None else right | (more or 0)
 
 
 def answer_protection(setup: SecuritySetup, applied: int, rights: Iterable[int | None]) -> int:

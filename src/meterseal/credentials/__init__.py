@@ -6,12 +6,13 @@ as it may stand on a command line.  Nothing here shows a key: not a repr, not an
 
 from meterseal.credentials.keytext import key_option, password_option, text_option
 from meterseal.credentials.model import Credentials
-from meterseal.credentials.records import MeterCredentials, RoleCredentials
+from meterseal.credentials.records import MeterCredentials, RoleCredentials, ThirdPartyCredentials
 
 __all__ = [
     "Credentials",
     "MeterCredentials",
     "RoleCredentials",
+    "ThirdPartyCredentials",
     "key_option",
     "password_option",
     "text_option",

@@ -235,9 +235,24 @@ ROLE: Final[dict[str, Reader]] = {
 """Tables `[roles.NAME]`."""
 
 
+THIRD_PARTY: Final[dict[str, Reader]] = {
+    "system_title": _title,
+    "layers": _one_of("a form of key", ("one-pass", "static", "wrapped")),
+    "kek": _octets,
+    "signing_key": _text,
+    "signing_certificate": _text,
+    "agreement_key": _text,
+    "agreement_certificate": _text,
+    "counter_start": _number(0, LIMIT - 1),
+    "max_pdu": _number(128, 0xFFFF),
+    "timeout": seconds,
+}
+"""Tables `[third_parties.NAME]`."""
+
+
 def _deviation(option: PeerOption) -> Reader:
     return lambda value, where: option.read(value)
 
 
 PEER: Final[dict[str, Reader]] = {name: _deviation(option) for name, option in PEER_OPTIONS.items()}
-"""Tables `[roles.NAME.peer]`: True where the value is not the strict one."""
+"""Tables `[roles.NAME.peer]` and `[third_parties.NAME.peer]`: True where the value is not the strict one."""

@@ -12,7 +12,7 @@ from typing import Final
 
 from meterseal.credentials.files import read_private
 from meterseal.credentials.model import Credentials
-from meterseal.credentials.records import RoleCredentials
+from meterseal.credentials.records import Party
 from meterseal.crypto import AgreementKey, SigningKey
 from meterseal.crypto.certificates import Certificate, Purpose
 from meterseal.crypto.keyfiles import Key, read_key
@@ -24,8 +24,8 @@ _LARGEST: Final = 1 << 16
 """Octets of a PEM file; one with a chain of certificates has a few thousand."""
 
 
-def equip(setup: SecuritySetup, credentials: Credentials, role: RoleCredentials) -> None:
-    """Give a Security setup the role's private keys and certificate, and what it trusts.
+def equip(setup: SecuritySetup, credentials: Credentials, role: Party) -> None:
+    """Give a Security setup a role's or a third party's private keys and certificate, and what it trusts.
 
     Raises ConfigurationError for a file that cannot be read, holds something else, or does not belong to
     the titles and to the other files.
@@ -37,7 +37,7 @@ def equip(setup: SecuritySetup, credentials: Credentials, role: RoleCredentials)
         if text is not None:
             trust.pin(files.certificate(text, name, credentials.meter.system_title))
     setup.directory = trust
-    title = role.client_system_title
+    title = role.title
     if role.signing_key is not None:
         setup.signing = files.key(role.signing_key, SigningKey)
     if role.agreement_key is not None:

@@ -11,8 +11,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from meterseal.credentials import files, named, rules, toml
-from meterseal.credentials.fields import METER, NAME, PEER, ROLE, Where, read_table
-from meterseal.credentials.records import MeterCredentials, RoleCredentials
+from meterseal.credentials.fields import METER, NAME, PEER, ROLE, THIRD_PARTY, Where, read_table
+from meterseal.credentials.records import MeterCredentials, RoleCredentials, ThirdPartyCredentials
 
 _LONGEST_LINE: Final = 4096
 """Characters: what a parser does with one line may grow faster than the line."""
@@ -23,7 +23,9 @@ _CAUSES: Final = {"Cannot overwrite": "a key is given twice", "Cannot declare": 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A meter and the roles it may be spoken to in.  `path` is the file they came from, if any.
+    """A meter and the roles it may be spoken to in, and the third parties that may seal something for it.
+
+    `path` is the file they came from, if any.
 
     Raises ConfigurationError, naming file, table and key, for what does not fit together: keys of another
     length than the suite's, what a mechanism needs and is missing, values out of range.
@@ -32,6 +34,7 @@ class Credentials:
     meter: MeterCredentials = field(default_factory=MeterCredentials)
     roles: Mapping[str, RoleCredentials] = field(default_factory=dict)
     path: Path | None = None
+    third_parties: Mapping[str, ThirdPartyCredentials] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "roles", MappingProxyType(dict(self.roles)))
@@ -39,6 +42,9 @@ class Credentials:
         rules.check_meter(self.meter, where.table("meter"))
         for name, role in self.roles.items():
             rules.check_role(role, self.meter, where.table(f"roles.{name}"))
+        object.__setattr__(self, "third_parties", MappingProxyType(dict(self.third_parties)))
+        for name, third in self.third_parties.items():
+            rules.check_third_party(third, self.meter, where.table(f"third_parties.{name}"))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Credentials:
@@ -73,19 +79,13 @@ class Credentials:
         `path` says in which folder relative names are looked for, and what errors are about.
         """
         where = Where(None if path is None else Path(path))
-        unknown = sorted(set(mapping) - {"meter", "roles"})
+        unknown = sorted(set(mapping) - set(_TABLES))
         if unknown:
-            raise where.error(f"unknown table {unknown[0]!r}; there are meter and roles")
+            raise where.error(f"unknown table {unknown[0]!r}; there are {', '.join(_TABLES)}")
         meter = MeterCredentials(**read_table(mapping.get("meter", {}), METER, where.table("meter")))
-        tables = mapping.get("roles", {})
-        if not isinstance(tables, Mapping):
-            raise where.error("roles is no table")
-        roles = {}
-        for name, table in tables.items():
-            if not NAME.fullmatch(name):
-                raise where.error("the name of a role has 1 to 32 letters, digits, hyphens and underscores")
-            roles[name] = _role(table, where.table(f"roles.{name}"))
-        return cls(meter, roles, where.path)
+        roles = {name: _role(*given) for name, given in _tables(mapping, "roles", where).items()}
+        thirds = {name: _third(*given) for name, given in _tables(mapping, "third_parties", where).items()}
+        return cls(meter, roles, where.path, thirds)
 
     def role(self, name: str | None = None) -> RoleCredentials:
         """A role by name; without one the only role there is.  Raises ConfigurationError."""
@@ -107,10 +107,32 @@ class Credentials:
 
         Raises ConfigurationError for an unknown role.
         """
-        alone = {role: self.role(role)}
+        return self._only({role: self.role(role)}, {})
+
+    def cut_third_party(self, name: str) -> Credentials:
+        """The same meter with one third party only, and no role.
+
+        Raises ConfigurationError for an unknown one.
+        """
+        return self._only({}, {name: self.third_party(name)})
+
+    def _only(
+        self, roles: Mapping[str, RoleCredentials], thirds: Mapping[str, ThirdPartyCredentials]
+    ) -> Credentials:
         if self.path is None:
-            return Credentials(self.meter, alone, None)
-        return Credentials(*named.absolute(self.meter, alone, self.path.parent), None)
+            return Credentials(self.meter, roles, None, thirds)
+        meter, roles, thirds = named.absolute(self.meter, roles, thirds, self.path.parent)
+        return Credentials(meter, roles, None, thirds)
+
+    def third_party(self, name: str | None = None) -> ThirdPartyCredentials:
+        """A third party by name; without one the only one there is.  Raises ConfigurationError."""
+        known = ", ".join(self.third_parties) or "none"
+        if name is None and len(self.third_parties) == 1:
+            return next(iter(self.third_parties.values()))
+        if name is None or name not in self.third_parties:
+            text = "say which third party" if name is None else f"no third party {name[:40]!r}"
+            raise Where(self.path).error(f"{text}; there are: {known}")
+        return self.third_parties[name]
 
     def with_copies(self, path: str | os.PathLike[str]) -> Credentials:
         """For saving as `path`: the files that are named are copied into the folder `PATH.files`.
@@ -118,8 +140,9 @@ class Credentials:
         Raises ConfigurationError, StateUnavailable.
         """
         folder = Path() if self.path is None else self.path.parent
-        whole = named.absolute(self.meter, dict(self.roles), folder)
-        return Credentials(*named.copied(*whole, Path(path)), Path(path))
+        whole = named.absolute(self.meter, self.roles, self.third_parties, folder)
+        meter, roles, thirds = named.copied(*whole, Path(path))
+        return Credentials(meter, roles, Path(path), thirds)
 
     def with_keys(self, role: str, keys: Mapping[str, bytes]) -> Credentials:
         """The same with new keys of a role, by name; their counters start anew.
@@ -129,8 +152,7 @@ class Credentials:
         changed: dict[str, Any] = dict(keys)
         if "guek" in keys:
             changed["counter_start"] = 1
-        roles = {**self.roles, role: replace(self.role(role), **changed)}
-        return Credentials(self.meter, roles, self.path)
+        return replace(self, roles={**self.roles, role: replace(self.role(role), **changed)})
 
     def at(self, url: str) -> Credentials:
         """The same with another URL."""
@@ -138,7 +160,7 @@ class Credentials:
 
     def to_toml(self) -> str:
         """The text of the file.  Keys that came from files or the environment stand in it as hex."""
-        return toml.text(self.meter, self.roles)
+        return toml.text(self.meter, self.roles, self.third_parties)
 
     def save(self, path: str | os.PathLike[str], *, durable: bool = True) -> None:
         """Write the file, mode 0600, whole or not at all.  Raises StateUnavailable."""
@@ -150,17 +172,43 @@ class Credentials:
         return None if self.path is None else self.path.with_name(f"{self.path.name}.state")
 
 
+_TABLES: Final = ("meter", "roles", "third_parties")
+_WHAT: Final = {"roles": "role", "third_parties": "third party"}
+
+
+def _tables(mapping: Mapping[str, Any], kind: str, where: Where) -> dict[str, tuple[Any, Where]]:
+    """The tables `[KIND.NAME]` by name, each with its place."""
+    tables = mapping.get(kind, {})
+    if not isinstance(tables, Mapping):
+        raise where.error(f"{kind} is no table")
+    for name in tables:
+        if not NAME.fullmatch(name):
+            raise where.error(
+                f"the name of a {_WHAT[kind]} has 1 to 32 letters, digits, hyphens and underscores"
+            )
+    return {name: (table, where.table(f"{kind}.{name}")) for name, table in tables.items()}
+
+
 def _role(table: Any, where: Where) -> RoleCredentials:
+    return RoleCredentials(**_values(table, ROLE, where, "client", "mechanism"))
+
+
+def _third(table: Any, where: Where) -> ThirdPartyCredentials:
+    return ThirdPartyCredentials(**_values(table, THIRD_PARTY, where, "system_title", "layers"))
+
+
+def _values(table: Any, rows: Mapping[str, Any], where: Where, *needed: str) -> dict[str, Any]:
+    """The values of a table, the names of its peer options that are in force among them."""
     if not isinstance(table, Mapping):
         raise where.error("no table")
     plain = dict(table)
     options = plain.pop("peer", {})
-    values = read_table(plain, ROLE, where)
-    for needed in ("client", "mechanism"):
-        if needed not in values:
-            raise where.error("missing", needed)
+    values = read_table(plain, rows, where)
+    for name in needed:
+        if name not in values:
+            raise where.error("missing", name)
     switches = read_table(options, PEER, where.table(f"{where.name}.peer"))
-    return RoleCredentials(**values, peer=frozenset(name for name, on in switches.items() if on))
+    return {**values, "peer": frozenset(name for name, on in switches.items() if on)}
 
 
 def _position(error: ValueError) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from meterseal.credentials.files import read_private, write_private
-from meterseal.credentials.records import MeterCredentials, RoleCredentials
+from meterseal.credentials.records import MeterCredentials, RoleCredentials, ThirdPartyCredentials
 from meterseal.errors import StateUnavailable
 
 _METER: Final = {"signing_certificate": "meter-sign.pem", "agreement_certificate": "meter-agree.pem"}
@@ -25,16 +25,18 @@ _ELSEWHERE: Final = "pkcs11:"
 
 _LARGEST: Final = 1 << 16
 
-Record = TypeVar("Record", MeterCredentials, RoleCredentials)
-Named = tuple[MeterCredentials, dict[str, RoleCredentials]]
+Record = TypeVar("Record", MeterCredentials, RoleCredentials, ThirdPartyCredentials)
+Roles = Mapping[str, RoleCredentials]
+ThirdParties = Mapping[str, ThirdPartyCredentials]
+Named = tuple[MeterCredentials, Roles, ThirdParties]
 
 
-def absolute(meter: MeterCredentials, roles: dict[str, RoleCredentials], folder: Path) -> Named:
+def absolute(meter: MeterCredentials, roles: Roles, thirds: ThirdParties, folder: Path) -> Named:
     """The same with every name of a file, so far relative to `folder`, as a whole path."""
-    return _renamed(meter, roles, lambda name, copy: str((folder / name).absolute()))
+    return _renamed(meter, roles, thirds, lambda name, copy: str((folder / name).absolute()))
 
 
-def copied(meter: MeterCredentials, roles: dict[str, RoleCredentials], path: Path) -> Named:
+def copied(meter: MeterCredentials, roles: Roles, thirds: ThirdParties, path: Path) -> Named:
     """The same with copies of the files in the folder `PATH.files`, each of mode 0600.
 
     Raises ConfigurationError for a file that is not there, StateUnavailable where a copy cannot be written.
@@ -50,19 +52,20 @@ def copied(meter: MeterCredentials, roles: dict[str, RoleCredentials], path: Pat
         write_private(folder / new, octets, "file")
         return f"{folder.name}/{new}"
 
-    return _renamed(meter, roles, copy)
+    return _renamed(meter, roles, thirds, copy)
 
 
 def _renamed(
-    meter: MeterCredentials, roles: dict[str, RoleCredentials], rename: Callable[[str, str], str]
+    meter: MeterCredentials, roles: Roles, thirds: ThirdParties, rename: Callable[[str, str], str]
 ) -> Named:
     trust = tuple(rename(name, _root(number)) for number, name in enumerate(meter.trust))
     described = replace(_with(meter, _METER, rename), trust=trust)
-    kept = {
-        name: _with(role, {field: f"{name}-{copy}" for field, copy in _ROLE.items()}, rename)
-        for name, role in roles.items()
-    }
-    return described, kept
+    kept = {name: _with(role, _called(name), rename) for name, role in roles.items()}
+    return described, kept, {name: _with(third, _called(name), rename) for name, third in thirds.items()}
+
+
+def _called(name: str) -> dict[str, str]:
+    return {field: f"{name}-{copy}" for field, copy in _ROLE.items()}
 
 
 def _with(record: Record, fields: dict[str, str], rename: Callable[[str, str], str]) -> Record:

@@ -95,6 +95,11 @@ class RoleCredentials:
         return value.reveal() if isinstance(value, Secret) else value
 
     @property
+    def title(self) -> bytes | None:
+        """The system title."""
+        return self.client_system_title
+
+    @property
     def protection(self) -> int:
         """The protection of each direction: `policy`, or what it stands for when left out."""
         if self.policy is not None:
@@ -105,3 +110,43 @@ class RoleCredentials:
     def in_ciphered_context(self) -> bool:
         """True when the association is asked for in the application context with ciphering."""
         return bool(self.protection) if self.ciphered is None else self.ciphered
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThirdPartyCredentials:
+    """One third party: it seals for the meter, and some client carries; the fields of `[third_parties.NAME]`.
+
+    `layers` names the key that messages are sealed under: `one-pass` or `static` in suites 1 and 2, `wrapped`
+    under `kek` where the meter has the peer option `third_party_wrapped_key`.  `max_pdu` is the largest plain
+    request, in octets.
+    """
+
+    system_title: bytes
+    layers: str
+    kek: Secret | bytes | None = field(default=None, repr=False)
+    signing_key: str | None = field(default=None, repr=False)
+    signing_certificate: str | None = None
+    agreement_key: str | None = field(default=None, repr=False)
+    agreement_certificate: str | None = None
+    counter_start: int | None = None
+    max_pdu: int = 1024
+    timeout: float = 60.0
+    peer: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.kek, bytes):
+            object.__setattr__(self, "kek", Secret(self.kek))
+
+    def octets(self, name: str) -> bytes | None:
+        """The octets of a key by its name."""
+        value = getattr(self, name)
+        return value.reveal() if isinstance(value, Secret) else value
+
+    @property
+    def title(self) -> bytes:
+        """The system title."""
+        return self.system_title
+
+
+Party = RoleCredentials | ThirdPartyCredentials
+"""Who has keys toward a meter."""

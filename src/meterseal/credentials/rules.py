@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from meterseal.credentials.fields import METER, NAME, ROLE, Where, read_table
-from meterseal.credentials.records import MeterCredentials, RoleCredentials
+from meterseal.credentials.fields import METER, NAME, ROLE, THIRD_PARTY, Where, read_table
+from meterseal.credentials.records import MeterCredentials, RoleCredentials, ThirdPartyCredentials
 from meterseal.crypto import SUITES
 from meterseal.errors import MetersealError
 from meterseal.security.hls import BY_NAME
-from meterseal.security.options import peer_options
+from meterseal.security.options import WRAPPED_FOR_THIRD_PARTIES, peer_options
 from meterseal.security.packing import COMPRESSION
 from meterseal.security.protection import AUTHENTICATED, SIGNED
 
@@ -19,6 +19,7 @@ _BY_ROW: Final = (
     "layers", "compression", "signed",
 )  # fmt: skip
 _LONGEST_SECRET: Final = 64
+_OF_THIRD_BY_ROW: Final = ("system_title", "layers", "counter_start", "max_pdu", "timeout")
 _AGREED: Final = frozenset({"one-pass", "static", "bare"})
 
 
@@ -42,6 +43,33 @@ def check_role(role: RoleCredentials, meter: MeterCredentials, where: Where) -> 
     _needs(role, meter, where)
     if role.client_system_title is not None and role.client_system_title == meter.system_title:
         raise where.error("the same as the meter's: every party has its own", "client_system_title")
+
+
+def check_third_party(third: ThirdPartyCredentials, meter: MeterCredentials, where: Where) -> None:
+    """Raise ConfigurationError for what cannot be."""
+    if not NAME.fullmatch(where.name.removeprefix("third_parties.")):
+        raise where.error("the name of a third party is one of 1 to 32 letters, digits, hyphens, underscores")
+    values = {name: getattr(third, name) for name in _OF_THIRD_BY_ROW}
+    read_table({name: value for name, value in values.items() if value is not None}, THIRD_PARTY, where)
+    try:
+        peer_options(third.peer)
+    except MetersealError as error:
+        raise where.error(str(error), "peer") from None
+    if third.system_title == meter.system_title:
+        raise where.error("the same as the meter's: every party has its own", "system_title")
+    signs = bool(SUITES[meter.suite].signature_length)
+    wraps = WRAPPED_FOR_THIRD_PARTIES in third.peer
+    if third.layers == "wrapped" and not wraps:
+        raise where.error(f"wrapped keys need the peer option {WRAPPED_FOR_THIRD_PARTIES}", "layers")
+    if third.layers in _AGREED and not signs:
+        raise where.error(f"suite {meter.suite} has none such", "layers")
+    needed = {"signing_key": signs, "agreement_key": signs, "kek": third.layers == "wrapped"}
+    for name, wanted in needed.items():
+        if wanted and getattr(third, name) is None:
+            raise where.error(f"missing: layers {third.layers} of suite {meter.suite} need it", name)
+    kek, wanted_length = third.octets("kek"), SUITES[meter.suite].key_length
+    if kek is not None and len(kek) != wanted_length:
+        raise where.error(f"{len(kek)} octets, suite {meter.suite} has keys of {wanted_length}", "kek")
 
 
 def _lengths(role: RoleCredentials, meter: MeterCredentials, where: Where) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from meterseal.credentials.fields import METER, ROLE
-from meterseal.credentials.records import MeterCredentials, RoleCredentials
+from meterseal.credentials.fields import METER, ROLE, THIRD_PARTY
+from meterseal.credentials.records import MeterCredentials, RoleCredentials, ThirdPartyCredentials
 from meterseal.crypto import Secret
 from meterseal.security import protection
 from meterseal.security.options import PEER_OPTIONS
@@ -16,13 +16,21 @@ _HEAD = "# Credentials of meterseal: the keys in this file speak for you. Keep i
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
-def text(meter: MeterCredentials, roles: Mapping[str, RoleCredentials]) -> str:
+def text(
+    meter: MeterCredentials,
+    roles: Mapping[str, RoleCredentials],
+    third_parties: Mapping[str, ThirdPartyCredentials],
+) -> str:
     """The whole file; fields with their default value are left out."""
     lines = [_HEAD, "[meter]", *_meter(meter)]
     for name, role in roles.items():
         lines += ["", f"[roles.{name}]", *_role(role)]
         if role.peer:
             lines += [f"[roles.{name}.peer]", *_peer(role.peer)]
+    for name, third in third_parties.items():
+        lines += ["", f"[third_parties.{name}]", *_third(third)]
+        if third.peer:
+            lines += [f"[third_parties.{name}.peer]", *_peer(third.peer)]
     return "\n".join(lines) + "\n"
 
 
@@ -44,6 +52,13 @@ def _role(role: RoleCredentials) -> Iterator[str]:
         if name == "policy":
             value = protection.text(role.protection)
         if value not in (None, ()) and (value is not False or name == "ciphered"):
+            yield f"{name} = {_value(value)}"
+
+
+def _third(third: ThirdPartyCredentials) -> Iterator[str]:
+    for name in THIRD_PARTY:
+        value = third.octets(name)
+        if value is not None:
             yield f"{name} = {_value(value)}"
 
 

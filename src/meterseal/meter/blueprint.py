@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from meterseal.association import ServerProfile
 from meterseal.codec.types import Tag
@@ -20,8 +20,9 @@ from meterseal.meter.association_object import Association, kept_users
 from meterseal.meter.objects import CosemObject
 from meterseal.meter.plan import MeterPlan, RolePlan
 from meterseal.meter.security_object import FIRST, SecuritySetupObject
+from meterseal.meter.third_parties import through
 from meterseal.meter.values import Measured, sap_assignment
-from meterseal.meter.view import View
+from meterseal.meter.view import Objects, View, entries_of
 from meterseal.security import SecuritySetup
 from meterseal.security.packing import COMPRESSION
 
@@ -39,6 +40,13 @@ _COUNTER: Final = Obis("0.0.43.1.0.255")
 _ASSOCIATION: Final = Obis("0.0.40.0.0.255")
 
 
+class Carried(NamedTuple):
+    """For a third party through one association: what it may do, and what the association gives for that."""
+
+    limit: dict[Key, ObjectEntry]
+    extra: dict[Key, ObjectEntry]
+
+
 class Blueprint:
     """The objects of a plan by logical device; `views` fills up as the first meter is built."""
 
@@ -53,6 +61,30 @@ class Blueprint:
         self.broadcast = {role.client: role.broadcast for role in plan.roles}
         self.views: dict[tuple[int, int], dict[Key, ObjectEntry]] = {}
         """What the plan grants, by client and server SAP; empty until a meter has been built whole."""
+        self.carried: dict[tuple[int, int, str], Carried] = {}
+        """The same of what is carried for a third party, by its name besides."""
+        self.max_age = {one.system_title: one.max_age for one in plan.third_parties}
+
+    def grant(self, pair: tuple[int, int], objects: Objects) -> None:
+        """Make up what an association shows of these objects, and what third parties may do through it."""
+        role = self.pairs[pair]
+        self.views[pair] = entries_of(objects, (g for g in role.grants if not g.third_parties))
+        for third in self.plan.third_parties:
+            extra = (g for g in role.grants if third.name in g.third_parties)
+            self.carried[*pair, third.name] = Carried(
+                entries_of(objects, third.grants), entries_of(objects, extra)
+            )
+
+    def show(self, association: Association) -> None:
+        """Show an association its objects as the plan grants them, and to third parties theirs."""
+        profile, view = association.profile, association.view
+        pair = profile.client_sap, profile.server_sap
+        for third in profile.third_parties.values():
+            carried = self.carried[*pair, third.name]
+            for shown, entries in ((third.view, carried.limit), (third.extra, carried.extra)):
+                if isinstance(shown, View):
+                    shown.show(view.objects, entries)
+        view.show(view.objects, self.views[pair])
 
 
 def _specs(plan: MeterPlan, sap: int) -> dict[Key, Spec]:
@@ -125,6 +157,7 @@ def _association(role: RolePlan, meter: Meter, device: LogicalDevice) -> CosemOb
         view=view, report_counter=role.report_counter, single=role.single,
         pre_established=role.pre_established,
         compression=None if role.compression is None else COMPRESSION[role.compression],
+        third_parties=through(meter, role, view),
     )  # fmt: skip
     made = Association(
         role.name, profile, view, meter.store,

@@ -10,7 +10,7 @@ from meterseal.credentials.files import write_private
 from meterseal.crypto.certificates import Certificate
 from meterseal.crypto.keyfiles import write_key
 from meterseal.errors import StateUnavailable
-from meterseal.meter.manufacture import client_keys
+from meterseal.meter.manufacture import client_keys, client_place, third_place
 from meterseal.meter.model import Meter
 from meterseal.meter.pairs import AGREEMENT, SIGNATURE, KeyPairs, Kind, Private
 from meterseal.meter.plan import RolePlan
@@ -42,10 +42,13 @@ def of_role(role: RolePlan, folder: str) -> dict[str, Any]:
 
     Where the meter's maker did not make them, it is for the reader of the file to put them there.
     """
-    if not role.signs:
-        return {}
-    keys = {n.key: f"{folder}/{role.name}-{n.short}.key" for n in _NAMES}
-    return keys | {n.certificate: f"{folder}/{role.name}-{n.short}.pem" for n in _NAMES}
+    return of_one(role.name, folder) if role.signs else {}
+
+
+def of_one(name: str, folder: str) -> dict[str, Any]:
+    """The keys of a role or a third party: names of its files in `folder`."""
+    keys = {n.key: f"{folder}/{name}-{n.short}.key" for n in _NAMES}
+    return keys | {n.certificate: f"{folder}/{name}-{n.short}.pem" for n in _NAMES}
 
 
 def write(meter: Meter, pairs: KeyPairs, folder: Path) -> None:
@@ -63,13 +66,22 @@ def _files(meter: Meter, pairs: KeyPairs) -> Iterator[tuple[str, bytes]]:
     for names in _NAMES:
         yield from _certificate(f"meter-{names.short}.pem", pairs.own(names.kind).certificate)
     for role in meter.plan.roles:
-        keys: tuple[Private, ...] | None = client_keys(meter.store, role.client)
-        if not role.signs or keys is None or role.client_system_title is None:
-            continue
-        for names, key in zip(_NAMES, keys, strict=True):
-            yield f"{role.name}-{names.short}.key", write_key(key)
-            held = pairs.trust.find(role.client_system_title, names.kind.purpose)
-            yield from _certificate(f"{role.name}-{names.short}.pem", held)
+        if role.signs and role.client_system_title is not None:
+            place = client_place(role.client)
+            yield from _of_one(meter, pairs, role.name, place, role.client_system_title)
+    for third in meter.plan.third_parties:
+        yield from _of_one(meter, pairs, third.name, third_place(third.name), third.system_title)
+
+
+def _of_one(
+    meter: Meter, pairs: KeyPairs, name: str, place: str, title: bytes
+) -> Iterator[tuple[str, bytes]]:
+    keys: tuple[Private, ...] | None = client_keys(meter.store, place)
+    if keys is None:
+        return
+    for names, key in zip(_NAMES, keys, strict=True):
+        yield f"{name}-{names.short}.key", write_key(key)
+        yield from _certificate(f"{name}-{names.short}.pem", pairs.trust.find(title, names.kind.purpose))
 
 
 def _certificate(name: str, certificate: Certificate | None) -> Iterator[tuple[str, bytes]]:

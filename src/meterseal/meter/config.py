@@ -11,7 +11,8 @@ before anything is built; an error names file, table and key.  Names of files ar
 | `[[objects]]` | `class`, `obis`, `logical_device` (1); classes 1, 3, 4: `source`, or `type` and `value` (a text for octet-strings is hex), `writable`, `scaler`, `unit`; class 5: `source` (an energy), `period` (s), `periods`, `scaler`, `unit`; class 7: `columns` (`CLASS/OBIS:ATTRIBUTE`), `capture_period` (s), `entries`, or `events` (`"standard"`, `"security"`, `"disconnect"`) with one column, the code; class 9: `scripts`, by number a list of `CLASS/OBIS:ATTRIBUTE = TYPE:VALUE` and `CLASS/OBIS:METHOD(TYPE:VALUE)`; class 18: `block_size`, `largest` (octets); class 40: `version` (1), `role` (whose keys seal), `push` (`CLASS/OBIS:ATTRIBUTE`, `#N` for an element of a structure), `destination` (`tcp://` or `udp://HOST:PORT`, or `hdlc`: the own line), `interval` (s), `windows` (pairs of times), `randomisation` (s), `retries`, `repetition_delay` (s, or `[least, per cent, most]`), `confirmed`, `writable`; class 70: `control_mode`; classes 20, 22, 23, 41, 42, 71: `attributes` by name, `writable` |
 | `[roles.NAME]` | `client` (SAP), `logical_devices` ([1]), `mechanism`, `policy` (`"authenticated+encrypted"`, or `{ request = ..., response = ... }`), `ciphered` (as the policy), `client_system_title`, `guek`, `gak`, `gbek`, `kek`, `secret`, `single`, `report_counter`, `pre_established`, `association_version` (0 to 3), `setup_version` (0, 1), `max_pdu`, `compression`, `services`, `allow_weak`, `broadcast` (what the broadcast key may do: `CLASS/OBIS:ATTRIBUTE`, `CLASS/OBIS:METHOD()`) |
 | `[roles.NAME.peer]` | peer options by name |
-| `[[roles.NAME.rights]]` | `objects` (names, `*` and `1-4` for groups), `class`, `attributes` and `methods` (a right for all, or by index and `all`), `hide` |
+| `[[roles.NAME.rights]]` | `objects` (names, `*` and `1-4` for groups), `class`, `attributes` and `methods` (a right for all, or by index and `all`), `hide`, `for` (third parties: only for what the role carries for them) |
+| `[third_parties.NAME]` | `system_title`, `certificates` (PEM files), `kek` and `max_age` (s); `peer` and `rights` as of a role |
 | `[roles.NAME.users.ID]` | `name`, `objects` (what of the role's view is left), `allow` (of `read`, `write`, `access`) |
 
 Keys are hex, `@FILE` or `env:NAME`; a secret may also be `text:PASSWORD`.  Keys that are left out are drawn
@@ -32,7 +33,8 @@ from meterseal.cosem.rights import ACCESS, READ, WRITE, policy_to_wire
 from meterseal.crypto import suite
 from meterseal.errors import ConfigurationError, Misuse
 from meterseal.meter.config_objects import read_object
-from meterseal.meter.fields import DEVICE, GRANT, METER, ROLE, USER, Place, number, read_table
+from meterseal.meter.config_third import check_third_parties, read_third_parties
+from meterseal.meter.fields import DEVICE, GRANT, METER, ROLE, USER, Place, check_name, number, read_table
 from meterseal.meter.plan import MeterPlan, RolePlan
 from meterseal.meter.view import Grant, User
 from meterseal.security.protection import AUTHENTICATED, of_request, of_response
@@ -43,7 +45,7 @@ PRESETS: Final = {"suite0": ("suite0",), "suite1": ("suite0", "suite1"), "suite2
 LARGEST: Final = 1 << 20
 """Octets of a configuration file."""
 
-_TABLES: Final = ("meter", "logical_devices", "objects", "roles")
+_TABLES: Final = ("meter", "logical_devices", "objects", "roles", "third_parties")
 _ADDED: Final = ("objects", "rights")
 _MOST_ROLES, _MOST_OBJECTS = 64, 2_000
 
@@ -150,6 +152,7 @@ def plan_from(mapping: Mapping[str, Any], name: str, place: Place) -> MeterPlan:
     if missing:
         raise place.inside("meter").error(f"no role {missing[0][:40]!r}", "without")
     roles = [_role(role, table, place) for role, table in tables.items() if role not in without]
+    thirds = _table(mapping.get("third_parties", {}), place.inside("third_parties"))
     objects = mapping.get("objects", [])
     if not isinstance(objects, list):
         raise place.error("a list of tables is wanted: [[objects]]", "objects")
@@ -159,6 +162,7 @@ def plan_from(mapping: Mapping[str, Any], name: str, place: Place) -> MeterPlan:
         logical_devices=devices,
         objects=tuple(read_object(table, place) for table, place in _numbers(objects, place)),
         roles=tuple(roles),
+        third_parties=tuple(read_third_parties(thirds, place, _grants)),
         **meter,
     )
     _check(plan, place)
@@ -194,8 +198,7 @@ def _devices(value: Any, place: Place) -> dict[int, str]:
 def _role(name: str, table: Any, place: Place) -> RolePlan:
     place = place.inside(f"roles.{name[:32]}")
     values = read_table(table, ROLE, place, "client", "mechanism")
-    if not name.isascii() or not name.replace("-", "").replace("_", "").isalnum() or len(name) > 32:
-        raise place.error("the name of a role has 1 to 32 letters, digits, hyphens and underscores")
+    check_name(name, place)
     weak = values.pop("allow_weak", False)
     policy = values.get("policy", 0)
     values.setdefault("ciphered", bool(policy))
@@ -217,7 +220,8 @@ def _grants(value: Any, place: Place) -> tuple[Grant, ...]:
     for count, numbered in enumerate(value, 1):
         table, at = _number_of(numbered, count)
         given = read_table(table, GRANT, place.inside(f"{place.table}.rights {at}"), "objects")
-        grants.append(Grant(class_id=given.pop("class", None), **given))
+        only = frozenset(given.pop("for", ()))
+        grants.append(Grant(class_id=given.pop("class", None), third_parties=only, **given))
     return tuple(grants)
 
 
@@ -287,6 +291,7 @@ def _check(plan: MeterPlan, place: Place) -> None:
         for name in ("guek", "gak", "gbek", "kek")
         if (secret := getattr(role, name)) is not None
     ]
+    named += [(one.kek.reveal(), f"third_parties.{one.name}", "kek") for one in plan.third_parties if one.kek]
     if plan.kek is not None:
         named.append((plan.kek.reveal(), "meter", "kek"))
     wanted = suite(plan.suite).key_length
@@ -295,6 +300,7 @@ def _check(plan: MeterPlan, place: Place) -> None:
             text = f"a key of suite {plan.suite} has {wanted} octets, not {len(octets)}"
             raise place.inside(table).error(text, key)
     _distinct(named, place)
+    check_third_parties(plan, place)
     for held in plan.objects:
         if held.logical_device not in plan.logical_devices:
             here = place.inside(f"objects: {held.class_id}/{held.obis}")

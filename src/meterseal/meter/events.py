@@ -68,8 +68,9 @@ class Events:
     def denied(self, asker: Asker, operation: Operation, cause: str) -> None:
         """An operation that was allowed did not go through."""
         verb, kind = _VERBS[operation.service]
+        whose = "" if asker.third is None else f" for third party {asker.third.title.hex().upper()}"
         name = f"{kind} {operation.member} of {operation.class_id}/{Obis(operation.instance)}"
-        self._line(f"not done, {asker.association.role}: {verb} {name}: {cause}")
+        self._line(f"not done, {asker.association.role}{whose}: {verb} {name}: {cause}")
 
     def note(self, text: str) -> None:
         """Something worth a line."""

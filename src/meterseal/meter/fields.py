@@ -71,6 +71,12 @@ def read_table(table: Any, rows: Mapping[str, Reader], place: Place, *needed: st
     return values
 
 
+def check_name(name: str, place: Place) -> None:
+    """What a role or a third party may be called.  Raises ConfigurationError."""
+    if not name.isascii() or not name.replace("-", "").replace("_", "").isalnum() or len(name) > 32:
+        raise place.error("a name has 1 to 32 letters, digits, hyphens and underscores")
+
+
 # --- readers ------------------------------------------------------------------------------------
 
 
@@ -125,14 +131,15 @@ def _short(longest: int) -> Reader:
     return read
 
 
-def _title(value: Any, place: Place) -> bytes:
+def title(value: Any, place: Place) -> bytes:
+    """A system title, 8 octets."""
     octets = key_option(words(value, place), place.folder)
     if len(octets) != 8:
         raise Misuse(f"a system title has 8 octets, not {len(octets)}")
     return octets
 
 
-def _key(value: Any, place: Place) -> Secret:
+def key(value: Any, place: Place) -> Secret:
     """A key; whether its length is that of the suite is known when the whole file is."""
     octets = key_option(words(value, place), place.folder)
     if len(octets) not in KEY_LENGTHS:
@@ -153,7 +160,7 @@ def _suite(value: Any, place: Place) -> int:
     return value
 
 
-def _certificates(value: Any, place: Place) -> tuple[bytes, ...]:
+def certificates(value: Any, place: Place) -> tuple[bytes, ...]:
     """Names of PEM files: all their certificates, DER."""
     # Loads the backend's X.509 part, which meters of suite 0 do without.
     from meterseal.crypto.certificates import Certificate
@@ -284,7 +291,8 @@ def _deviation(option: PeerOption) -> Reader:
     return lambda value, place: option.read(value)
 
 
-def _peer(value: Any, place: Place) -> frozenset[str]:
+def peer(value: Any, place: Place) -> frozenset[str]:
+    """A table of peer options: the names of those that are in force."""
     rows = {name: _deviation(option) for name, option in PEER_OPTIONS.items()}
     switches = read_table(value, rows, place.inside(f"{place.table}.peer"))
     return frozenset(name for name, on in switches.items() if on)
@@ -298,11 +306,11 @@ def _address_size(value: Any, place: Place) -> int:
 
 METER: Final[dict[str, Reader]] = {
     "suite": _suite,
-    "system_title": _title,
+    "system_title": title,
     "device_name": _short(13),
     "firmware": _short(16),
-    "kek": _key,
-    "trust": _certificates,
+    "kek": key,
+    "trust": certificates,
     "seed": number(0, 2**63),
     "roof": number(0, 100_000),
     "time_zone": number(-720, 840),
@@ -358,11 +366,11 @@ ROLE: Final[dict[str, Reader]] = {
     "mechanism": _mechanism,
     "ciphered": flag,
     "policy": _policy,
-    "client_system_title": _title,
-    "guek": _key,
-    "gak": _key,
-    "gbek": _key,
-    "kek": _key,
+    "client_system_title": title,
+    "guek": key,
+    "gak": key,
+    "gbek": key,
+    "kek": key,
     "secret": _secret,
     "single": flag,
     "report_counter": flag,
@@ -373,7 +381,7 @@ ROLE: Final[dict[str, Reader]] = {
     "compression": _compression,
     "services": _services,
     "allow_weak": flag,
-    "peer": _peer,
+    "peer": peer,
     "users": anything,
     "rights": anything,
     "broadcast": many(_operation),
@@ -386,6 +394,7 @@ GRANT: Final[dict[str, Reader]] = {
     "attributes": _rights(False),
     "methods": _rights(True),
     "hide": flag,
+    "for": many(words),
 }
 """Tables `[[roles.NAME.rights]]`."""
 

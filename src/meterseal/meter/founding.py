@@ -9,6 +9,8 @@ from meterseal.crypto import Secret, suite
 from meterseal.keys.kinds import GAK, GBEK, GUEK, NAMES
 from meterseal.meter.plan import MeterPlan
 from meterseal.meter.store import MeterStore
+from meterseal.meter.third_parties import kek_name
+from meterseal.security.options import WRAPPED_FOR_THIRD_PARTIES
 
 _FLAG: Final = b"MSL"
 
@@ -44,6 +46,11 @@ def _identity(plan: MeterPlan, draw: Callable[[int], bytes], now: int) -> dict[s
 def _keys(plan: MeterPlan) -> list[tuple[str, Secret | None]]:
     """Where each key is kept, and what the configuration says of it."""
     keys = [("kek", plan.kek)]
+    keys += [
+        (kek_name(one.name), one.kek)
+        for one in plan.third_parties
+        if WRAPPED_FOR_THIRD_PARTIES in one.options
+    ]
     for role in plan.roles:
         if role.keyed:
             named = {GUEK: role.guek, GBEK: role.gbek, GAK: role.gak}

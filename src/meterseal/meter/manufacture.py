@@ -16,6 +16,7 @@ from meterseal.crypto import AgreementKey, SigningKey, Suite, curve, suite
 from meterseal.crypto.certificates import Certificate
 from meterseal.crypto.issuing import Authority, Validity
 from meterseal.errors import ConfigurationError
+from meterseal.keys.trust import name_of
 from meterseal.meter.pairs import (
     AGREEMENT,
     ANCHORS,
@@ -29,7 +30,7 @@ from meterseal.meter.pairs import (
     key_text,
     pair_name,
 )
-from meterseal.meter.plan import MeterPlan
+from meterseal.meter.plan import MeterPlan, ThirdPartyPlan
 from meterseal.meter.plant import Plant
 from meterseal.meter.store import MeterStore
 
@@ -48,11 +49,26 @@ def key_pairs(plan: MeterPlan, store: MeterStore, title: bytes, plant: Plant) ->
     signing = {role.client for role in plan.roles if role.signs}
     # The clock may be behind real time, and clients go by theirs: valid for both.
     now = datetime.fromtimestamp(plant.real() + min(0, plant.offset), UTC)
-    clients = {sap: client for sap, client in titled.items() if sap in signing}
+    clients = {client_place(sap): client for sap, client in titled.items() if sap in signing}
+    clients |= {third_place(one.name): one.system_title for one in plan.third_parties}
     manufacture(store, chosen, title, now, clients, plan.trust)
     if plan.trust and [der.hex().upper() for der in plan.trust] != store.get(ANCHORS):
         raise ConfigurationError("the state folder has other trust anchors than the configuration")
-    return KeyPairs(store, chosen, title, plant, titled.values())
+    pairs = KeyPairs(store, chosen, title, plant, titled.values())
+    for one in plan.third_parties:
+        _take(pairs, one)
+    return pairs
+
+
+def _take(pairs: KeyPairs, third: ThirdPartyPlan) -> None:
+    """Take the certificates of a third party in, unless they are held, or were removed since."""
+    held = {name_of(certificate) for certificate in pairs.trust.held} | pairs.trust.withdrawn
+    for der in third.certificates:
+        certificate = Certificate(der)
+        if certificate.title != third.system_title:
+            raise ConfigurationError(f"third party {third.name}: a certificate of somebody else")
+        if name_of(certificate) not in held:
+            pairs.take(der)
 
 
 def manufacture(
@@ -60,12 +76,12 @@ def manufacture(
     chosen: Suite,
     title: bytes,
     now: datetime,
-    clients: Mapping[int, bytes],
+    clients: Mapping[str, bytes],
     anchors: Sequence[bytes] = (),
 ) -> None:
     """Draw and keep what is missing; a meter that has all of it stays as it is.
 
-    `clients` are the titles of the roles that sign, by client SAP; `anchors` certificates in DER.
+    `clients` are the titles of others that sign, by the place of their keys; `anchors` certificates in DER.
     """
     records: dict[str, Any] = {}
     first = store.get(ANCHORS) is None
@@ -80,10 +96,11 @@ def manufacture(
         for kind in KINDS.values():
             records |= _pair(pair_name(kind), title, kind, chosen, maker, now)
     if maker is not None:
-        for sap, client in clients.items():
+        for place, client in clients.items():
             for kind in _CLIENT_KINDS:
-                if store.get(_client(sap, kind)) is None:
-                    records |= _pair(_client(sap, kind), client, kind, chosen, maker, now)
+                name = f"{place}/{kind.name}"
+                if store.get(name) is None:
+                    records |= _pair(name, client, kind, chosen, maker, now)
     if records:
         store.keep(records)
 
@@ -105,8 +122,14 @@ def _validity(now: datetime) -> Validity:
     return Validity(now - _DAY)
 
 
-def _client(sap: int, kind: Kind) -> str:
-    return f"client/{sap}/{kind.name}"
+def client_place(sap: int) -> str:
+    """Where the store has the key pairs of a role's client that the maker drew."""
+    return f"client/{sap}"
+
+
+def third_place(name: str) -> str:
+    """The same of a third party."""
+    return f"third/{name}"
 
 
 def maker_of(store: MeterStore) -> Authority | None:
@@ -117,7 +140,7 @@ def maker_of(store: MeterStore) -> Authority | None:
     return Authority(Certificate(bytes.fromhex(store.get(f"{_ROOT}/certificate"))), key)
 
 
-def client_keys(store: MeterStore, sap: int) -> tuple[SigningKey, AgreementKey] | None:
-    """The private keys of a role's client, where this meter's maker drew them."""
-    signing, agreement = (kept_key(store, _client(sap, kind), kind) for kind in _CLIENT_KINDS)
+def client_keys(store: MeterStore, place: str) -> tuple[SigningKey, AgreementKey] | None:
+    """The private keys of somebody else, where this meter's maker drew them."""
+    signing, agreement = (kept_key(store, f"{place}/{kind.name}", kind) for kind in _CLIENT_KINDS)
     return None if signing is None or agreement is None else (signing, agreement)

@@ -17,7 +17,6 @@ from meterseal.crypto import random_octets, suite
 from meterseal.errors import ConfigurationError, MetersealError, StateUnavailable
 from meterseal.keys.kinds import GAK, GBEK, GUEK, NAMES
 from meterseal.meter import furnish
-from meterseal.meter import view as views
 from meterseal.meter.association_object import NOT_ASSOCIATED, Association, CurrentAssociation
 from meterseal.meter.blueprint import Blueprint, Key, association_key
 from meterseal.meter.events import KEY_CHANGED, POWER_DOWN, POWER_UP, Events
@@ -40,6 +39,7 @@ from meterseal.meter.profile_data import Household, Zone
 from meterseal.meter.push import Order
 from meterseal.meter.routine import Routine
 from meterseal.meter.store import MeterStore
+from meterseal.meter.third_parties import check_age, make_setup
 from meterseal.meter.view import Seen
 from meterseal.security import SecuritySetup
 
@@ -74,10 +74,9 @@ class LogicalDevice:
     def open(self, association: Association) -> None:
         """Show an association its objects: as they were last kept, else as the plan grants them."""
         kept, view = self._meter.store.get(f"{association.place}/view"), association.view
+        self._meter.blueprint.show(association)
         if kept is not None:
             view.recall(view.objects, kept)
-        else:
-            view.show(view.objects, self._meter.blueprint.views[association.profile.client_sap, self.sap])
 
 
 class Meter:
@@ -119,6 +118,8 @@ class Meter:
         self._master: Master | None = None
         self.pairs = self._key_pairs()
         self.rings = Lazily(self.blueprint.keyed, self._ring)
+        thirds = {one.name: one for one in self.plan.third_parties}
+        self.thirds = Lazily(thirds, lambda name: make_setup(self, thirds[name]))
         self.devices = {
             sap: LogicalDevice(self, sap, name or self._device_name(sap))
             for sap, name in self.plan.logical_devices.items()
@@ -138,12 +139,10 @@ class Meter:
         """The first meter of a blueprint makes all objects, and the views out of what they offer."""
         for device in self.devices.values():
             list(device.objects.values())
-        for (client, sap), role in self.blueprint.pairs.items():
+        for client, sap in self.blueprint.pairs:
             association = self.association(client, sap)
             if association is not None:
-                made = association.view.objects.values()
-                entries = [entry for held in made if (entry := views.entry_of(held, role.grants))]
-                self.blueprint.views[client, sap] = {(e.class_id, e.obis): e for e in entries}
+                self.blueprint.grant((client, sap), association.view.objects)
                 self.devices[sap].open(association)
 
     def _before_clock_set(self, offset: int) -> tuple[dict[str, Any], Callable[[], None]]:
@@ -225,8 +224,8 @@ class Meter:
         """Key pairs or certificates were replaced: every Security setup uses them as they are now."""
         self.events.happened(KEY_CHANGED)
         if self.pairs is not None:
-            for ring in self.rings.made():
-                self.pairs.equip(ring.setup)
+            for setup in (*(ring.setup for ring in self.rings.made()), *self.thirds.made()):
+                self.pairs.equip(setup)
             self.pairs.destroy_dropped()
 
     def policy_changed(self, ring: KeyRing) -> None:
@@ -269,8 +268,15 @@ class Meter:
                 self.events.note("not done: a request under the broadcast key that the role does not list")
                 return [Outcome(READ_WRITE_DENIED)] * len(operations)
         broken = ""
+        try:
+            check_age(self, asker)
+        except Denied as denied:
+            self.events.note(f"not done, third party: {denied}")
+            return [Outcome(denied.code)] * len(operations)
         if any(operation.service is not Service.GET for operation in operations):
             try:
+                if asker.third is not None:
+                    self._note(asker.third.context.setup)
                 self.note(asker.association.profile.setup)
             except StateUnavailable as error:
                 broken = str(error)
@@ -322,8 +328,8 @@ class Meter:
 
     def gather(self) -> None:
         """Note how far every Security setup has received; durable with the next sync."""
-        for ring in self.rings.made():
-            self._note(ring.setup)
+        for setup in (*(ring.setup for ring in self.rings.made()), *self.thirds.made()):
+            self._note(setup)
 
     def _note(self, setup: SecuritySetup) -> None:
         for key in (setup.unicast, setup.broadcast, setup.fresh):

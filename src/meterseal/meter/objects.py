@@ -22,6 +22,7 @@ from meterseal.cosem.rights import ACCESS, READ, WRITE
 from meterseal.cosem.selection import Selection, parse_selection
 from meterseal.cosem.shapes import Group, Kind, Leaf, Many, Shape
 from meterseal.errors import ConfigurationError, DecodeError, Unsupported
+from meterseal.security.third import Third
 
 if TYPE_CHECKING:
     from meterseal.association import ServerAssociation
@@ -48,7 +49,8 @@ class Asker:
 
     `live` is the association's machine (None outside a connection). `after` collects what may happen
     only when the answer has gone out; each is told whether it has, or never will.
-    `own`: nobody asks, the meter does it by itself.
+    `own`: nobody asks, the meter does it by itself.  `third`: the third party for which the association's
+    client has carried the request.
     """
 
     association: Association
@@ -57,6 +59,7 @@ class Asker:
     live: ServerAssociation | None = None
     after: list[Callable[[bool], None]] = field(default_factory=list)
     own: bool = False
+    third: Third | None = None
 
 
 Reader: TypeAlias = Callable[[Asker], Value]

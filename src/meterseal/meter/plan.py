@@ -104,6 +104,24 @@ class RolePlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ThirdPartyPlan:
+    """Somebody who asks through the clients of the meter (security 7).
+
+    `certificates` (DER) are taken in at the first start.  `kek` is for the peer option
+    `third_party_wrapped_key`, and drawn when it is left out.  `max_age`: seconds that a request may have been
+    on its way by the meter's clock; 0: any.
+    """
+
+    name: str
+    system_title: bytes
+    certificates: tuple[bytes, ...] = ()
+    kek: Secret | None = None
+    max_age: int = 0
+    options: frozenset[str] = frozenset()
+    grants: tuple[Grant, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MeterPlan:
     """A meter.  `seed`, `system_title` and names left out follow from what is drawn at the first start.
 
@@ -131,6 +149,7 @@ class MeterPlan:
     logical_devices: Mapping[int, str] = field(default_factory=lambda: {1: ""})
     objects: tuple[ObjectPlan, ...] = ()
     roles: tuple[RolePlan, ...] = ()
+    third_parties: tuple[ThirdPartyPlan, ...] = ()
 
     def role(self, name: str) -> RolePlan | None:
         """The role of this name."""

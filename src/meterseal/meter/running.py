@@ -16,17 +16,24 @@ from typing import Any
 
 from meterseal.cosem.obis import Member
 from meterseal.cosem.rights import SIGN_REQUEST
-from meterseal.credentials import Credentials, MeterCredentials, RoleCredentials
+from meterseal.credentials import (
+    Credentials,
+    MeterCredentials,
+    RoleCredentials,
+    ThirdPartyCredentials,
+)
 from meterseal.errors import ConfigurationError
 from meterseal.keys.kinds import GAK, GBEK, GUEK, KEK
 from meterseal.meter.association_object import Association
 from meterseal.meter.config import load_plan
 from meterseal.meter.events import log
 from meterseal.meter.model import Meter
-from meterseal.meter.plan import MeterPlan, RolePlan
+from meterseal.meter.plan import MeterPlan, RolePlan, ThirdPartyPlan
 from meterseal.meter.server import MeterServer
+from meterseal.meter.third_parties import kek_name
 from meterseal.net import WireLog
 from meterseal.net.url import on_hdlc
+from meterseal.security.options import WRAPPED_FOR_THIRD_PARTIES
 from meterseal.security.protection import of_request, of_response
 
 PathLike = str | os.PathLike[str]
@@ -57,7 +64,27 @@ def credentials_of(
         address_size=min(plan.address_sizes) if on_hdlc(url) and plan.address_sizes else None,
         **named,
     )
-    return Credentials(described, {role.name: _role(meter, role, files) for role in plan.roles})
+    roles = {role.name: _role(meter, role, files) for role in plan.roles}
+    thirds = {third.name: _third(meter, third, files) for third in plan.third_parties}
+    return Credentials(described, roles, third_parties=thirds)
+
+
+def _third(meter: Meter, third: ThirdPartyPlan, files: str) -> ThirdPartyCredentials:
+    named: dict[str, Any] = {}
+    if meter.pairs is not None:
+        from meterseal.meter import client_files
+
+        named = client_files.of_one(third.name, files)
+    wraps = WRAPPED_FOR_THIRD_PARTIES in third.options
+    kek = meter.store.get(kek_name(third.name)) if wraps else None
+    return ThirdPartyCredentials(
+        system_title=third.system_title,
+        layers="one-pass" if meter.pairs is not None else "wrapped",
+        kek=None if kek is None else bytes.fromhex(kek),
+        counter_start=max(1, meter.thirds[third.name].fresh.rx.lowest),
+        peer=third.options,
+        **named,
+    )
 
 
 def _role(meter: Meter, role: RolePlan, files: str) -> RoleCredentials:

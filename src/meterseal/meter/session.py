@@ -245,7 +245,7 @@ class Session:
             return []
         if asked.applied & AUTHENTICATED:
             self._link.established()
-        asker = Asker(association, asked.user, asked.applied, live.machine, live.after)
+        asker = Asker(association, asked.user, asked.applied, live.machine, live.after, third=asked.third)
         outcomes = self._meter.perform(asker, asked.operations, broadcast=asked.broadcast, stops=asked.stops)
         return live.machine.respond(asked.token, outcomes)
 

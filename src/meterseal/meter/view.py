@@ -80,7 +80,8 @@ def _bounds(group: str, text: str) -> range:
 class Grant:
     """Rights (class 15 version 3 bits) on the objects that fit; a later grant goes over an earlier one.
 
-    `attributes` and `methods` are keyed by index, `ALL` for every one.  `hide` takes objects away.
+    `attributes` and `methods` are keyed by index, `ALL` for every one.  `hide` takes objects away.  With
+    `third_parties` it holds only for what the role carries for these.
     """
 
     objects: tuple[Pattern, ...]
@@ -88,6 +89,7 @@ class Grant:
     attributes: Mapping[int, int] = field(default_factory=dict)
     methods: Mapping[int, int] = field(default_factory=dict)
     hide: bool = False
+    third_parties: frozenset[str] = frozenset()
 
     @property
     def bits(self) -> tuple[int, ...]:
@@ -114,6 +116,13 @@ class User:
         if self.objects is None or obis == CURRENT_ASSOCIATION:
             return True
         return any(pattern.fits(obis) for pattern in self.objects)
+
+
+def entries_of(objects: Objects, grants: Iterable[Grant]) -> dict[tuple[int, bytes], ObjectEntry]:
+    """What grants show of objects, by class and name."""
+    given = tuple(grants)
+    made = (entry_of(held, given) for held in objects.values()) if given else ()
+    return {(entry.class_id, entry.obis): entry for entry in made if entry is not None}
 
 
 def entry_of(held: CosemObject, grants: Iterable[Grant]) -> ObjectEntry | None:

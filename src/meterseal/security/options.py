@@ -55,9 +55,18 @@ PEER_OPTIONS: Final[dict[str, PeerOption]] = {
     ),
     "plain_release": _allows("an RLRQ or RLRE without the protected Initiate ends a ciphered association"),
     "prefers_gbt": _allows("long APDUs go to this peer by general block transfer, whoever began"),
+    "third_party_wrapped_key": _allows(
+        "a third party seals under keys wrapped with a KEK of its own, as suite 0 agrees on none: an "
+        "extension of this project and no part of the standard, which proves to the two that hold the KEK "
+        "and to nobody else"
+    ),
     "unsigned_answers": _allows("a signed request may be answered without a signature"),
 }
 """The options by name.  An option is in force where its name is in the set that a profile carries."""
+
+
+WRAPPED_FOR_THIRD_PARTIES: Final = "third_party_wrapped_key"
+"""The one option that is no maker's deviation but an extension, off wherever it is not named."""
 
 
 def peer_options(names: Iterable[str]) -> frozenset[str]:
