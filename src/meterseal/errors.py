@@ -132,6 +132,18 @@ class Replayed(ProtectionError):
         self.lowest_acceptable = lowest_acceptable
 
 
+class Altered(Forged):
+    """What a carrier brings is not as the meter sealed it."""
+
+    kind = "altered"
+
+
+class Moved(Forged):
+    """What a carrier brings was sealed by, or for, somebody else than the exchange is with."""
+
+    kind = "moved"
+
+
 # --- the conversation -----------------------------------------------------------------------
 
 
@@ -176,11 +188,23 @@ class Refused(PeerError):
         self.authenticated = authenticated
 
 
+class Reordered(PeerError):
+    """A carrier brings the genuine answer to another request, or one that comes too late."""
+
+    kind = "reordered"
+
+
 class TimedOut(MetersealError):
     """The time allowed for an answer or a whole message has passed."""
 
     kind = "timed-out"
     blame = Blame.NOBODY
+
+
+class Withheld(TimedOut):
+    """No sealed answer came through a carrier; whether the meter had the request, nobody can tell."""
+
+    kind = "withheld"
 
 
 class ConnectionLost(MetersealError):

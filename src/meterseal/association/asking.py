@@ -20,7 +20,12 @@ from meterseal.apdu.common import (
     ResultCode,
     ResultData,
 )
-from meterseal.apdu.initiate import CONFORMANCE_BITS
+from meterseal.apdu.initiate import (
+    CONFORMANCE_BITS,
+    SERVICE_ERROR,
+    ConfirmedServiceError,
+    CounterErrorResponse,
+)
 from meterseal.apdu.lists import OutcomeList, ResultList, ReturnParameters, ValueList
 from meterseal.association.blocks import BLOCK_HEADER, Incoming, Outgoing
 from meterseal.association.exchange import BLOCK_BIT, SERVICE_BIT
@@ -203,6 +208,26 @@ def refused(service: Service, code: int, authenticated: bool = True) -> Refused:
         code=code,
         source=source,
         authenticated=authenticated,
+    )
+
+
+def error_answer(message: Any, trusted: bool) -> Refused:
+    """The error for an exception-response or a confirmed-service-error; a hint unless it is `trusted`."""
+    if isinstance(message, ConfirmedServiceError):
+        code, source = message.value, "confirmed-service-error"
+        reason = f"class {message.error_class} value {code}"
+    else:
+        code, source = message.service_error, "exception-response"
+        reason = SERVICE_ERROR.get(code, f"service error {code}")
+        if isinstance(message, CounterErrorResponse):
+            reason += f", lowest acceptable {message.lowest_acceptable}"
+    note = "" if trusted else " (unprotected, so only a hint)"
+    return Refused(
+        f"the meter answers {reason}{note}",
+        reason=reason,
+        code=code,
+        source=source,
+        authenticated=trusted,
     )
 
 

@@ -11,9 +11,8 @@ from typing import Any
 
 from meterseal import apdu
 from meterseal.apdu.acse import Aare, Rlre, Rlrq
-from meterseal.apdu.initiate import SERVICE_ERROR, ConfirmedServiceError, CounterErrorResponse
 from meterseal.association.accessing import identity
-from meterseal.association.asking import BLOCK_RESPONSES, Asking, refused
+from meterseal.association.asking import BLOCK_RESPONSES, Asking, error_answer, refused
 from meterseal.association.base import T
 from meterseal.association.carrying import Carrying
 from meterseal.association.effects import Associated, Carried, Confirmed, Effect, Failed, Released, Reply
@@ -255,7 +254,8 @@ class ClientAssociation(Requesting):
         return [Carried(sealed)]
 
     def _fail(self, step: Step, message: Any, opened: Opened) -> list[Effect]:
-        hint = self._hint(message, opened)
+        trusted = not self._running().answer_minimum & ~opened.applied
+        hint = error_answer(message, trusted)
         if hint.authenticated and not self._given_up:
             self._asking = None  # surely its answer: there is no other request it could be about
         raise hint
@@ -263,25 +263,6 @@ class ClientAssociation(Requesting):
     def _ignore(self, step: Step, message: Any, opened: Opened) -> list[Effect]:
         """Pushes are for a listener, answers during the release too late: they end and answer nothing."""
         return []
-
-    def _hint(self, message: Any, opened: Opened) -> Refused:
-        trusted = not self._running().answer_minimum & ~opened.applied
-        if isinstance(message, ConfirmedServiceError):
-            code, source = message.value, "confirmed-service-error"
-            reason = f"class {message.error_class} value {code}"
-        else:
-            code, source = message.service_error, "exception-response"
-            reason = SERVICE_ERROR.get(code, f"service error {code}")
-            if isinstance(message, CounterErrorResponse):
-                reason += f", lowest acceptable {message.lowest_acceptable}"
-        note = "" if trusted else " (unprotected, so only a hint)"
-        return Refused(
-            f"the meter answers {reason}{note}",
-            reason=reason,
-            code=code,
-            source=source,
-            authenticated=trusted,
-        )
 
     def _released(self, step: Step, message: Any, opened: Opened) -> list[Effect]:
         warning = self._release_warning(message, self._running())

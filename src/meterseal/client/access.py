@@ -8,11 +8,10 @@ asked at once: what a view hides is refused by the meter, not here.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from meterseal.apdu.common import SelectiveAccess
 from meterseal.association import Operation, Outcome, Service, conformance
-from meterseal.client.session import Session
 from meterseal.client.steps import Steps
 from meterseal.client.typed import to_selection
 from meterseal.client.values import refusal
@@ -39,10 +38,32 @@ ScalerName: TypeAlias = tuple[int, Obis, int]
 """Class, object and attribute of a scaler_unit."""
 
 
+class Asks(Protocol):
+    """Who asks a meter: an association's session, or a third party through somebody else's."""
+
+    @property
+    def negotiated(self) -> int:
+        """The conformance block that holds between the two."""
+
+    @property
+    def server_max_pdu(self) -> int:
+        """Octets of the largest request; 0: no limit."""
+
+    def ask(
+        self,
+        operations: Sequence[Operation],
+        *,
+        access: bool = False,
+        stops: bool = False,
+        described: bool = False,
+    ) -> Steps[tuple[Outcome, ...]]:
+        """One request, all its blocks included; the outcomes in order."""
+
+
 class Access:
     """Requests of one session, and what it has learned of the meter's objects."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Asks) -> None:
         self.session = session
         self._objects: ObjectList | None = None
         self._scalers: dict[ScalerName, tuple[int, int]] = {}
@@ -111,17 +132,16 @@ class Access:
         return results
 
     def _list_size(self) -> int:
-        association = self.session.association
         if not self.has_lists:
             return 1
-        room = association.server_max_pdu
+        room = self.session.server_max_pdu
         fitting = (room - _LIST_OVERHEAD) // _DESCRIPTOR if room else _LONGEST_LIST
         return max(1, min(_LONGEST_LIST, fitting))
 
     @property
     def has_lists(self) -> bool:
         """True when several attributes can be asked for in one request."""
-        return bool(self.session.association.negotiated & _LISTS)
+        return bool(self.session.negotiated & _LISTS)
 
     # --- objects ---------------------------------------------------------------------------------
 

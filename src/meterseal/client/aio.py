@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Any, TypeVar, Unpack
 
 from meterseal import net
-from meterseal.apdu.common import SelectiveAccess
 from meterseal.client.base import CredentialsLike, LinkBase, MeterBase
-from meterseal.client.elements import Element, Ended
 from meterseal.client.plan import Wishes
-from meterseal.client.profiles import Moment
 from meterseal.client.session import Session
 from meterseal.client.setups import SetupSteps
 from meterseal.client.setups_aio import SecuritySetup
-from meterseal.client.steps import Exchange, Pair, Step, Steps, Work
-from meterseal.client.values import Answer, NotRead, Profile, Value
-from meterseal.codec.data import Data
-from meterseal.codec.types import Type
+from meterseal.client.steps import Exchange, Pair, Pause, Step, Steps, Work
+from meterseal.client.verbs_aio import AsyncVerbs
 from meterseal.cosem.obis import ObjectAddress
-from meterseal.cosem.object_list import ObjectList
-from meterseal.cosem.selection import CaptureObject, Selection
 from meterseal.errors import ConnectionLost, MetersealError, Misuse
 from meterseal.security.sealed import Sealed
 from meterseal.state import CounterStore
@@ -76,8 +69,10 @@ class Driver:
     async def _other(self, step: Step) -> Any:
         if isinstance(step, Exchange):
             return await self._exchange(step)
-        if not isinstance(step, Work):
+        if isinstance(step, Pause):
             return await asyncio.sleep(step.seconds)
+        if not isinstance(step, Work):
+            raise Misuse("a client carries what others seal by `forward`")
         return await asyncio.to_thread(step.job) if step.slow else step.job()
 
     def free(self, pair: Pair) -> None:
@@ -87,7 +82,7 @@ class Driver:
             channel.close()
 
 
-class Meter(MeterBase):
+class Meter(MeterBase, AsyncVerbs):
     """An association with a meter.  One request at a time: calls that come meanwhile wait for their turn."""
 
     def __init__(self, session: Session, driver: Driver) -> None:
@@ -98,99 +93,6 @@ class Meter(MeterBase):
     async def _run(self, steps: Steps[T]) -> T:
         async with self._turn:
             return await self._driver.run(steps)
-
-    async def read(self, object: Object) -> Value:
-        """Read an object: `[CLASS/]OBIS[:ATTRIBUTE]`, attribute 2 when left out.
-
-        A register comes with scaler and unit applied where the meter takes lists, a profile as `Profile`;
-        with class and attribute given that attribute is read and nothing else.  Raises Refused when the
-        meter says no, Misuse for a text that names no object.
-        """
-        return await self._run(self._verbs.read(object))
-
-    async def read_many(self, objects: Sequence[Object]) -> list[Value | NotRead]:
-        """Read several objects, in lists where the meter takes them; refused ones come as `NotRead`."""
-        return await self._run(self._verbs.read_many(objects))
-
-    async def write(
-        self,
-        object: Object,
-        value: Any,
-        type: Type | str | None = None,
-    ) -> None:
-        """Write an attribute.  Without `type` the class tables tell it; text is as on the command line."""
-        await self._run(self._verbs.write(object, value, type))
-
-    async def call(
-        self,
-        method: Object,
-        parameters: Any = None,
-        type: Type | str | None = None,
-    ) -> Answer:
-        """Invoke a method, `[CLASS/]OBIS:METHOD`; without parameters the customary integer 0 is sent."""
-        return await self._run(self._verbs.call(method, parameters, type))
-
-    async def access(
-        self, elements: Sequence[Element], *, stop_at_error: bool = False, described: bool = False
-    ) -> list[Ended]:
-        """Reads, writes and calls in one ACCESS request, `Read`, `Write`, `Call`; how each ended, in order.
-
-        With `stop_at_error` the meter does nothing after the first element that fails.  `described` asks it
-        to repeat the request in its answer.  Raises Unsupported where ACCESS was not negotiated.
-        """
-        steps = self._verbs.access(elements, stop_at_error=stop_at_error, described=described)
-        return await self._run(steps)
-
-    async def profile(
-        self,
-        object: Object,
-        *,
-        since: Moment | None = None,
-        until: Moment | None = None,
-        entries: tuple[int, int] | None = None,
-        columns: Sequence[str | CaptureObject] = (),
-        short_rows: bool = False,
-    ) -> Profile:
-        """Rows of a profile: between two times (both included), or entries (first, last) from 1; or all.
-
-        `columns` are capture objects as `[CLASS/]OBIS[:ATTRIBUTE]`.  `short_rows` takes rows that leave out
-        last columns which did not change.
-        """
-        steps = self._verbs.profile(
-            object, since=since, until=until, entries=entries, columns=columns, short_rows=short_rows
-        )
-        return await self._run(steps)
-
-    async def object_list(self, again: bool = False) -> ObjectList:
-        """The objects of this role's view; read once, or `again`."""
-        return await self._run(self._verbs.object_list(again))
-
-    async def get(
-        self,
-        class_id: int,
-        instance: str | bytes,
-        attribute: int,
-        selection: Selection | SelectiveAccess | None = None,
-    ) -> bytes:
-        """One attribute by its descriptor, as A-XDR Data; raises Refused."""
-        return await self._run(self._verbs.get(class_id, instance, attribute, selection))
-
-    async def set(
-        self,
-        class_id: int,
-        instance: str | bytes,
-        attribute: int,
-        data: Data | bytes,
-        selection: Selection | SelectiveAccess | None = None,
-    ) -> None:
-        """Write one attribute by its descriptor; `data` is Data or its A-XDR."""
-        await self._run(self._verbs.set(class_id, instance, attribute, data, selection))
-
-    async def action(
-        self, class_id: int, instance: str | bytes, method: int, data: Data | bytes | None = None
-    ) -> bytes | None:
-        """Invoke one method by its descriptor; what it returns as A-XDR Data."""
-        return await self._run(self._verbs.action(class_id, instance, method, data))
 
     async def forward(self, sealed: Sealed) -> Sealed:
         """Carry what somebody else has sealed for this meter, and bring back the sealed answer.
@@ -203,7 +105,7 @@ class Meter(MeterBase):
 
     def security_setup(self, object: str | None = None) -> SecuritySetup:
         """A Security setup object by name, as `0.0.43.0.1.255`; that of this association when left out."""
-        return SecuritySetup(SetupSteps(self._verbs, object), self._run)
+        return SecuritySetup(SetupSteps(self._verbs, self._session, object), self._run)
 
     async def release(self) -> str:
         """Release the association; a warning when it was not answered as it was asked, else empty."""

@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import Any, TypeVar, Unpack
 
 from meterseal import net
-from meterseal.apdu.common import SelectiveAccess
 from meterseal.client.base import CredentialsLike, LinkBase, MeterBase
-from meterseal.client.elements import Element, Ended
 from meterseal.client.plan import Wishes
-from meterseal.client.profiles import Moment
 from meterseal.client.session import Session
 from meterseal.client.setups import SetupSteps
 from meterseal.client.setups_blocking import SecuritySetup
-from meterseal.client.steps import Exchange, Pair, Step, Steps, Work
-from meterseal.client.values import Answer, NotRead, Profile, Value
-from meterseal.codec.data import Data
-from meterseal.codec.types import Type
+from meterseal.client.steps import Exchange, Pair, Pause, Step, Steps, Work
+from meterseal.client.verbs_blocking import BlockingVerbs
 from meterseal.cosem.obis import ObjectAddress
-from meterseal.cosem.object_list import ObjectList
-from meterseal.cosem.selection import CaptureObject, Selection
 from meterseal.errors import ConnectionLost, MetersealError, Misuse
 from meterseal.net.blocking import Channel, Line
 from meterseal.security.sealed import Sealed
@@ -76,7 +69,11 @@ class Driver:
     def _other(self, step: Step) -> Any:
         if isinstance(step, Exchange):
             return self._exchange(step)
-        return step.job() if isinstance(step, Work) else time.sleep(step.seconds)
+        if isinstance(step, Pause):
+            return time.sleep(step.seconds)
+        if not isinstance(step, Work):
+            raise Misuse("a client carries what others seal by `forward`")
+        return step.job()
 
     def free(self, pair: Pair) -> None:
         """Nobody speaks for this pair any more."""
@@ -85,106 +82,15 @@ class Driver:
             channel.close()
 
 
-class Meter(MeterBase):
+class Meter(MeterBase, BlockingVerbs):
     """An association with a meter, for one thread."""
 
     def __init__(self, session: Session, driver: Driver) -> None:
         super().__init__(session)
         self._driver = driver
-        self._run = driver.run
 
-    def read(self, object: Object) -> Value:
-        """Read an object: `[CLASS/]OBIS[:ATTRIBUTE]`, attribute 2 when left out.
-
-        A register comes with scaler and unit applied where the meter takes lists, a profile as `Profile`;
-        with class and attribute given that attribute is read and nothing else.  Raises Refused when the
-        meter says no, Misuse for a text that names no object.
-        """
-        return self._run(self._verbs.read(object))
-
-    def read_many(self, objects: Sequence[Object]) -> list[Value | NotRead]:
-        """Read several objects, in lists where the meter takes them; refused ones come as `NotRead`."""
-        return self._run(self._verbs.read_many(objects))
-
-    def write(
-        self,
-        object: Object,
-        value: Any,
-        type: Type | str | None = None,
-    ) -> None:
-        """Write an attribute.  Without `type` the class tables tell it; text is as on the command line."""
-        self._run(self._verbs.write(object, value, type))
-
-    def call(
-        self,
-        method: Object,
-        parameters: Any = None,
-        type: Type | str | None = None,
-    ) -> Answer:
-        """Invoke a method, `[CLASS/]OBIS:METHOD`; without parameters the customary integer 0 is sent."""
-        return self._run(self._verbs.call(method, parameters, type))
-
-    def access(
-        self, elements: Sequence[Element], *, stop_at_error: bool = False, described: bool = False
-    ) -> list[Ended]:
-        """Reads, writes and calls in one ACCESS request, `Read`, `Write`, `Call`; how each ended, in order.
-
-        With `stop_at_error` the meter does nothing after the first element that fails.  `described` asks it
-        to repeat the request in its answer.  Raises Unsupported where ACCESS was not negotiated.
-        """
-        steps = self._verbs.access(elements, stop_at_error=stop_at_error, described=described)
-        return self._run(steps)
-
-    def profile(
-        self,
-        object: Object,
-        *,
-        since: Moment | None = None,
-        until: Moment | None = None,
-        entries: tuple[int, int] | None = None,
-        columns: Sequence[str | CaptureObject] = (),
-        short_rows: bool = False,
-    ) -> Profile:
-        """Rows of a profile: between two times (both included), or entries (first, last) from 1; or all.
-
-        `columns` are capture objects as `[CLASS/]OBIS[:ATTRIBUTE]`.  `short_rows` takes rows that leave out
-        last columns which did not change.
-        """
-        steps = self._verbs.profile(
-            object, since=since, until=until, entries=entries, columns=columns, short_rows=short_rows
-        )
-        return self._run(steps)
-
-    def object_list(self, again: bool = False) -> ObjectList:
-        """The objects of this role's view; read once, or `again`."""
-        return self._run(self._verbs.object_list(again))
-
-    def get(
-        self,
-        class_id: int,
-        instance: str | bytes,
-        attribute: int,
-        selection: Selection | SelectiveAccess | None = None,
-    ) -> bytes:
-        """One attribute by its descriptor, as A-XDR Data; raises Refused."""
-        return self._run(self._verbs.get(class_id, instance, attribute, selection))
-
-    def set(
-        self,
-        class_id: int,
-        instance: str | bytes,
-        attribute: int,
-        data: Data | bytes,
-        selection: Selection | SelectiveAccess | None = None,
-    ) -> None:
-        """Write one attribute by its descriptor; `data` is Data or its A-XDR."""
-        self._run(self._verbs.set(class_id, instance, attribute, data, selection))
-
-    def action(
-        self, class_id: int, instance: str | bytes, method: int, data: Data | bytes | None = None
-    ) -> bytes | None:
-        """Invoke one method by its descriptor; what it returns as A-XDR Data."""
-        return self._run(self._verbs.action(class_id, instance, method, data))
+    def _run(self, steps: Steps[T]) -> T:
+        return self._driver.run(steps)
 
     def forward(self, sealed: Sealed) -> Sealed:
         """Carry what somebody else has sealed for this meter, and bring back the sealed answer.
@@ -197,7 +103,7 @@ class Meter(MeterBase):
 
     def security_setup(self, object: str | None = None) -> SecuritySetup:
         """A Security setup object by name, as `0.0.43.0.1.255`; that of this association when left out."""
-        return SecuritySetup(SetupSteps(self._verbs, object), self._run)
+        return SecuritySetup(SetupSteps(self._verbs, self._session, object), self._run)
 
     def release(self) -> str:
         """Release the association; a warning when it was not answered as it was asked, else empty."""

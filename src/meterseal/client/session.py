@@ -129,6 +129,16 @@ class Session:
         """True while requests can be made."""
         return self._association is not None and self._association.state is State.ASSOCIATED
 
+    @property
+    def negotiated(self) -> int:
+        """The conformance block of the association."""
+        return self.association.negotiated
+
+    @property
+    def server_max_pdu(self) -> int:
+        """Octets of the largest APDU that the meter takes; 0: no limit."""
+        return self.association.server_max_pdu
+
     # --- sign-on --------------------------------------------------------------------------------
 
     def open(self) -> Steps[None]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from meterseal.client.access import Access
+from meterseal.client.session import Session
 from meterseal.client.steps import Steps
 from meterseal.codec.data import Data, decode
 from meterseal.codec.types import Array, Structure, Tag
@@ -73,8 +74,8 @@ class CertificateInfo(NamedTuple):
 class SetupSteps:
     """The methods of one Security setup object; `obis` None: that of this association."""
 
-    def __init__(self, access: Access, obis: str | None = None) -> None:
-        self._access, self._session = access, access.session
+    def __init__(self, access: Access, session: Session, obis: str | None = None) -> None:
+        self._access, self._session = access, session
         self._named = None if obis is None else Obis(obis)
         self._reference: Obis | None = None
 

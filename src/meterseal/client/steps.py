@@ -11,6 +11,8 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
+from meterseal.security.sealed import Sealed
+
 T = TypeVar("T")
 
 Pair: TypeAlias = tuple[int, int]
@@ -48,5 +50,16 @@ class Pause:
     seconds: float
 
 
-Step: TypeAlias = Exchange | Work | Pause
+@dataclass(frozen=True, slots=True, eq=False)
+class Passing:
+    """Have `sealed` carried to its meter, and wait at most `timeout` seconds.  Result: the sealed answer.
+
+    Only a third party's conversation has such steps; a client's does not.
+    """
+
+    sealed: Sealed
+    timeout: float
+
+
+Step: TypeAlias = Exchange | Work | Pause | Passing
 Steps: TypeAlias = Generator[Step, Any, T]

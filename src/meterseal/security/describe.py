@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from meterseal.apdu.ciphered import SC_BROADCAST, SC_COMPRESSED, Ciphered
-from meterseal.crypto import SUITES
+from meterseal.apdu.ciphered import SC_BROADCAST, SC_COMPRESSED, Ciphered, Form
+from meterseal.crypto import SUITES, Suite
 from meterseal.framing.items import Layer
+from meterseal.security.layers import CIPHERED_TAG, CIPHERING, SIGNING, Layers
 from meterseal.security.layers import Layer as Party
 from meterseal.security.protection import AUTHENTICATED, ENCRYPTED, of_control
 
 P1_APDU: Final = "p1-telegram"
+_FORM: Final = Form(CIPHERED_TAG, CIPHERING, "", 0)
 _KINDS: Final = {"p1": P1_APDU}
 
 
@@ -62,3 +64,15 @@ def party_fields(layer: Party) -> dict[str, Any]:
         "recipient": layer.recipient.hex().upper(),
         "transaction_id": layer.transaction_id.hex().upper(),
     }
+
+
+def party_layers(layers: Layers, suite: Suite, counter: int) -> list[dict[str, Any]]:
+    """Verified layers with parties of their own, from the outside in; `counter` is the ciphered one's."""
+    found = []
+    for layer in layers:
+        if layer.kind is SIGNING:
+            found.append(signed_layer(layer, suite.signature_length, True))
+            continue
+        message = Ciphered(_FORM, layer.originator, layer.sc, counter, b"")
+        found.append(ciphered_layer(message, layer.originator, True) | party_fields(layer))
+    return found

@@ -1,0 +1,91 @@
+"""The utility for asyncio: a meter whose requests and answers somebody else carries."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Any, TypeAlias, TypeVar
+
+from meterseal.client.base import CredentialsLike
+from meterseal.client.steps import Passing, Pause, Step, Steps, Work
+from meterseal.client.verbs_aio import AsyncVerbs
+from meterseal.errors import MetersealError, Misuse, TimedOut
+from meterseal.security.sealed import Sealed
+from meterseal.state import CounterStore
+from meterseal.utility.base import SealedBase
+
+T = TypeVar("T")
+
+Carry: TypeAlias = Callable[[Sealed], Awaitable[Sealed]]
+"""Takes a sealed request to its meter and brings the sealed answer: a head-end, or `Meter.forward`.
+
+It raises what goes wrong on its way: ConnectionLost, TimedOut, Refused where the meter opens nothing.
+"""
+
+
+class SealedMeter(SealedBase, AsyncVerbs):
+    """Read, write and call at a meter, sealed for it; one request at a time, others wait for their turn.
+
+    `carry` gets each request and brings its answer; the other arguments as of `SealedBase`.  Besides what
+    the verbs of a client raise: Altered, Moved, Replayed, Reordered, Withheld for what a carrier does.
+    """
+
+    def __init__(
+        self,
+        credentials: CredentialsLike,
+        carry: Carry,
+        name: str | None = None,
+        *,
+        counters: CounterStore | None = None,
+        state: str | os.PathLike[str] | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        super().__init__(credentials, name, counters, state, timeout)
+        self._carry, self._turn = carry, asyncio.Lock()
+
+    async def _run(self, steps: Steps[T]) -> T:
+        async with self._turn:
+            try:
+                step = next(steps)
+                while True:
+                    try:
+                        result = await self._do(step)
+                    except MetersealError as error:
+                        step = steps.throw(error)
+                    else:
+                        step = steps.send(result)
+            except StopIteration as done:
+                value: T = done.value
+                return value
+            finally:
+                steps.close()
+
+    async def _do(self, step: Step) -> Any:
+        match step:
+            case Passing():
+                return await self._passed(step)
+            case Work():
+                return await asyncio.to_thread(step.job) if step.slow else step.job()
+            case Pause():
+                return await asyncio.sleep(step.seconds)
+        raise Misuse("a third party has no line of its own")
+
+    async def _passed(self, step: Passing) -> Sealed:
+        try:
+            return await asyncio.wait_for(self._carry(step.sealed), step.timeout)
+        except TimeoutError:
+            raise TimedOut(f"nothing was brought within {step.timeout:g} s") from None
+
+    async def close(self) -> None:
+        """Keep how far answers have been received."""
+        await self._run(self._session.counting.note(due=False))
+
+    async def __aenter__(self) -> SealedMeter:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
