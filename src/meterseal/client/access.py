@@ -7,7 +7,7 @@ asked at once: what a view hides is refused by the meter, not here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, Protocol, TypeAlias
 
 from meterseal.apdu.common import SelectiveAccess
@@ -17,7 +17,7 @@ from meterseal.client.typed import to_selection
 from meterseal.client.values import refusal
 from meterseal.codec.data import Data, decode
 from meterseal.cosem.obis import Obis, ObjectAddress, parse_object
-from meterseal.cosem.object_list import ASSOCIATION_LN, CURRENT_ASSOCIATION, ObjectList
+from meterseal.cosem.object_list import ASSOCIATION_LN, CURRENT_ASSOCIATION, ObjectEntry, ObjectList
 from meterseal.cosem.selection import Selection
 from meterseal.cosem.units import scaler_unit
 from meterseal.cosem.well_known import well_known
@@ -58,6 +58,9 @@ class Asks(Protocol):
         described: bool = False,
     ) -> Steps[tuple[Outcome, ...]]:
         """One request, all its blocks included; the outcomes in order."""
+
+    def know(self, entries: Iterable[ObjectEntry]) -> None:
+        """Take notice of an object list that was read."""
 
 
 class Access:

@@ -6,7 +6,7 @@ not done after a later one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from datetime import UTC, datetime
 from importlib import import_module
 from typing import Any, Final
@@ -22,6 +22,7 @@ from meterseal.client.base import CredentialsLike
 from meterseal.client.plan import State
 from meterseal.client.steps import Passing, Steps, Work
 from meterseal.codec.message import Message
+from meterseal.cosem.object_list import ObjectEntry
 from meterseal.cosem.times import DateTime
 from meterseal.credentials import Credentials, ThirdPartyCredentials
 from meterseal.crypto import WrappingKey, random_octets, suite
@@ -142,6 +143,9 @@ class SealedSession:
             if not isinstance(outcome, Message):
                 return outcome
             octets = outcome.encode()
+
+    def know(self, entries: Iterable[ObjectEntry]) -> None:
+        """Nothing to learn: whatever a right may ask for, all that is sealed is signed where it can be."""
 
     def _exchange(self, octets: bytes) -> Steps[Message]:
         """One plain APDU there, one back."""
