@@ -1,4 +1,4 @@
-"""A meter with a third party, the client that carries for it, and the utility: all in memory, none can wait."""
+"""A meter with a third party, the client that carries for it, and the utility, all in memory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ system_title = "4D534C5554494C31"
 max_age = 600
 {peer}
 [[third_parties.utility.rights]]
-objects = ["0.0.1.0.0.255", "1.0.1.8.0.255", "1.0.99.1.0.255", "0.0.96.1.10.255", "0.0.40.0.0.255", "0.0.43.2.0.255"]
+objects = ["0.0.1.0.0.255", "1.0.1.8.0.255", "1.0.99.1.0.255", "0.0.96.1.10.255", "0.0.40.0.0.255"]
 attributes = "read write"
 methods = "access"
 [[third_parties.utility.rights]]
