@@ -13,7 +13,7 @@ from meterseal.cosem.obis import Obis, parse_member
 from meterseal.cosem.object_list import ObjectEntry, encode_element
 from meterseal.crypto import SigningKey, random_octets
 from meterseal.errors import Refused
-from meterseal.meter.manufacture import client_keys
+from meterseal.meter.manufacture import client_keys, client_place
 from meterseal.meter.pairs import SIGNATURE, kept_key
 from meterseal.security import AUTHENTICATED, ENCRYPTED, SIGNED, Opened, Style, protect
 from meterseal.security.layers import SIGNING, Layer
@@ -119,7 +119,7 @@ def own_key(here: World, client: Client) -> SigningKey:
 
 
 def operators_key(here: World, client: Client) -> SigningKey:
-    keys = client_keys(here.meter.store, 2)
+    keys = client_keys(here.meter.store, client_place(2))
     assert keys is not None
     return keys[0]
 
@@ -139,7 +139,7 @@ def strangers_key(here: World, client: Client) -> SigningKey:
 
 def agreement_key(here: World, client: Client) -> SigningKey:
     """The manager's own key pair for key agreement, used for what it is not for."""
-    keys = client_keys(here.meter.store, 1)
+    keys = client_keys(here.meter.store, client_place(1))
     assert keys is not None
     return SigningKey.of(keys[1].backend())
 

@@ -9,9 +9,13 @@ import pytest
 
 from meterseal import Call, NotDone, Read, Value
 from meterseal.errors import Refused
-from tests.utility.street import UTILITY, street
+from tests.utility.street import UTILITY, Street, street
 
 SUITES = [0, 1, 2]
+
+
+def supply_is_off(s: Street) -> bool:
+    return not s.meter.plant.connected
 
 
 @pytest.mark.parametrize("suite", SUITES)
@@ -21,7 +25,7 @@ def test_the_utility_reads_and_commands_through_a_head_end(tmp_path: Path, suite
         assert isinstance(energy.value, Decimal) and energy.unit == "Wh"
         assert s.meter.plant.connected
         s.utility.call("70/0.0.96.3.10.255:1")
-        assert not s.meter.plant.connected
+        assert supply_is_off(s)
         with pytest.raises(Refused):  # the operator itself may not
             s.carrier.call("70/0.0.96.3.10.255:1")
         layers = [layer["kind"] for layer in s.utility.layers]
