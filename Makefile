@@ -1,11 +1,11 @@
-# Development commands: `make setup`, `demo`, `test`, `soak`, `lint`, `bench`, `fuzz`, `docs`, `coverage`, `oldest`, `lock`.
+# Development commands: `make setup`, `demo`, `test`, `test-system`, `soak`, `lint`, `bench`, `fuzz`, `docs`, `coverage`, `oldest`, `lock`.
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.stamp
 CODE := $(wildcard src tests tools docs bench fuzz)
-.PHONY: setup demo test soak lint bench fuzz docs coverage oldest lock
+.PHONY: setup demo test test-system soak lint bench fuzz docs coverage oldest lock
 
 setup: $(STAMP)
 
@@ -25,6 +25,10 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not soak" -q
+
+# With real servers: SoftHSM and PostgreSQL, installed and started here (Debian, root).
+test-system: $(STAMP)
+	@tools/system.sh
 
 # What takes long: a thousand kills, older releases, long runs, and many new examples for each property.
 soak: $(STAMP)

@@ -272,3 +272,10 @@ class StateUnavailable(LocalError):
 
     kind = "state-unavailable"
     blame = Blame.MACHINE
+
+
+class HsmUnavailable(LocalError):
+    """The HSM that holds a key cannot be reached, or lost its session twice; no key leaves it instead."""
+
+    kind = "hsm-unavailable"
+    blame = Blame.MACHINE

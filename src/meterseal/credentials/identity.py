@@ -100,12 +100,23 @@ class _Files:
         return found
 
     def key(self, name: str, kind: type[Key]) -> Key:
-        """The private key of a file."""
+        """The private key of a file, or in an HSM."""
+        if name.startswith("pkcs11:"):
+            return self._in_hsm(name, kind)
         octets = read_private(self._folder / name, "private key", _LARGEST)
         try:
             return read_key(octets, kind)
         except MetersealError as error:
             raise ConfigurationError(f"private key {name}: {error}") from None
+
+    def _in_hsm(self, name: str, kind: type[Key]) -> Key:
+        from meterseal.credentials.hsm import private_key  # loads the extra
+
+        if not issubclass(kind, (SigningKey, AgreementKey)):
+            raise ConfigurationError("a key in an HSM signs or agrees")
+        found = private_key(name, kind, self._folder)
+        assert isinstance(found, kind)  # noqa: S101 - made so
+        return found
 
     def all_of(self, name: str) -> list[Certificate]:
         """Every certificate of a file."""

@@ -68,27 +68,32 @@ class GcmKey(Guarded):
     uniqueness is the caller's charge.
     """
 
-    __slots__ = ("_additional", "_ak", "_cipher", "_encrypt", "_kcv")
+    __slots__ = ("_additional", "_ak", "_alive", "_cipher", "_encrypt", "_kcv")
+
+    _cipher: AES | None
+    _kcv: str | None  # made when asked for
 
     def __init__(self, ek: bytes, ak: bytes = b"") -> None:
-        self._cipher: AES | None = None
-        self._kcv: str | None = None  # made when asked for
+        self._alive, self._cipher, self._kcv = False, None, None
         lengths = len(ek), len(ak)
         if lengths[0] not in AES_LENGTHS or lengths[1] not in (0, lengths[0]):
             del ek, ak  # a traceback shows locals
             raise KeyLength(
                 f"EK of {lengths[0]} and AK of {lengths[1]} octets: an EK has 16 or 32, AK as many or none"
             )
-        self._ak = bytes(ak)
         self._cipher = AES(ek)
         # One object per key for good: making one costs many times a call.
-        self._encrypt: Callable[[bytes, bytes, bytes | None], bytes] = AESGCM(ek).encrypt
+        self._revive(bytes(ak), AESGCM(ek).encrypt)
+
+    def _revive(self, ak: bytes, encrypt: Callable[[bytes, bytes, bytes | None], bytes]) -> None:
+        """All that the verbs need: the AK, and what encrypts under the EK with a tag of 16 octets."""
+        self._alive, self._ak, self._encrypt = True, ak, encrypt
         # SC -> SC || AK for values with both bits, made on first use (64 of them at most): what is
         # in here `seal` knows to be of the usual form, without a second look.
         self._additional: dict[int, bytes] = {}
 
     def __repr__(self) -> str:
-        return f"<GcmKey {self.kcv}{', destroyed' if self._cipher is None else ''}>"
+        return f"<GcmKey {self.kcv}{'' if self._alive else ', destroyed'}>"
 
     @property
     def kcv(self) -> str:
@@ -143,7 +148,7 @@ class GcmKey(Guarded):
 
         The two are destroyed apart.  Raises KeyLength, and UnknownKey after `destroy`.
         """
-        if self._cipher is None:
+        if not self._alive:
             del ek
             raise UnknownKey(_GONE)
         return GcmKey(ek, self._ak)
@@ -171,7 +176,7 @@ class GcmKey(Guarded):
         """
         if named:
             self._kcv = self.kcv
-        self._cipher = None
+        self._alive, self._cipher = False, None
         self._ak = b""
         self._encrypt = _gone
         self._additional = {}
@@ -180,7 +185,7 @@ class GcmKey(Guarded):
         """SC || AK."""
         octets = self._additional.get(sc)
         if octets is None:
-            if self._cipher is None:
+            if not self._alive:
                 raise UnknownKey(_GONE)
             if not 0 <= sc <= 0xFF:
                 raise Misuse(f"security control {sc} is not an octet")
@@ -191,7 +196,7 @@ class GcmKey(Guarded):
 
     def _refuse_bare(self, sc: int, header: bytes) -> None:
         """SC asks for no protection at all: a layer of general-ciphering may, nothing else."""
-        if self._cipher is None:
+        if not self._alive:
             raise UnknownKey(_GONE)
         if not header:
             raise TooWeak(f"security control {sc:02X} says neither authenticated nor encrypted")

@@ -74,7 +74,7 @@ class Handles:
             if held is not None:
                 held.handle.destroy()
             ak = b"" if gak is None else self._keeping.opened(gak).reveal()
-            held = _Held(GcmKey(self._keeping.opened(guek).reveal(), ak), numbers, 0.0)
+            held = _Held(self._keeping.gcm(guek, ak), numbers, 0.0)
         held.until = self._clock() + self._fresh
         while len(self._held) >= self._most:
             self._held.pop(next(iter(self._held))).handle.destroy()

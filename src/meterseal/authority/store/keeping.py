@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, insert, select, text, update
 
@@ -25,11 +25,13 @@ from meterseal.authority.store.records import (
     slot_rows,
     stored,
 )
-from meterseal.authority.store.vault import framed, unframed
-from meterseal.crypto import SUITES, Secret, kcv
+from meterseal.authority.store.vault import Vault, framed, unframed
+from meterseal.crypto import SUITES, GcmKey, Secret, kcv
 from meterseal.errors import ConfigurationError, Forged, KeyLength, Misuse, StateDamaged, UnknownKey
 from meterseal.keys.kinds import KINDS, Kind, Material, Slot
 from meterseal.keys.lifecycle import RULES, Record, State, Verb, plan
+
+T = TypeVar("T")
 
 _TALLY: Final = text(
     "INSERT INTO tallies (kind, state, count) VALUES (:kind, :state, :count) "
@@ -125,7 +127,15 @@ class Keeping:
         return self.opened(self.find(record.id))
 
     def opened(self, found: Stored) -> Secret:
-        """The secret of a row."""
+        """The secret of a row.  Raises as `reveal`."""
+        material = found.record.kind.material
+        return self._in_vault(found, lambda vault, blob: Secret(unframed(material, vault.unwrap(blob))))
+
+    def gcm(self, found: Stored, ak: bytes) -> GcmKey:
+        """The EK of a row as a handle, in the HSM where the storage KEK is there.  Raises as `reveal`."""
+        return self._in_vault(found, lambda vault, blob: vault.gcm(blob, ak))
+
+    def _in_vault(self, found: Stored, work: Callable[[Vault, bytes], T]) -> T:
         record = found.record
         if found.blob is None or not record.standing.held:
             where = "never was here" if record.kind.own else "has been destroyed"
@@ -137,7 +147,7 @@ class Keeping:
         if vault is None:
             raise UnknownKey(f"{record.slot.text} {record.kcv} is under storage KEK {kek}, which is not here")
         try:
-            return Secret(unframed(record.kind.material, vault.unwrap(found.blob)))
+            return work(vault, found.blob)
         except Forged:
             raise StateDamaged(f"{record.slot.text} {record.kcv} does not unwrap") from None
 

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from meterseal.authority.store import journal, migrations, schema
 from meterseal.authority.store.database import Database
+from meterseal.authority.store.hsm import handed_on
 from meterseal.authority.store.records import seconds
 from meterseal.authority.store.vault import Vault, check_kek
 from meterseal.authority.store.witness import Seen, Witness
@@ -145,7 +146,7 @@ class KeyStore:
             self._mark_key = MacKey(vault.unwrap(row.mark_key))
             self.vaults = {vault.kcv: vault}
             if row.old_kek is not None:
-                self.vaults[row.old_kcv] = vault.heir(row.old_kek)
+                self.vaults[row.old_kcv] = handed_on(vault.unwrap(row.old_kek))
         except Forged:
             raise StateDamaged("the store's own keys do not unwrap under its storage KEK") from None
         self.vault = vault

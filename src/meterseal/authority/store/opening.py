@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import TracebackType
+from typing import Final
 
 from meterseal.authority.store.counters import StoreCounters
 from meterseal.authority.store.database import store_url
 from meterseal.authority.store.handles import Handles
+from meterseal.authority.store.hsm import HsmVault
 from meterseal.authority.store.keeping import Keeping
 from meterseal.authority.store.keystore import Clock, KeyStore, utc_now
 from meterseal.authority.store.leases import Leases
 from meterseal.authority.store.rotating import Rotating
-from meterseal.authority.store.vault import FileVault, kek_file
+from meterseal.authority.store.vault import FileVault, Vault, kek_place
+from meterseal.errors import ConfigurationError
+
+WITNESS: Final = "METERSEAL_WITNESS"
 
 
 class Store:
@@ -45,31 +51,45 @@ def file_of(where: str) -> Path | None:
     return Path(url.database or "") if url.drivername == "sqlite" else None
 
 
-def witness_file(where: str, kek: Path) -> Path:
-    """The witness stands beside the storage KEK, which no backup of the store should hold."""
-    return kek.with_name(f"{kek.name}.witness")
+def witness_file(where: str, kek: Path | str) -> Path:
+    """The witness stands where no backup of the store should come: as METERSEAL_WITNESS says, else beside the
+    storage KEK, else (a KEK in an HSM) beside the store.  Raises ConfigurationError for none of them."""
+    if found := os.environ.get(WITNESS):
+        return Path(found)
+    beside = kek if isinstance(kek, Path) else file_of(where)
+    if beside is None:
+        raise ConfigurationError(f"where is the witness of the store's counters? Set {WITNESS}")
+    return beside.with_name(f"{beside.name}.witness")
+
+
+def vault_at(place: Path | str) -> Vault:
+    """The storage KEK at a place.  Raises ConfigurationError, HsmUnavailable."""
+    return FileVault(place) if isinstance(place, Path) else HsmVault(place)
 
 
 def open_store(
     where: str,
-    kek: Path | None = None,
+    kek: Path | str | None = None,
     *,
     by: str = "",
     clock: Clock = utc_now,
     restored: bool = False,
 ) -> Store:
-    """Open a store by its URL or path.  `kek`: file of the storage KEK, if it is not where it is looked for.
+    """Open a store by its URL or path.  `kek`: where its storage KEK is, if not where it is looked for.
 
     Raises what `KeyStore` raises.
     """
-    path = kek_file(file_of(where), kek)
-    witness = witness_file(where, path)
-    return Store(KeyStore(where, FileVault(path), by=by, witness=witness, clock=clock, restored=restored))
+    place = kek_place(file_of(where), kek)
+    witness = witness_file(where, place)
+    return Store(KeyStore(where, vault_at(place), by=by, witness=witness, clock=clock, restored=restored))
 
 
-def create_store(where: str, kek: Path | None = None, *, by: str = "", clock: Clock = utc_now) -> Store:
-    """A new store, and where there is none a new storage KEK.  Raises ConfigurationError for one that is
-    there."""
-    path = kek_file(file_of(where), kek)
-    vault = FileVault(path) if path.exists() else FileVault.create(path)
-    return Store(KeyStore.create(where, vault, by=by, witness=witness_file(where, path), clock=clock))
+def create_store(where: str, kek: Path | str | None = None, *, by: str = "", clock: Clock = utc_now) -> Store:
+    """A new store, and where there is none a new storage KEK in a file; one in an HSM is there before.
+
+    Raises ConfigurationError for a store that is there.
+    """
+    place = kek_place(file_of(where), kek)
+    new = isinstance(place, Path) and not place.exists()
+    vault = FileVault.create(place) if isinstance(place, Path) and new else vault_at(place)
+    return Store(KeyStore.create(where, vault, by=by, witness=witness_file(where, place), clock=clock))

@@ -4,9 +4,10 @@
 |--------------------------|-----------------------------------------------------------------------|
 | a file                   | `--kek FILE`, METERSEAL_STORAGE_KEK, else `STORE.kek` beside the store |
 | a credentials directory  | `meterseal-storage-kek` in CREDENTIALS_DIRECTORY (a service manager's) |
+| an HSM                   | `--kek pkcs11:token=...;object=...`, or the same in METERSEAL_STORAGE_KEK |
 
-It is 64 hex digits, mode 0600.  An AES key is wrapped as it is; any other secret with its length in front and
-zeros behind, for key wrap takes steps of eight octets.
+A file holds 64 hex digits, mode 0600; an HSM keeps its key (hsm.py).  An AES key is wrapped as it is; any
+other secret with its length in front and zeros behind, for key wrap takes steps of eight octets.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from meterseal.credentials.files import LARGEST_KEY, read_private, write_private
-from meterseal.crypto import Secret, WrappingKey, random_octets
-from meterseal.errors import ConfigurationError, Forged, KeyLength, Misuse, StateDamaged
+from meterseal.crypto import GcmKey, Secret, WrappingKey, random_octets
+from meterseal.errors import ConfigurationError, Forged, KeyLength, StateDamaged
 from meterseal.keys.kinds import Material
 
 VARIABLE: Final = "METERSEAL_STORAGE_KEK"
@@ -46,11 +47,12 @@ class Vault(Protocol):
     def unwrap(self, blob: bytes) -> bytes:
         """What is inside.  Raises Forged."""
 
-    def heir(self, blob: bytes) -> Vault:
-        """The KEK before this one, which `left` had wrapped.  Raises Forged."""
+    def gcm(self, blob: bytes, ak: bytes) -> GcmKey:
+        """The EK inside as a handle, beside this AK.  Raises Forged, KeyLength."""
 
     def left(self, to: Vault) -> bytes:
-        """This KEK wrapped under the one that comes after it.  Raises Misuse where it never leaves."""
+        """What the KEK after this one needs to find it, wrapped under that: the key, or the name of one that
+        never leaves."""
 
 
 def framed(material: Material, secret: bytes) -> bytes:
@@ -122,23 +124,22 @@ class FileVault:
         """As `Vault.unwrap`."""
         return self._key.unwrap(blob)
 
-    def heir(self, blob: bytes) -> Vault:
-        """As `Vault.heir`."""
-        return FileVault.of(self._key.unwrap(blob))
+    def gcm(self, blob: bytes, ak: bytes) -> GcmKey:
+        """As `Vault.gcm`."""
+        return GcmKey(self._key.unwrap(blob), ak)
 
     def left(self, to: Vault) -> bytes:
         """As `Vault.left`."""
-        if not isinstance(to, FileVault):
-            raise Misuse("a storage KEK from a file is handed on to one in a file")
         return to.wrap(self._octets.reveal())
 
 
-def kek_file(store: Path | None, given: Path | None = None) -> Path:
-    """Where the storage KEK of a store is: as said, as the environment says, else beside the store."""
-    if given is not None:
-        return given
-    if found := os.environ.get(VARIABLE):
-        return Path(found)
+def kek_place(store: Path | None, given: Path | str | None = None) -> Path | str:
+    """Where the storage KEK of a store is: as said, as the environment says, else beside the store.
+
+    A text is a `pkcs11:` URI.
+    """
+    if found := given or os.environ.get(VARIABLE):
+        return str(found) if str(found).startswith("pkcs11:") else Path(found)
     if folder := os.environ.get(DIRECTORY):
         path = Path(folder) / CREDENTIAL
         if path.exists():

@@ -1,0 +1,70 @@
+"""Keys that a `pkcs11:` URI names: its token opened with the PIN, from a file or from the environment.
+
+| what       | said by                                             |
+|------------|-----------------------------------------------------|
+| the module | `module-path` in the URI, else METERSEAL_PKCS11_MODULE |
+| the PIN    | `pin-source` in the URI, a file; else METERSEAL_HSM_PIN |
+
+Loads `pkcs11`: only who names such a key comes here.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from meterseal.credentials.files import LARGEST_KEY, read_private
+from meterseal.crypto import AgreementKey, SigningKey
+from meterseal.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from meterseal.crypto.token import Token, TokenWrappingKey
+
+MODULE: Final = "METERSEAL_PKCS11_MODULE"
+PIN: Final = "METERSEAL_HSM_PIN"
+
+
+def token_of(text: str, folder: Path = Path()) -> tuple[Token, str]:
+    """The token that a URI names, opened, and the label of the key in it.
+
+    `folder`: where the file of the PIN is named from.  Raises ConfigurationError for a URI, module or PIN
+    that is not right or not there, and without the extra `hsm`; HsmUnavailable when the token cannot be
+    reached.
+    """
+    try:
+        from meterseal.crypto.token import TokenUri, open_token
+    except ImportError:
+        raise ConfigurationError("keys in an HSM need the extra: pip install 'meterseal[hsm]'") from None
+    uri = TokenUri.parse(text)
+    module = uri.module or os.environ.get(MODULE)
+    if not module:
+        raise ConfigurationError(f"where is the PKCS#11 library? Say module-path in the URI, or set {MODULE}")
+    return open_token(module, uri.token, _pin(uri.pin_file, folder)), uri.object
+
+
+def wrapping_key(text: str, folder: Path = Path()) -> TokenWrappingKey:
+    """The KEK that a URI names.  Raises as `token_of`."""
+    token, label = token_of(text, folder)
+    from meterseal.crypto.token import TokenWrappingKey
+
+    return TokenWrappingKey(token, label)
+
+
+def private_key(
+    text: str, kind: type[SigningKey] | type[AgreementKey], folder: Path = Path()
+) -> SigningKey | AgreementKey:
+    """The private key that a URI names, for this purpose.  Raises as `token_of`."""
+    token, label = token_of(text, folder)
+    from meterseal.crypto.token import agreement_key, signing_key
+
+    return signing_key(token, label) if kind is SigningKey else agreement_key(token, label)
+
+
+def _pin(file: str | None, folder: Path) -> bytes:
+    if file is not None:
+        return read_private(folder / file, "PIN", LARGEST_KEY).strip()
+    found = os.environ.get(PIN)
+    if not found:
+        raise ConfigurationError(f"where is the PIN of the HSM? Say pin-source in the URI, or set {PIN}")
+    return found.encode("utf-8")

@@ -1,0 +1,1 @@
+"""Tests against real servers, SoftHSM and PostgreSQL: `make test-system` starts them."""
