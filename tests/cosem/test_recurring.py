@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meterseal.cosem.recurring import day_fits, last_day, next_time
+from meterseal.cosem.recurring import FARTHEST, day_fits, last_day, next_time
 from meterseal.cosem.times import Date, Time
 
 
@@ -58,6 +58,36 @@ def test_when_a_time_comes_next(time: str, pattern: str, after: str, found: str 
 
 
 FIELDS = st.one_of(st.none(), st.integers(0, 254))
+PATTERNS = st.builds(
+    Date,
+    st.one_of(st.none(), st.integers(2020, 2032)),
+    st.one_of(st.none(), st.integers(0, 13), st.sampled_from([0xFD, 0xFE])),
+    st.one_of(st.none(), st.integers(0, 32), st.sampled_from([0xFD, 0xFE])),
+    st.one_of(st.none(), st.integers(1, 7)),
+)
+DAYS = st.dates(date(2022, 1, 1), date(2030, 12, 31))
+
+
+@given(PATTERNS, DAYS)
+def test_a_search_finds_what_looking_at_every_day_finds(pattern: Date, day: date) -> None:
+    back = (day - timedelta(days=days) for days in range(367))
+    assert last_day(pattern, day) == next((one for one in back if day_fits(pattern, one)), None)
+    noon = datetime.min.time().replace(hour=12)
+    found = next_time([(Time(12, 0, 0, 0), pattern)], datetime.combine(day, datetime.min.time()))
+    ahead = (day + timedelta(days=days) for days in range(FARTHEST))
+    expected = next((one for one in ahead if day_fits(pattern, one)), None)
+    if pattern.year is not None and day.year < pattern.year:  # from its year on
+        ahead = (date(pattern.year, 1, 1) + timedelta(days=days) for days in range(366))
+        expected = next((one for one in ahead if day_fits(pattern, one)), None)
+    assert found == (None if expected is None else datetime.combine(expected, noon))
+
+
+def test_a_search_ends_with_the_calendar() -> None:
+    years = Date(9998, 12, None, None), Date(9998, 2, 30, None)
+    assert [next_time([(Time(12, 0, 0, 0), one)], datetime(2025, 1, 1)) for one in years] == [
+        datetime(9998, 12, 1, 12),
+        None,
+    ]
 
 
 @given(

@@ -133,6 +133,7 @@ class Line:
         if self.is_closing:
             raise ConnectionLost("closed by the meter")
         self.handler.received(client, server, apdu)
+        self.world.timer.advance(0)  # whoever waits for others, as for a write of many meters, has its turn
 
     def answers(self) -> list[bytes]:
         """What has come back since."""

@@ -172,6 +172,24 @@ def test_journal_counters_live_in_the_journal(tmp_path: Path) -> None:
         assert (store.reserve(KEY, 1), store.received(PEER)) == ((20, 21), 5)
 
 
+def test_what_is_set_aside_is_taken_with_the_next_write_and_never_twice(tmp_path: Path) -> None:
+    with Journal(tmp_path / "meter") as journal:
+        store = JournalCounters(journal)
+        assert [store.set_aside(KEY, 10, 0), store.set_aside(KEY, 10)] == [(0, 10), (10, 20)]
+        assert journal.length == 0, "nothing is on disk: no value of either may be used"
+        store.note_received(PEER, 4)
+        with failing(0, ERRORS["full"]), pytest.raises(StateUnavailable):
+            store.sync()
+        assert store.set_aside(KEY, 5) == (20, 25), "behind what may have been written all the same"
+        store.sync()
+        assert journal.length == 4
+    with Journal(tmp_path / "meter") as journal:
+        store = JournalCounters(journal)
+        assert all(store.apply(record) for record in journal.records())
+        assert (store.reserve(KEY, 1), store.received(PEER)) == ((25, 26), 4)
+    assert MemoryCounters().set_aside(KEY, 10, 3) == (3, 13)
+
+
 def test_noted_floors_survive_a_sync_that_failed(tmp_path: Path) -> None:
     with Journal(tmp_path / "meter") as journal:
         in_journal, in_files = JournalCounters(journal), FileCounters(tmp_path / "client")

@@ -48,6 +48,18 @@ def test_a_group_is_one_write(tmp_path: Path) -> None:
     assert found(tmp_path) == list(range(101))
 
 
+def test_how_many_records_are_worth_a_compaction(tmp_path: Path) -> None:
+    with Journal(tmp_path) as opened:
+        opened.commit(*({"n": number} for number in range(50)))
+        assert opened.surplus == 50
+        opened.compact([{"n": number} for number in range(30)])
+        assert opened.surplus == -30, "what cannot be made shorter is not written again and again"
+        opened.commit(*({"n": number} for number in range(40)))
+        assert opened.surplus == 10
+    with Journal(tmp_path) as opened:
+        assert opened.surplus == 10
+
+
 def test_compaction(tmp_path: Path) -> None:
     with Journal(tmp_path) as opened:
         for number in range(50):

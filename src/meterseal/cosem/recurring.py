@@ -17,16 +17,23 @@ from meterseal.cosem.times import Date, Time
 FARTHEST: Final = 366 * 8 + 1
 """Days that a search goes: 29 February is at most eight years away."""
 
+_ONE_DAY: Final = timedelta(days=1)
+
 _SAVING_MONTHS: Final = {DST_BEGIN: 3, DST_END: 10}
 """Where European summer time begins and ends."""
 
 
-def day_fits(pattern: Date, day: date) -> bool:
-    """True when a day is one of those that the pattern names."""
+def _month_fits(pattern: Date, day: date) -> bool:
+    """True when the pattern may name days of this month."""
     if pattern.year not in (None, day.year):
         return False
     month = pattern.month if pattern.month is None else _SAVING_MONTHS.get(pattern.month, pattern.month)
-    if month not in (None, day.month) or pattern.weekday not in (None, day.isoweekday()):
+    return month in (None, day.month)
+
+
+def day_fits(pattern: Date, day: date) -> bool:
+    """True when a day is one of those that the pattern names."""
+    if not _month_fits(pattern, day) or pattern.weekday not in (None, day.isoweekday()):
         return False
     if pattern.day not in (LAST_DAY, SECOND_LAST_DAY):
         return pattern.day in (None, day.day)
@@ -55,16 +62,24 @@ def _next(time: Time, pattern: Date, after: datetime) -> datetime | None:
     first = after.date() + timedelta(days=datetime.combine(after.date(), at) <= after)
     if pattern.year is not None and 1 <= pattern.year <= 9998:
         first = max(first, date(pattern.year, 1, 1))
-    for days in range(FARTHEST):
-        day = first + timedelta(days=days)
-        if pattern.year is not None and day.year > pattern.year:
-            return None
+    day = first
+    while (day - first).days < FARTHEST and (pattern.year is None or day.year <= pattern.year):
         if day_fits(pattern, day):
             return datetime.combine(day, at)
+        day = day + _ONE_DAY if _month_fits(pattern, day) else _next_month(day)
     return None
+
+
+def _next_month(day: date) -> date:
+    return (day.replace(day=1) + timedelta(days=31)).replace(day=1)
 
 
 def last_day(pattern: Date, until: date) -> date | None:
     """The latest day up to `until` that the pattern names, within the year before it; None where none is."""
-    days = (until - timedelta(days=back) for back in range(367))
-    return next((day for day in days if day_fits(pattern, day)), None)
+    oldest, day = until - timedelta(days=366), until
+    while day >= oldest:
+        if day_fits(pattern, day):
+            return day
+        # A month that the pattern does not name is passed over at once.
+        day = day.replace(day=1) - _ONE_DAY if not _month_fits(pattern, day) else day - _ONE_DAY
+    return None

@@ -77,6 +77,11 @@ class SendCounter:
         return self._end - self._next
 
     @property
+    def end(self) -> int:
+        """Where the reserved block ends: no value from here on may be used yet."""
+        return self._end
+
+    @property
     def exhausted(self) -> bool:
         """True when the space is used up, and reserving does not help."""
         return self._next >= LIMIT

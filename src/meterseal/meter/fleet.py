@@ -17,7 +17,7 @@ from typing import Final, Protocol
 
 from meterseal.cosem.obis import Obis
 from meterseal.crypto import random_octets
-from meterseal.errors import ConfigurationError, StateUnavailable
+from meterseal.errors import ConfigurationError, MetersealError, StateUnavailable
 from meterseal.meter.blueprint import Blueprint
 from meterseal.meter.events import log
 from meterseal.meter.founding import found
@@ -28,8 +28,10 @@ from meterseal.meter.push import Order
 from meterseal.meter.server import Party
 from meterseal.meter.session import Timer
 from meterseal.meter.switchboard import Switchboard
+from meterseal.meter.together import Together
 from meterseal.net import Handler, Link
 from meterseal.security import SecuritySetup
+from meterseal.security.context import Counted
 
 MOST: Final = 15_000
 """Meters of one process: what server wPorts have room for."""
@@ -59,13 +61,44 @@ class Outlet(Protocol):
 
 
 class Neighbour(Party):
-    """A meter at work among many: what it had received when an association ended is kept with the next tick.
+    """A meter at work among many, whose sign-ons wait for the disk together with those of the others.
 
-    That is one write for all that ended in this second.  Before an association opens, and before a write or a
-    call takes effect, it is durable as with every meter.
+    What it had received when an association ended is kept with the next tick, in one write for all that
+    ended in this second.  Before an association opens, and before a write or a call takes effect, it is
+    durable as with every meter.
     """
 
     outlet: Outlet | None = None
+
+    def __init__(self, meter: Meter, timer: Timer, together: Together) -> None:
+        super().__init__(meter, timer)
+        self._together = together
+
+    def keep(self, setup: SecuritySetup, then: Callable[[StateUnavailable | None], None]) -> None:
+        """As `Party.keep`, with the next write for all."""
+        self.meter.gather_of(setup)
+        self._together.wait(then)
+
+    def reserve(self, key: Counted, count: int, then: Callable[[], None]) -> None:
+        """As `Party.reserve`, with the next write for all."""
+        try:
+            bring_in = self.meter.store.set_aside(key, count)
+        except MetersealError as error:
+            self._without(error, then)
+            return
+
+        def written(error: StateUnavailable | None) -> None:
+            if error is not None:
+                self._without(error, then)
+                return
+            bring_in()
+            then()
+
+        self._together.wait(written)
+
+    def _without(self, error: MetersealError, then: Callable[[], None]) -> None:
+        self.events.note(f"no sending counters: {error}")
+        then()
 
     @property
     def idle(self) -> bool:
@@ -113,6 +146,7 @@ class Fleet:
         self._seen: dict[int, int] = {}
         self._since = int(wall())
         self._ledger = Ledger(folder)
+        self._together = Together(timer, self._ledger.sync)
         try:
             self._found()
         except (ConfigurationError, StateUnavailable):
@@ -179,7 +213,7 @@ class Fleet:
 
     def _put_to_work(self, number: int) -> Neighbour:
         meter = self._meter(number)
-        party = Neighbour(meter, self._timer)
+        party = Neighbour(meter, self._timer, self._together)
         if self._outlet is not None:
             outlet = party.outlet = self._outlet(meter)
             meter.drop = outlet.drop
@@ -256,6 +290,7 @@ class Fleet:
     def close(self) -> None:
         """Put everything away and let go of the folder."""
         self._calls.clear()
+        self._together.close()
         for party in self._parties.values():
             party.meter.close()
         self._parties.clear()

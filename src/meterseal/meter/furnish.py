@@ -39,7 +39,11 @@ def make(plan: ObjectPlan, meter: Meter, device: LogicalDevice) -> CosemObject:
     place = f"object/{device.sap}/{plan.class_id}/{plan.obis}"
     made = MAKERS[plan.class_id](meter, device, plan, place)
     if isinstance(made, Configured):
+        # What the plan says was looked at when the first meter of it was built.
+        seen = plan.attributes if meter.blueprint.views else {}
         for index, value in made.values.items():
+            if seen.get(index) is value:
+                continue
             try:
                 made.check(index, value)
             except Denied as denied:

@@ -26,7 +26,7 @@ _GROUP: Final = 1_000
 """Records that are gathered for one write while meters are founded."""
 
 _SPARE: Final = 20_000
-"""Records above what is needed before the journal is compacted."""
+"""Records above twice what was needed at the last compaction before the next one."""
 
 
 class Ledger:
@@ -97,9 +97,8 @@ class Ledger:
             self._gathered.clear()
 
     def tidy(self) -> None:
-        """Compact the journal when it is much longer than what it says."""
-        needed = len(self._asleep) + len(self._awake)
-        if self._gathered is not None or self.journal.length < _SPARE + 4 * needed:
+        """Compact the journal when it has become much longer than it was after the last time."""
+        if self._gathered is not None or self.journal.surplus < _SPARE:
             return
         pages = [(number, _records(text)) for number, text in self._asleep.items()]
         pages += [(number, store.snapshot()) for number, store in self._awake.items()]

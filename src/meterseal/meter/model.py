@@ -276,7 +276,7 @@ class Meter:
         if any(operation.service is not Service.GET for operation in operations):
             try:
                 if asker.third is not None:
-                    self._note(asker.third.context.setup)
+                    self.gather_of(asker.third.context.setup)
                 self.note(asker.association.profile.setup)
             except StateUnavailable as error:
                 broken = str(error)
@@ -318,7 +318,7 @@ class Meter:
 
     def note(self, setup: SecuritySetup) -> None:
         """Make durable how far messages of a Security setup have been received.  Raises StateUnavailable."""
-        self._note(setup)
+        self.gather_of(setup)
         self.store.sync()
 
     def note_all(self) -> None:
@@ -329,11 +329,12 @@ class Meter:
     def gather(self) -> None:
         """Note how far every Security setup has received; durable with the next sync."""
         for setup in (*(ring.setup for ring in self.rings.made()), *self.thirds.made()):
-            self._note(setup)
+            self.gather_of(setup)
 
-    def _note(self, setup: SecuritySetup) -> None:
+    def gather_of(self, setup: SecuritySetup) -> None:
+        """Note how far a Security setup has received; durable with the next sync."""
         for key in (setup.unicast, setup.broadcast, setup.fresh):
-            if key is not None and key.key_id:  # a role without keys counts nothing
+            if key is not None and key.key_id and key.rx.lowest:  # where nothing has come, there is nothing
                 self.store.note(key)
 
     def close(self) -> None:

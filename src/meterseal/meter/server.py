@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Final
 
 from meterseal.association import TransferMemory
-from meterseal.errors import Misuse, StateUnavailable
+from meterseal.errors import MetersealError, Misuse, StateUnavailable
 from meterseal.meter.delays import Delays
 from meterseal.meter.keyring import KeyRing
 from meterseal.meter.model import Meter
@@ -18,6 +18,7 @@ from meterseal.meter.session import Handle, Live, Session, Timer
 from meterseal.net import Admission, Answering, Handler, Limits, Link, Listening, Url, WireLog, listen
 from meterseal.net.url import SCHEMES, to_listen
 from meterseal.security import SecuritySetup
+from meterseal.security.context import Counted
 from meterseal.security.protection import of_request
 
 TICK: Final = 1.0
@@ -68,9 +69,12 @@ class Party:
         return [(session, live) for session in self._sessions for live in session.live]
 
     def replace(self, newcomer: Live, at: Session) -> None:
-        """A newcomer has proved itself where one is enough: every other one of its pair ends."""
+        """A newcomer has proved itself where one is enough: every other one of its pair ends.
+
+        But for those that did so meanwhile and are not on disk yet: their turn comes.
+        """
         for session, live in self.live():
-            if live.association is newcomer.association and live is not newcomer:
+            if live.association is newcomer.association and live is not newcomer and not live.opening:
                 session.end(live)
 
     def note(self, setup: SecuritySetup) -> None:
@@ -79,6 +83,23 @@ class Party:
             self.meter.note(setup)
         except StateUnavailable as error:
             self.events.note(f"counters could not be kept: {error}")
+
+    def keep(self, setup: SecuritySetup, then: Callable[[StateUnavailable | None], None]) -> None:
+        """Make durable what was received, and call `then`, with the error if that could not be."""
+        failed: StateUnavailable | None = None
+        try:
+            self.meter.note(setup)
+        except StateUnavailable as error:
+            failed = error
+        then(failed)
+
+    def reserve(self, key: Counted, count: int, then: Callable[[], None]) -> None:
+        """Bring in sending counters, durably; `then` is called also when none could be had."""
+        try:
+            self.meter.store.reserve(key, count)
+        except MetersealError as error:
+            self.events.note(f"no sending counters: {error}")
+        then()
 
     def tick(self) -> None:
         """Once a second: do what the clock asks for, make durable what was received, end stale transfers."""

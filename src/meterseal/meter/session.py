@@ -29,7 +29,6 @@ from meterseal.association.serving import error_response
 from meterseal.crypto import suite
 from meterseal.errors import (
     ConnectionLost,
-    MetersealError,
     ProtocolViolation,
     StateUnavailable,
     TimedOut,
@@ -83,15 +82,16 @@ class Nobody:
 class Live:
     """One association on one connection: the machine, and what waits for it.
 
-    `held` is not None while the answer to a failed sign-on waits: later frames of this association wait
-    behind it, so that answers keep their order.  `gone` once its link has ended: that answer is not sent.
+    `held` is not None while an answer waits, to a failed sign-on or for the disk: later frames of this
+    association wait behind it, so that answers keep their order.  `gone` once its link has ended: that
+    answer is not sent.  `opening` while its sign-on is complete and not yet on disk.
     """
 
     def __init__(self, association: Association | None, machine: ServerAssociation) -> None:
         self.association, self.machine = association, machine
         self.held: deque[tuple[int, int, bytes]] | None = None
         self.after: list[Callable[[bool], None]] = []
-        self.gone = False
+        self.gone = self.opening = False
         self.deadline: Handle | None = None
         self.touched = 0.0
 
@@ -200,12 +200,12 @@ class Session:
 
     def _take(self, live: Live, source: int, destination: int, payload: bytes) -> None:
         self._carry_out(live, source, destination, live.machine.receive(payload))
-        if live.machine.half_open:
-            live.touched = self._timer.time()
         self._watch(live, source, destination, anew=payload[:1] == Aarq.tag)
 
-    def _carry_out(self, live: Live, source: int, destination: int, effects: list[Effect]) -> None:
-        todo, answered = deque(effects), False
+    def _carry_out(
+        self, live: Live, source: int, destination: int, effects: list[Effect], answered: bool = False
+    ) -> None:
+        todo = deque(effects)
         while todo:
             effect = todo.popleft()
             match effect:
@@ -213,15 +213,15 @@ class Session:
                     self._reply(live, source, destination, effect)
                     answered = not self._link.is_closing
                 case Need():
-                    todo.extendleft(reversed(self._reserve(live, effect)))
+                    self._reserve(live, effect, self._pause(live, source, destination, todo, answered))
+                    return
                 case Indication():
                     todo.extendleft(reversed(self._perform(live, effect)))
                 case Compute():
                     todo.extendleft(reversed(live.machine.resume(effect.token, effect.job())))
                 case Associated():
-                    if not self._associated(live):
-                        todo.clear()
-                        self._send(source, destination, _NOT_POSSIBLE)
+                    self._associate(live, todo, self._pause(live, source, destination, todo, answered))
+                    return
                 case Released():
                     self._released(live)
                 case Refusal():
@@ -231,13 +231,28 @@ class Session:
         if not live.machine.answering:
             self._finish(live, answered)
 
-    def _reserve(self, live: Live, need: Need) -> list[Effect]:
-        try:
-            self._meter.store.reserve(need.key, need.count)
-        except MetersealError as error:
-            # The machine goes on without, and refuses for want of counters.
-            self._party.events.note(f"no sending counters: {error}")
-        return live.machine.resume(need.token)
+    def _pause(
+        self, live: Live, source: int, destination: int, todo: deque[Effect], answered: bool
+    ) -> Callable[[list[Effect]], None]:
+        """What comes for an association waits until the disk has been heard of; the call that goes on then.
+
+        It is given what to do first, before what is still to be done.
+        """
+        live.held = deque()
+
+        def go_on(effects: list[Effect]) -> None:
+            if live.gone or self._gone:
+                return
+            frames, live.held = live.held or deque(), None
+            self._carry_out(live, source, destination, [*effects, *todo], answered)
+            self._watch(live, source, destination, anew=False)
+            self._let_in(live, frames)
+
+        return go_on
+
+    def _reserve(self, live: Live, need: Need, go_on: Callable[[list[Effect]], None]) -> None:
+        # Without counters the machine goes on too, and refuses for want of them.
+        self._party.reserve(need.key, need.count, lambda: go_on(live.machine.resume(need.token)))
 
     def _perform(self, live: Live, asked: Indication) -> list[Effect]:
         association = live.association
@@ -257,24 +272,29 @@ class Session:
 
     # --- what becomes of associations -------------------------------------------------------
 
-    def _associated(self, live: Live) -> bool:
-        """False when it cannot be: what was received could not be made durable."""
-        association = live.association
-        if association is None:
-            return False
-        profile = association.profile
-        try:
-            self._meter.note(profile.setup)
-        except StateUnavailable as error:
-            self._party.events.note(f"an association was not opened: {error}")
-            live.machine.end()
-            return False
+    def _associate(self, live: Live, todo: deque[Effect], go_on: Callable[[list[Effect]], None]) -> None:
+        """It opens once what was received is durable; else it does not, and the client is told no more."""
+        live.opening = True
+
+        def kept(error: StateUnavailable | None) -> None:
+            live.opening = False
+            if error is None:
+                self._opened(live)
+            else:
+                self._party.events.note(f"an association was not opened: {error}")
+                live.machine.end()
+                todo.clear()
+            go_on([] if error is None else [Reply(_NOT_POSSIBLE)])
+
+        self._party.keep(live.machine.profile.setup, kept)
+
+    def _opened(self, live: Live) -> None:
+        profile = live.machine.profile
         if profile.scheme.passes:
             self._link.established()
             self._party.delays.proved(self._link.source, profile.client_sap)
         if profile.single:
             self._party.replace(live, self)
-        return True
 
     def _released(self, live: Live) -> None:
         if live.association is not None:
@@ -291,7 +311,9 @@ class Session:
             self._released(live)
 
     def _watch(self, live: Live, source: int, destination: int, anew: bool) -> None:
-        """A sign-on has to be completed in time, counted from its AARQ."""
+        """A sign-on has to be completed in time, counted from its AARQ; a transfer has to go on."""
+        if live.machine.half_open:
+            live.touched = self._timer.time()
         pending = live.machine.state is State.PENDING and not self._gone
         if live.deadline is not None and (anew or not pending):
             live.deadline.cancel()
@@ -309,7 +331,7 @@ class Session:
         """Let go of block transfers that have stood still for too long."""
         latest = self._timer.time() - TRANSFER_TIME
         for (source, destination), live in self._live.items():
-            if live.machine.half_open and live.touched < latest:
+            if live.machine.half_open and live.touched < latest and live.held is None:
                 self._carry_out(live, source, destination, live.machine.timed_out())
 
     # --- answers ----------------------------------------------------------------------------
@@ -342,10 +364,11 @@ class Session:
     def _let_go(self, live: Live) -> None:
         """The answer is out: the frames behind it come in now, up to the next answer that has to wait."""
         frames, live.held = live.held or deque(), None
-        while frames and not self._gone:
+        self._let_in(live, frames)
+
+    def _let_in(self, live: Live, frames: deque[tuple[int, int, bytes]]) -> None:
+        while not live.waits(frames) and frames and not self._gone:
             self._take(live, *frames.popleft())
-            if live.waits(frames):
-                return
 
     def _send(self, source: int, destination: int, octets: bytes) -> None:
         self._link.send(destination, source, octets)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -31,7 +31,7 @@ FIRST_SENT: Final = 1
 """Where the sending counter of a new key starts: clients in the field take 0 for "nothing received yet"."""
 
 _SPARE: Final = 2_000
-"""Records above what is needed before the journal is compacted."""
+"""Records above twice what was needed at the last compaction before the next one."""
 
 _LONG, _TOGETHER = 1_000, 200
 """Characters of a value that gets a record of its own; how many others share one."""
@@ -191,6 +191,19 @@ class MeterStore:
         first, end = self.counters.reserve(key.key_id, max(count, BLOCK), FIRST_SENT)
         key.tx.extend(first, end)
 
+    def set_aside(self, key: Counted, count: int) -> Callable[[], None]:
+        """As `reserve`, but durable with the next `sync`: the call that brings the block in, after that.
+
+        Raises as `reserve`.
+        """
+        first, end = self.counters.set_aside(key.key_id, max(count, BLOCK), FIRST_SENT)
+
+        def bring_in() -> None:
+            if first >= key.tx.end:  # else a later block came in before: this one is skipped
+                key.tx.extend(first, end)
+
+        return bring_in
+
     def sync(self) -> None:
         """Make everything noted durable.  Raises StateUnavailable; it stays noted then."""
         self.counters.sync()
@@ -227,14 +240,11 @@ class _Own:
         self._journal.append(*records)
 
     def tidy(self) -> None:
-        """Compact the journal when it is much longer than what it says."""
-        if self._journal.length < _SPARE:
-            return
-        snapshot, counters = self._store.snapshot(), self.counters.snapshot()
-        if self._journal.length < _SPARE + len(counters) + len(snapshot):
+        """Compact the journal when it has become much longer than it was after the last time."""
+        if self._journal.surplus < _SPARE:
             return
         try:
-            self._journal.compact([*snapshot, *counters])
+            self._journal.compact([*self._store.snapshot(), *self.counters.snapshot()])
         except StateUnavailable as error:  # nothing is lost; a later write tries again
             _log.warning("the journal could not be compacted: %s", error)
 

@@ -125,6 +125,10 @@ class MemoryCounters:
         self._table.apply({"tx": key_id, "end": end})
         return first, end
 
+    def set_aside(self, key_id: str, count: int = BLOCK, start: int | None = None) -> tuple[int, int]:
+        """As `JournalCounters.set_aside`; there is nothing to wait for."""
+        return self.reserve(key_id, count, start)
+
     def received(self, key_id: str) -> int | None:
         """As `CounterStore.received`."""
         return self._table.lowest(key_id, {})
@@ -232,6 +236,17 @@ class JournalCounters:
         first, end = self._table.plan(key_id, count, start, str(self._journal.folder))
         record = {"tx": key_id, "end": end}
         self._journal.commit(record)
+        self._table.apply(record)
+        return first, end
+
+    def set_aside(self, key_id: str, count: int = BLOCK, start: int | None = None) -> tuple[int, int]:
+        """As `reserve`, but taken only in memory: none of it may be used before a `sync` has gone through.
+
+        Where that fails the block is lost, and the next one begins behind it.
+        """
+        first, end = self._table.plan(key_id, count, start, str(self._journal.folder))
+        record = {"tx": key_id, "end": end}
+        self._journal.append(record)
         self._table.apply(record)
         return first, end
 

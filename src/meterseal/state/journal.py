@@ -63,6 +63,11 @@ class Journal:
         """Records in the file: what `compact` would make fewer."""
         return self._length
 
+    @property
+    def surplus(self) -> int:
+        """Records above twice those of the last compaction: so many are worth another one."""
+        return self._length - 2 * self._log.snapshot
+
     def append(self, *records: Record) -> None:
         """Collect records; they stay collected until a write of them succeeds.
 

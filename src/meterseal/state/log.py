@@ -166,6 +166,8 @@ class Log:
         self._fresh = False
         # True while octets of a failed write may stand behind the end.
         self._littered = False
+        self.snapshot = 0
+        """Records of the compaction that the file begins with."""
 
     def load(self) -> list[Record]:
         """Open the log, new when there has been none, and return its records in order.
@@ -192,6 +194,7 @@ class Log:
                 os.ftruncate(self._file, content.end)
             self._last, self._end = content.last, content.end
             self._fresh = len(content.records) == content.snapshot
+            self.snapshot = content.snapshot
         return content.records
 
     def commit(self, texts: list[bytes]) -> None:
@@ -262,7 +265,7 @@ class Log:
         if self._file >= 0:
             os.close(self._file)
         self._file, self._fresh, self._littered = file, True, False
-        self._last, self._end = sequence + len(texts), len(octets)
+        self._last, self._end, self.snapshot = sequence + len(texts), len(octets), len(texts)
         # Before any mark names these records: a mark must never be more durable than they are.
         sync_folder(self._folder)
 
