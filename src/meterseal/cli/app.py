@@ -12,6 +12,7 @@ from meterseal.cli import (
     decode,
     demo,
     evidence,
+    headend,
     listen,
     meter,
     output,
@@ -35,6 +36,7 @@ app.command("call", context_settings=_NEGATIVE)(talk.call)
 app.command("demo")(demo.demo)
 app.add_typer(meter.app, name="meter")
 app.add_typer(concentrator.app, name="concentrator")
+app.add_typer(headend.app, name="headend")
 app.add_typer(access.app, name="access")
 app.add_typer(credentials.app, name="credentials")
 app.add_typer(pki.app, name="pki")

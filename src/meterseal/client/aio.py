@@ -115,6 +115,11 @@ class Meter(MeterBase, AsyncVerbs):
         """End the association at once, without a word to the meter."""
         self._session.close()
 
+    @property
+    def is_lost(self) -> bool:
+        """True when the line has ended under the association."""
+        return self._driver.line.is_closing
+
     @asynccontextmanager
     async def _standing(self) -> AsyncIterator[Meter]:
         try:

@@ -58,6 +58,11 @@ class MeterBase:
         """Octets of the largest APDU that the meter takes; 0 for no limit."""
         return self._session.association.server_max_pdu
 
+    @property
+    def counters_left(self) -> int | None:
+        """Invocation counters before a new key is due; None for a role without a key."""
+        return self._session.counters_left
+
     def described(self) -> dict[str, Any]:
         """`{"role", "mechanism", "suite", "policy"}`: the `association` of `read --json`."""
         return self._session.plan.described()

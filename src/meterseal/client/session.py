@@ -139,6 +139,11 @@ class Session:
         """Octets of the largest APDU that the meter takes; 0: no limit."""
         return self.association.server_max_pdu
 
+    @property
+    def counters_left(self) -> int | None:
+        """What is left of the key's counters before a new key is due; None without a key."""
+        return None if self._held is None else self._held.sending.counter.until_rekey
+
     # --- sign-on --------------------------------------------------------------------------------
 
     def open(self) -> Steps[None]:

@@ -91,6 +91,11 @@ class SendCounter:
         """True from 2,000,000,000 on: time to bring in a new key before the space ends."""
         return self._next >= REKEY_FROM
 
+    @property
+    def until_rekey(self) -> int:
+        """How many values there are until `rekey_due`."""
+        return max(0, REKEY_FROM - self._next)
+
     def extend(self, first: int, end: int) -> None:
         """Go on with another reserved block, as a store's `reserve` returns it.
 

@@ -1,0 +1,289 @@
+"""The API of a head-end for utilities: HTTPS with mutual TLS; sealed octets go in, and come out in hex.
+
+A caller is the certificate of its connection (`tls.identified`).  A utility sees its own meters and requests;
+those of others are not there (404), as those that never were.  An error is `{"error": {"type", "message"}}`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from litestar import Litestar, MediaType, Request, Response, Router, delete, get, post
+from litestar.datastructures import State as AppState
+from litestar.di import NamedDependency, Provide
+from litestar.exceptions import HTTPException, NotAuthorizedException, PermissionDeniedException
+from litestar.openapi import OpenAPIConfig
+from litestar.params import PathParameter, QueryParameter
+
+from meterseal.errors import DecodeError, MetersealError, Misuse, StateUnavailable, TooWeak
+from meterseal.headend import store
+from meterseal.headend.config import Utility
+from meterseal.headend.house import Busy, HeadEnd
+from meterseal.headend.tables import FINAL, State
+from meterseal.headend.tls import FINGERPRINT
+from meterseal.net.rate import Rate
+
+BODY: Final = 66_000
+"""Octets of a request's body at most: one APDU."""
+
+LONGEST_WAIT: Final = 60.0
+LONGEST_DEADLINE: Final = 7 * 86_400.0
+SHORTEST_DEADLINE: Final = 0.1
+ROWS: Final = 1000
+
+_SECONDS: Final = "Seconds to wait for the end of the request."
+_DEADLINE: Final = "Seconds until the request has to be answered; it is not sent later."
+_TITLE: Final = "^[0-9A-F]{16}$"
+
+Wait = Annotated[float, QueryParameter(ge=0, le=LONGEST_WAIT, description=_SECONDS)]
+Deadline = Annotated[float, QueryParameter(ge=SHORTEST_DEADLINE, le=LONGEST_DEADLINE, description=_DEADLINE)]
+Rows = Annotated[int, QueryParameter(ge=1, le=ROWS, description="Rows at most, newest first.")]
+Of = Annotated[str | None, QueryParameter(pattern=_TITLE, description="System title of one meter, hex.")]
+Title = Annotated[str, PathParameter(pattern=_TITLE, description="System title of the meter, hex.")]
+Id = Annotated[str, PathParameter(pattern="^[0-9A-F]{24}$", description="Name of the request.")]
+
+
+@dataclass(frozen=True)
+class Meter:
+    """A meter of the caller's: requests that wait, failures in a row."""
+
+    name: str
+    title: str
+    waiting: int
+    failures: int
+
+
+@dataclass(frozen=True)
+class Carried:
+    """A request: `answer` is what the meter has sealed in return, hex; `cause` says why there is none.
+
+    `state`: queued, sent, answered, refused, unanswered, expired, cancelled.  Times are seconds since 1970.
+    """
+
+    id: str
+    meter: str
+    state: str
+    created: float
+    deadline: float
+    finished: float | None
+    cause: str | None
+    answer: str | None
+
+
+@dataclass(frozen=True)
+class Passed:
+    """A row of the account: sizes, titles, times and outcome of one request, and nothing of its content."""
+
+    request: str
+    meter: str
+    originator: str
+    created: float
+    finished: float
+    size: int
+    answer_size: int | None
+    outcome: str
+    cause: str | None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the head-end's own role has read, as `meterseal read --json` prints it."""
+
+    object: str
+    at: float
+    value: str
+
+
+class Gate:
+    """Who may come in, and how often: a rate for each utility."""
+
+    def __init__(self, house: HeadEnd) -> None:
+        self._house = house
+        self._rates: dict[str, Rate] = {one.name: Rate(one.rate, 1) for one in house.config.utilities}
+
+    def utility(self, request: Request[Any, Any, AppState]) -> Utility:
+        """The utility whose certificate the connection has proved."""
+        found = self._house.config.who(self._print(request))
+        if found is None:
+            raise PermissionDeniedException("this certificate is no utility's")
+        if not self._rates[found.name].take(time.monotonic())[0]:
+            raise HTTPException("too many requests", status_code=429, headers={"Retry-After": "1"})
+        return found
+
+    def observer(self, request: Request[Any, Any, AppState]) -> None:
+        """Is it one of those that may read the metrics?"""
+        if self._print(request) not in self._house.config.observers:
+            raise PermissionDeniedException("this certificate is no observer's")
+
+    @staticmethod
+    def _print(request: Request[Any, Any, AppState]) -> bytes:
+        found = request.scope.get("state", {}).get(FINGERPRINT)
+        if not isinstance(found, bytes) or not found:
+            raise NotAuthorizedException("no client certificate")
+        return found
+
+
+# --- what can be asked ----------------------------------------------------------------------------
+
+
+@get("/meters", summary="The caller's meters.")
+async def meters(caller: NamedDependency[Utility], house: NamedDependency[HeadEnd]) -> list[Meter]:
+    """The meters that the caller may reach."""
+    found = [(one, house.visitors[one.title]) for one in house.meters_of(caller)]
+    return [Meter(one.name, one.title.hex().upper(), at.waiting, at.failures) for one, at in found]
+
+
+@post(
+    "/meters/{title:str}/requests",
+    request_max_body_size=BODY,
+    summary="Carry a sealed request to a meter.",
+    status_code=202,
+)
+async def carry(
+    caller: NamedDependency[Utility],
+    house: NamedDependency[HeadEnd],
+    request: Request[Any, Any, AppState],
+    title: Title,
+    deadline: Deadline = 60.0,
+    wait: Wait = 0.0,
+) -> Carried:
+    """The body is the sealed APDU (`application/octet-stream`).  Accepted when it is on the disk."""
+    meter = _meter_of(caller, title)
+    if request.content_type[0] != "application/octet-stream":
+        raise HTTPException("application/octet-stream is wanted", status_code=415)
+    accepted = await house.accept(caller, meter, await request.body(), deadline)
+    await house.wait(accepted.id, wait)
+    return await _one(house, caller, accepted.id)
+
+
+@get("/requests/{id:str}", summary="How a request stands.")
+async def look(
+    caller: NamedDependency[Utility], house: NamedDependency[HeadEnd], id: Id, wait: Wait = 0.0
+) -> Carried:
+    """Waits for its end, if asked to."""
+    found = await _one(house, caller, id)
+    if wait and State(found.state) not in FINAL:
+        await house.wait(id, wait)
+        found = await _one(house, caller, id)
+    return found
+
+
+@delete("/requests/{id:str}", summary="Take a request back, or delete one that has ended.")
+async def take_back(caller: NamedDependency[Utility], house: NamedDependency[HeadEnd], id: Id) -> None:
+    """What was sent cannot be taken back (409)."""
+    found = await _one(house, caller, id)
+    if not await house.cancel(found.id, caller):
+        raise HTTPException("it is on its way", status_code=409)
+
+
+@get("/meters/{title:str}/readings", summary="What the head-end's own role has read.")
+async def readings(
+    caller: NamedDependency[Utility], house: NamedDependency[HeadEnd], title: Title, rows: Rows = 100
+) -> list[Reading]:
+    """Newest first."""
+    meter = _meter_of(caller, title).hex().upper()
+    return [
+        Reading(row["object"], row["at"], row["value"])
+        for row in await house.store.run(store.readings_of(meter, rows))
+    ]
+
+
+@get("/account", summary="What passed between the caller and its meters.")
+async def account(
+    caller: NamedDependency[Utility],
+    house: NamedDependency[HeadEnd],
+    meter: Of = None,
+    rows: Rows = 100,
+) -> list[Passed]:
+    """Sizes, titles, times, outcomes; newest first."""
+    if meter is not None:
+        _meter_of(caller, meter)
+    found = await house.store.run(store.account_of(caller.name, meter, rows))
+    return [Passed(**{name: row[name] for name in Passed.__dataclass_fields__}) for row in found]
+
+
+@delete("/meters/{title:str}/account", summary="Delete what is kept of the caller's traffic with a meter.")
+async def forget(caller: NamedDependency[Utility], house: NamedDependency[HeadEnd], title: Title) -> None:
+    """Its rows of the account and its requests that have ended, out of all files."""
+    await house.store.run(store.forget(_meter_of(caller, title).hex().upper(), caller.name))
+    await house.store.emptied()
+
+
+@get("/metrics", media_type=MediaType.TEXT, summary="Counters, for Prometheus.", include_in_schema=False)
+async def metrics(observer: NamedDependency[None], house: NamedDependency[HeadEnd]) -> Response[bytes]:
+    """For observers only."""
+    return Response(house.metrics.text(), media_type="text/plain; version=0.0.4")
+
+
+def _meter_of(caller: Utility, title: str) -> bytes:
+    octets = bytes.fromhex(title)
+    if octets not in caller.meters:
+        raise HTTPException("no such meter", status_code=404)
+    return octets
+
+
+async def _one(house: HeadEnd, caller: Utility, id: str) -> Carried:
+    found = await house.store.run(store.one(id, caller.name))
+    if not found:
+        raise HTTPException("no such request", status_code=404)
+    row = found[0]
+    answer = row["answer"]
+    return Carried(
+        row["id"], row["meter"], row["state"], row["created"], row["deadline"], row["finished"], row["cause"],
+        None if answer is None else answer.hex().upper(),
+    )  # fmt: skip
+
+
+# --- the application ------------------------------------------------------------------------------
+
+_STATUS: Final[Mapping[type[MetersealError], int]] = {
+    Busy: 429,
+    Misuse: 403,
+    TooWeak: 422,
+    DecodeError: 422,
+    StateUnavailable: 503,
+}
+
+
+def _problem(type_: str, message: str, status: int, headers: dict[str, str] | None = None) -> Response[Any]:
+    return Response(
+        {"error": {"type": type_, "message": message}},
+        status_code=status, media_type=MediaType.JSON, headers=headers,
+    )  # fmt: skip
+
+
+def _ours(request: Request[Any, Any, AppState], error: MetersealError) -> Response[Any]:
+    status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
+    return _problem(error.kind, str(error), status, {"Retry-After": "1"} if status == 429 else None)
+
+
+def _theirs(request: Request[Any, Any, AppState], error: HTTPException) -> Response[Any]:
+    """Of the framework's own errors, what they say without what was sent."""
+    detail = "not understood" if error.status_code == 400 else error.detail
+    return _problem(f"http-{error.status_code}", detail, error.status_code, dict(error.headers or {}))
+
+
+def _any(request: Request[Any, Any, AppState], error: Exception) -> Response[Any]:
+    return _problem("internal", "something went wrong here", 500)
+
+
+def application(house: HeadEnd) -> Litestar:
+    """The API over a head-end that runs."""
+    gate = Gate(house)
+    provide = {
+        "house": Provide(lambda: house, sync_to_thread=False),
+        "caller": Provide(gate.utility, sync_to_thread=False),
+        "observer": Provide(gate.observer, sync_to_thread=False),
+    }
+    return Litestar(
+        [Router("/v1", route_handlers=[meters, carry, look, take_back, readings, account, forget]), metrics],
+        dependencies=provide,
+        exception_handlers={MetersealError: _ours, HTTPException: _theirs, Exception: _any},
+        openapi_config=OpenAPIConfig(title="meterseal head-end", version="1"),
+        request_max_body_size=BODY,
+        logging_config=None,
+        debug=False,
+    )
