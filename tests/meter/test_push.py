@@ -52,12 +52,21 @@ class Clock:
 class Bench:
     """A meter whose orders are kept, and a receiver that has its credentials."""
 
-    def __init__(self, folder: Path, text: str = "", *, state: Path | None = None, draw: Any = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        text: str = "",
+        *,
+        state: Path | None = None,
+        draw: Any = None,
+        preset: str = "suite0",
+        role: str = "operator",
+    ) -> None:
         config = folder / "push.toml"
-        config.write_text(CONFIG + text)
+        config.write_text(CONFIG.replace("operator", role) + text)
         self.clock = Clock()
         options = {} if draw is None else {"draw": draw}
-        self.meter = Meter(load_plan("suite0", config), state, wall=self.clock, **options)
+        self.meter = Meter(load_plan(preset, config), state, wall=self.clock, **options)
         self.orders: list[Order] = []
         self.meter.send = self.orders.append
         self.path = folder / "kitchen.toml"

@@ -165,7 +165,9 @@ def _show(received: Received, json: bool) -> None:
 
 def _dissection(received: Received) -> Dissection:
     value: Any = None
-    if received.telegram is not None:
+    if received.sealed is not None:
+        value = {"sealed": received.sealed.octets.hex().upper()}
+    elif received.telegram is not None:
         value = show.telegram(received.telegram)
     elif received.message is not None:
         value = show.show(received.message)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from meterseal.credentials import Credentials
-from meterseal.crypto import GcmKey, suite
+from meterseal.credentials import Credentials, RoleCredentials
+from meterseal.crypto import AgreementPoint, GcmKey, VerifyingKey, WrappingKey, suite
 from meterseal.errors import ConfigurationError, MetersealError
 from meterseal.keys.counters import ReceiveCounter, SendCounter, key_id
-from meterseal.security import KeyInUse, SecuritySetup
+from meterseal.security import Context, KeyInUse, SecuritySetup
+from meterseal.security.context import Counted
+from meterseal.security.directory import Directory
 from meterseal.state import CounterStore, FileCounters
 
 MOST: Final = 200_000
@@ -28,7 +31,8 @@ _log = logging.getLogger("meterseal.listener")
 class Door:
     """One key that a meter may push under: whose it is, and the setup that opens it.
 
-    `counters` and `counter_start` are those of the role's client, for what is sent back.
+    `counters` and `counter_start` are those of the role's client, for what is sent back; `options` are the
+    peer options of the role.
     """
 
     meter: str
@@ -37,6 +41,23 @@ class Door:
     setup: SecuritySetup
     counters: CounterStore | None = None
     counter_start: int | None = None
+    options: frozenset[str] = frozenset()
+
+    def context(self, minimum: int, window: int) -> Context:
+        """What a push of the meter is held against; what is sealed for others is handed on."""
+        return Context(
+            self.setup, self.setup.peer_title, minimum=minimum, general=True, window=window,
+            options=self.options, carrying=True,
+        )  # fmt: skip
+
+    def prepare(self) -> None:
+        """Have the role's own private keys at hand.  Raises ConfigurationError for a file that is no good."""
+        if isinstance(self.setup.directory, _Later):
+            self.setup.directory.load()
+
+    def rank(self, client: Any, recipient: bytes) -> tuple[bool, bool]:
+        """The lower, the likelier this door is the one: by whom the push is for, then by its client SAP."""
+        return recipient not in (b"", self.setup.own_title), self.client != client
 
     @property
     def key(self) -> KeyInUse:
@@ -139,12 +160,47 @@ class Book:
             counter = self._counter(key_id(handle.kcv, meter.system_title, "rx"))
             setup = SecuritySetup(suite(meter.suite), role.client_system_title or b"", meter.system_title)
             setup.unicast = KeyInUse(handle, SendCounter(0, 0), counter[1], counter[0])
-            doors.append(Door(path.stem, name, role.client, setup, sending, role.counter_start))
+            self._in_layers(setup, credentials, role)
+            doors.append(Door(path.stem, name, role.client, setup, sending, role.counter_start, role.peer))
         if doors:
             self._doors.setdefault(meter.system_title, {})[path] = doors
+
+    def _in_layers(self, setup: SecuritySetup, credentials: Credentials, role: RoleCredentials) -> None:
+        """What it takes for pushes in layers: the KEK, counters of fresh keys, certificates when needed."""
+        kek = role.octets("kek")
+        setup.master = None if kek is None else WrappingKey(kek)
+        titles = setup.peer_title or b"", setup.own_title
+        name, counter = self._counter(f"fresh-{'-'.join(title.hex().upper() for title in titles)}-rx")
+        setup.fresh = Counted(SendCounter(0, 0), counter, name)
+        if setup.suite.curve is not None:
+            setup.directory = _Later(setup, credentials, role)
 
     def _counter(self, name: str) -> tuple[str, ReceiveCounter]:
         """The one counter of a key and title, however many roles and files have that key."""
         if name not in self._counters:
             self._counters[name] = ReceiveCounter(self._store.received(name) or 0)
         return name, self._counters[name]
+
+
+class _Later:
+    """The certificates and private keys of a role, read when a push first needs one: there are many meters.
+
+    A file that cannot be used makes the pushes that need it fail, and no others.
+    """
+
+    def __init__(self, setup: SecuritySetup, credentials: Credentials, role: RoleCredentials) -> None:
+        self._of = setup, credentials, role
+
+    def load(self) -> Directory:
+        """Read them; what was read takes the place of this."""
+        setup, credentials, role = self._of
+        import_module("meterseal.credentials.identity").equip(setup, credentials, role)
+        return setup.directory
+
+    def verifying_key(self, title: bytes, certificate: bytes | None = None) -> VerifyingKey:
+        """As `Directory`."""
+        return self.load().verifying_key(title, certificate)
+
+    def agreement_point(self, title: bytes) -> AgreementPoint:
+        """As `Directory`."""
+        return self.load().agreement_point(title)

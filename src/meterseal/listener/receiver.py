@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from meterseal import apdu
-from meterseal.apdu import ciphered, services, short_names
-from meterseal.apdu.ciphered import Ciphered
+from meterseal.apdu import services, short_names
 from meterseal.codec.message import Message
 from meterseal.errors import (
+    ConfigurationError,
     DecodeError,
     Forged,
     MetersealError,
@@ -30,11 +30,14 @@ from meterseal.errors import (
 from meterseal.framing import p1
 from meterseal.framing.items import LINK, P1_TELEGRAM, Item
 from meterseal.listener.book import Book, Door
+from meterseal.listener.outside import Outside, is_protected, outside, signed_inside
 from meterseal.listener.presets import STRONG
 from meterseal.listener.quarantine import Quarantine
-from meterseal.security import AUTHENTICATED, Context, KeyInUse, unprotect
-from meterseal.security.describe import P1_APDU, ciphered_layer, framing_layer
-from meterseal.security.protection import NONE, of_control, text
+from meterseal.security import AUTHENTICATED, SIGNED, Opened, unprotect
+from meterseal.security.describe import P1_APDU, framing_layer
+from meterseal.security.protection import NONE, text
+from meterseal.security.sealed import TAG as SEALED_TAG
+from meterseal.security.sealed import Sealed
 from meterseal.state import CounterStore
 
 _PUSHES: Final = (
@@ -53,7 +56,8 @@ class Received:
 
     `meter` and `role` name the credentials that opened it, `title` the sender.  `plain` is the push itself;
     `message` its declaration, or `telegram` for the text of a customer port.  With an `error` the rest is as
-    far as it got, and `aside` says where an unknown meter's push was put.
+    far as it got, and `aside` says where an unknown meter's push was put.  `sealed` is a push for somebody
+    else: then there is no `plain`.
     """
 
     source: str
@@ -67,6 +71,7 @@ class Received:
     title: bytes | None = None
     error: MetersealError | None = None
     aside: str = ""
+    sealed: Sealed | None = None
     door: Door | None = field(default=None, repr=False)
 
 
@@ -121,8 +126,10 @@ class Receiver:
         octets = item.payload
         if item.kind == P1_TELEGRAM:
             octets = octets.rstrip(b"\r\n")
-        if octets[:1] and octets[0] in ciphered.FORMS:
+        if is_protected(octets):
             octets = self._open(received, item, window, now)
+            if received.sealed is not None:
+                return
         elif octets[:1] and octets[0] in apdu.UNDECODED:
             raise Unsupported(f"{apdu.UNDECODED[octets[0]]} is not opened by this version")
         elif self._accept:
@@ -145,25 +152,33 @@ class Receiver:
     # --- ciphered -------------------------------------------------------------------------------
 
     def _open(self, received: Received, item: Item, window: int, now: float) -> bytes:
-        message = ciphered.parse(item.payload)
-        title = received.title = message.title or None
-        received.layers += (ciphered_layer(message, title, None),)
-        if title is None:
+        """What is inside; what is sealed for somebody else goes into `received` as such."""
+        around = outside(item.payload)
+        received.title = around.title or None
+        received.layers += (around.shown,)
+        if not around.title:
             raise UnknownKey("the push does not say whose it is: no system title in front")
-        applied = of_control(message.sc)
-        doors = self._book.find(title, now)
+        doors = self._book.find(around.title, now)
         if not doors:
-            self._put_aside(received, item.payload, title)
+            self._put_aside(received, item.payload, around.title)
+        self._check_protection(around.applied | SIGNED)
+        door, opened = self._through_doors(doors, item, around, window)
+        received.door, received.meter, received.role = door, door.meter, door.role
+        signed = signed_inside(opened.layers, door.setup.suite.signature_length)
+        if around.applied & AUTHENTICATED or SIGNED & opened.applied:
+            proved = {**around.shown, "verified": True}
+            inside = signed if around.applied else ()
+            received.layers = (*received.layers[:-1], proved, *inside)
+        self._check_protection(opened.applied)
+        self._note(door, opened)
+        if opened.apdu[:1] == SEALED_TAG:
+            received.sealed, received.apdu = Sealed.of(opened.apdu), Sealed.name
+            received.layers += (outside(opened.apdu).shown,)
+        return opened.apdu
+
+    def _check_protection(self, applied: int) -> None:
         if self._accept & ~applied:
             raise TooWeak(f"{text(applied)}, and pushes have to be {text(self._accept)} here")
-        opened = self._through_doors(doors, item, message, window)
-        received.door, plain = opened
-        received.meter, received.role = opened[0].meter, opened[0].role
-        proved = bool(applied & AUTHENTICATED)
-        received.layers = (*received.layers[:-1], ciphered_layer(message, title, proved or None))
-        if proved:
-            self._note(opened[0].key)
-        return plain
 
     def _put_aside(self, received: Received, octets: bytes, title: bytes) -> None:
         cause = f"no credentials for system title {title.hex().upper()}"
@@ -175,29 +190,34 @@ class Receiver:
         raise UnknownKey(cause)
 
     def _through_doors(
-        self, doors: list[Door], item: Item, message: Ciphered, window: int
-    ) -> tuple[Door, bytes]:
-        """Open by the first key that fits, that of the client SAP it is for first.
+        self, doors: list[Door], item: Item, around: Outside, window: int
+    ) -> tuple[Door, Opened]:
+        """Open by the first key that fits, that of whom it is for first.
 
         Raises what the others had against it: a counter that came before tells most, then a wrong tag.
         """
         client = _client(item)
         causes: list[MetersealError] = []
-        for door in sorted(doors, key=lambda door: door.client != client):
-            context = Context(door.setup, general=True, minimum=self._accept, window=window)
+        for door in sorted(doors, key=lambda door: door.rank(client, around.recipient)):
+            context = door.context(self._accept, window)
             try:
-                plain = unprotect(context, item.payload).apdu
-                if not of_control(message.sc) & AUTHENTICATED:
-                    _check_sense(plain)
-            except (ProtectionError, DecodeError, Unsupported) as error:
+                if around.layered:
+                    door.prepare()
+                opened = unprotect(context, item.payload)
+                if not around.applied & AUTHENTICATED and not opened.applied & SIGNED:
+                    _check_sense(opened.apdu)
+            except (ProtectionError, DecodeError, Unsupported, ConfigurationError) as error:
                 causes.append(error)
             else:
-                return door, plain
+                return door, opened
         raise min(causes, key=_rank)
 
-    def _note(self, key: KeyInUse) -> None:
-        self._store.note_received(key.key_id, key.rx.lowest)
-        self._dirty = True
+    def _note(self, door: Door, opened: Opened) -> None:
+        """Keep the floor of the counters that the push moved."""
+        if opened.applied & AUTHENTICATED:
+            counted = opened.key or door.setup.fresh
+            self._store.note_received(counted.key_id, counted.rx.lowest)
+            self._dirty = True
 
 
 _RANKS: Final = (Replayed, Forged)

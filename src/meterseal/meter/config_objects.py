@@ -19,8 +19,12 @@ from meterseal.meter.fields import OBJECT, Place, read_table
 from meterseal.meter.objects import Value
 from meterseal.meter.plan import ObjectPlan
 from meterseal.meter.push import HDLC
+from meterseal.meter.push_protection import PUSH_KEYS
 from meterseal.meter.scripts import EXECUTE, WRITE
 from meterseal.net import parse as parse_url
+from meterseal.security.layers import CIPHERING, SIGNING, Layer
+from meterseal.security.parameters import Element, elements_value
+from meterseal.security.protection import AUTHENTICATED, ENCRYPTED, SIGNED
 
 _SET_UP: Final = ("attributes", "writable")
 
@@ -47,6 +51,9 @@ _BY_CLASS: Final[dict[int, tuple[str, ...]]] = {
         "retries",
         "repetition_delay",
         "confirmed",
+        "layers",
+        "signed",
+        "recipient",
         "writable",
     ),
     41: _SET_UP,
@@ -227,10 +234,10 @@ def _push(class_id: int, values: dict[str, Any], place: Place) -> dict[str, Any]
         7: values.pop("repetition_delay", list(_DELAY) if version == 2 else _DELAY[0]),
         8: "0.0.25.0.0.255",
         9: 0,
-        10: [],
         11: 2 if confirmed else 0,
     }
     found = {12: _NEVER_AGAIN} if version == 2 else {}
+    found |= _protection(values, version, place)
     for index, value in plain.items():
         if index in table.attributes:
             attribute = table.attributes[index]
@@ -240,6 +247,21 @@ def _push(class_id: int, values: dict[str, Any], place: Place) -> dict[str, Any]
             except MetersealError as error:
                 raise place.error(str(error), attribute.name) from None
     return {**values, "version": version, "attributes": found}
+
+
+def _protection(values: dict[str, Any], version: int, place: Place) -> dict[int, Value]:
+    """push_protection_parameters: a signature first, then a cipher with the key that `layers` names."""
+    form, signed, recipient = (values.pop(key, None) for key in ("layers", "signed", "recipient"))
+    if form is not None and form not in PUSH_KEYS:
+        raise place.error(f"the key is one of {', '.join(PUSH_KEYS)}", "layers")
+    made = [Element(SIGNED, Layer(SIGNING, b"", recipient or b""))] if signed else []
+    if form is not None:
+        made.append(Element(AUTHENTICATED | ENCRYPTED, Layer(CIPHERING, b"", recipient or b"", form=form)))
+    if made and not version:
+        raise place.error("version 0 has no protection of its own", "layers" if form else "signed")
+    if recipient and form is None:
+        raise place.error("only what is ciphered (layers) is for another recipient", "recipient")
+    return {10: elements_value(made)} if version else {}
 
 
 def _element(member: tuple[int, Obis, int, int], version: int) -> list[Any]:

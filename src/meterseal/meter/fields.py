@@ -357,6 +357,9 @@ OBJECT: Final[dict[str, Reader]] = {
     "retries": number(0, 0xFF),
     "repetition_delay": anything,
     "confirmed": flag,
+    "layers": words,
+    "signed": flag,
+    "recipient": _title,
 }
 """Tables `[[objects]]`."""
 

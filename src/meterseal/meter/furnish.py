@@ -26,6 +26,7 @@ from meterseal.meter.scripts import ScriptTable
 from meterseal.meter.values import Clock, Disconnect, Held, Measured, of_source
 
 if TYPE_CHECKING:
+    from meterseal.association import ServerProfile
     from meterseal.meter.model import LogicalDevice, Meter
     from meterseal.meter.view import View
 
@@ -157,6 +158,7 @@ def _push(meter: Meter, device: LogicalDevice, plan: ObjectPlan, place: str) -> 
     around = Surroundings(
         meter.plant, meter.store, meter.rings[client], client, device.sap,
         view=lambda: _view(meter, client, device.sap),
+        profile=lambda: _profile_of(meter, client, device.sap),
         read=lambda operation: read_as(perform, meter.routine.itself(device))(operation),
         draw=meter.draw, send=lambda order: meter.send(order), drop=lambda name: meter.drop(name),
         note=meter.events.note,
@@ -175,6 +177,11 @@ def _push(meter: Meter, device: LogicalDevice, plan: ObjectPlan, place: str) -> 
 def _view(meter: Meter, client: int, sap: int) -> View | None:
     association = meter.association(client, sap)
     return None if association is None else association.view
+
+
+def _profile_of(meter: Meter, client: int, sap: int) -> ServerProfile | None:
+    association = meter.association(client, sap)
+    return None if association is None else association.profile
 
 
 def _configured(meter: Meter, device: LogicalDevice, plan: ObjectPlan, place: str) -> CosemObject:

@@ -30,11 +30,13 @@ from meterseal.meter.configured import Configured
 from meterseal.meter.keyring import KeyRing
 from meterseal.meter.objects import OTHER_REASON, Asker, Denied, Value, elements
 from meterseal.meter.plant import Plant
+from meterseal.meter.push_protection import check_parameters, sealed
 from meterseal.meter.store import MeterStore
-from meterseal.security import Context, Style, protect, unprotect
-from meterseal.security.protection import AUTHENTICATED, ENCRYPTED, of_response
+from meterseal.security import Context, unprotect
+from meterseal.security.protection import AUTHENTICATED, of_response
 
 if TYPE_CHECKING:
+    from meterseal.association import ServerProfile
     from meterseal.meter.view import View
 
 TCP, UDP, HDLC = 0, 1, 5
@@ -77,8 +79,8 @@ class Order:
 class Surroundings:
     """What a push setup has around it: where values come from, whose keys seal, who sends.
 
-    `view` is that of the role, `read` does an operation as the meter itself, `draw` gives random octets,
-    `send` takes orders and `drop` takes them back.
+    `view` is that of the role, `profile` that of its association; `read` does an operation as the meter
+    itself, `draw` gives random octets, `send` takes orders and `drop` takes them back.
     """
 
     plant: Plant
@@ -87,6 +89,7 @@ class Surroundings:
     client: int
     device: int
     view: Callable[[], View | None]
+    profile: Callable[[], ServerProfile | None]
     read: Callable[[Operation], Data | None]
     draw: Callable[[int], bytes]
     send: Callable[[Order], None]
@@ -131,8 +134,8 @@ class PushSetup(Configured):
             _check_destination(*given)
         if index == 7 and self.version == 2 and given[1] < 100:
             raise Denied(OTHER_REASON, "the exponent of the repetition delay is in per cent, from 100")
-        if index == 10 and given:
-            raise Denied(OTHER_REASON, "protection for a third party is not for this suite")
+        if index == 10:
+            check_parameters(self._around, given)
         if index == 11 and given > CONFIRMED:
             raise Denied(OTHER_REASON, "push_operation_method is 0, 1 or 2")
 
@@ -202,10 +205,11 @@ class PushSetup(Configured):
             body,
         ).encode()
         client = self.values[9][0] & 0xFF if self.version else around.client
+        parameters = self.values[10][0] if self.version else []
         around.send(
             Order(
                 self.obis, transport, destination.decode("ascii"), around.device, client,
-                seal=lambda: _sealed(around, plain, asked),
+                seal=lambda: sealed(around, plain, asked, parameters),
                 start=wait,
                 delays=tuple(self._delay(number) for number in range(retries)),
                 confirms=self._waiting_for(self._invoke) if confirmed else None,
@@ -276,18 +280,6 @@ def _operation(element: tuple[Any, ...]) -> Operation:
     class_id, name, index = element[:3]
     restriction = element[4] if len(element) > 4 else (0, None)
     return Operation(Service.GET, class_id, Obis(name), index, _selection(restriction))
-
-
-def _sealed(around: Surroundings, plain: bytes, asked: int) -> bytes:
-    """The push under the role's present keys, as policy and rights ask, with a counter reserved for it."""
-    setup = around.ring.setup
-    applied = of_response(setup.policy | asked) & (AUTHENTICATED | ENCRYPTED)
-    if not applied:
-        return plain
-    key = setup.key("global")
-    if not key.tx.left:
-        around.store.reserve(key, 1)
-    return protect(Context(setup, general=True, serving=True), plain, applied, Style.GENERAL_GLO)
 
 
 def _selection(restriction: tuple[int, Any]) -> SelectiveAccess | None:
