@@ -8,7 +8,7 @@ import pytest
 
 from meterseal.codec.types import Tag
 from meterseal.cosem.rights import SIGN_REQUEST
-from meterseal.errors import ConfigurationError, StateDamaged, Unsupported
+from meterseal.errors import ConfigurationError, StateDamaged
 from meterseal.meter import Meter, access_table, load_plan
 from meterseal.meter.config import LARGEST, PRESETS
 from meterseal.state import Journal
@@ -188,12 +188,14 @@ def test_presets_of_suites_1_and_2(name: str) -> None:
             assert all({*grant.methods} <= {4, 5, 6} for grant in added)
 
 
-def test_later_policies_are_refused_by_name(tmp_path: Path) -> None:
+def test_policies_with_signatures_are_for_suites_that_have_them(tmp_path: Path) -> None:
     path = tmp_path / "meter.toml"
-    path.write_text(KEYED + 'policy = "signed"\n')
-    for preset in PRESETS:
-        with pytest.raises(Unsupported, match="later version"):
-            load_plan(preset, path)
+    path.write_text('[roles.manager]\npolicy = "authenticated+encrypted+signed"\n')
+    with pytest.raises(ConfigurationError, match="suites 1 and 2"):
+        load_plan("suite0", path)
+    for preset in ("suite1", "suite2"):
+        role = load_plan(preset, path).role("manager")
+        assert role is not None and role.policy == 0b11111100
 
 
 def test_keys_from_files_and_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

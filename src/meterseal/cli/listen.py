@@ -57,7 +57,7 @@ def listen(
         str | None,
         typer.Option(
             "--accept",
-            help="Least protection of a push: authenticated+encrypted (default), authenticated; "
+            help="Least protection of a push: authenticated+encrypted (default; +signed), authenticated; "
             "encrypted and none are weak.",
             metavar="WORDS",
         ),

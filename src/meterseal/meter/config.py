@@ -37,7 +37,7 @@ from meterseal.meter.config_third import check_third_parties, read_third_parties
 from meterseal.meter.fields import DEVICE, GRANT, METER, ROLE, USER, Place, check_name, number, read_table
 from meterseal.meter.plan import MeterPlan, RolePlan
 from meterseal.meter.view import Grant, User
-from meterseal.security.protection import AUTHENTICATED, of_request, of_response
+from meterseal.security.protection import AUTHENTICATED, SIGNED, of_request, of_response
 
 PRESETS: Final = {"suite0": ("suite0",), "suite1": ("suite0", "suite1"), "suite2": ("suite0", "suite2")}
 """The presets by name, each as the files that it is made of, merged one over the other."""
@@ -282,6 +282,8 @@ def _check(plan: MeterPlan, place: Place) -> None:
             raise here.error("the same as the meter's: every party has its own", "client_system_title")
         if role.scheme.needs_keys and suite(plan.suite).curve is None:
             raise here.error(f"{role.scheme.name} is for suites 1 and 2", "mechanism")
+        if (of_request(role.policy) | of_response(role.policy)) & SIGNED and suite(plan.suite).curve is None:
+            raise here.error("signatures are for suites 1 and 2", "policy")
     if plan.trust and suite(plan.suite).curve is None:
         raise place.inside("meter").error("suite 0 has no certificates", "trust")
     _distinct([(role.client, f"roles.{role.name}", "client") for role in plan.roles], place)

@@ -23,7 +23,7 @@ from meterseal.meter.view import ALL, Pattern
 from meterseal.security.hls import BY_NAME
 from meterseal.security.options import PEER_OPTIONS, PeerOption
 from meterseal.security.packing import COMPRESSION
-from meterseal.security.protection import SIGNED, from_text, policy_bits
+from meterseal.security.protection import from_text, policy_bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +191,6 @@ def _policy(value: Any, place: Place) -> int:
         both = [from_text(words(value[way], place)) for way in ("request", "response")]
     else:
         both = [from_text(words(value, place))] * 2
-    if any(protection & SIGNED for protection in both):
-        raise Unsupported("signed messages come with a later version")
     return policy_bits(*both)
 
 
@@ -359,7 +357,7 @@ OBJECT: Final[dict[str, Reader]] = {
     "confirmed": flag,
     "layers": words,
     "signed": flag,
-    "recipient": _title,
+    "recipient": title,
 }
 """Tables `[[objects]]`."""
 
