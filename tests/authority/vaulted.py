@@ -64,7 +64,7 @@ class House:
 
 def add(store: Store, title: bytes, suite: int = 0) -> None:
     with store.core.acting() as act:
-        store.keys.add_device(act, Device(title=title, suite=suite, roles=ROLES), "test")
+        store.keys.add_device(act, Device(title=title, suite=suite, settings={"roles": ROLES}), "test")
 
 
 def adopt(store: Store, slot: Slot = GUEK, secret: bytes | None = None) -> Record:

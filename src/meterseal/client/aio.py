@@ -11,12 +11,15 @@ from typing import Any, TypeVar, Unpack
 
 from meterseal import net
 from meterseal.client.base import CredentialsLike, LinkBase, MeterBase
+from meterseal.client.broadcasting import broadcast
+from meterseal.client.elements import Write
 from meterseal.client.plan import Wishes
 from meterseal.client.session import Session
 from meterseal.client.setups import SetupSteps
 from meterseal.client.setups_aio import SecuritySetup
-from meterseal.client.steps import Exchange, Pair, Pause, Step, Steps, Work
+from meterseal.client.steps import Exchange, Pair, Pause, Send, Step, Steps, Work
 from meterseal.client.verbs_aio import AsyncVerbs
+from meterseal.codec.types import Type
 from meterseal.cosem.obis import ObjectAddress
 from meterseal.errors import ConnectionLost, MetersealError, Misuse
 from meterseal.security.sealed import Sealed
@@ -66,11 +69,19 @@ class Driver:
             timeout = max(0.0, step.deadline - self._loop.time())
         return await channel.receive(timeout)
 
+    def _channel(self, pair: Pair) -> net.Channel:
+        found = self._channels.get(pair)
+        if found is None:
+            found = self._channels[pair] = self.line.channel(*pair)
+        return found
+
     async def _other(self, step: Step) -> Any:
         if isinstance(step, Exchange):
             return await self._exchange(step)
         if isinstance(step, Pause):
             return await asyncio.sleep(step.seconds)
+        if isinstance(step, Send):
+            return await self._channel(step.pair).send(step.octets)
         if not isinstance(step, Work):
             raise Misuse("a client carries what others seal by `forward`")
         return await asyncio.to_thread(step.job) if step.slow else step.job()
@@ -93,6 +104,15 @@ class Meter(MeterBase, AsyncVerbs):
     async def _run(self, steps: Steps[T]) -> T:
         async with self._turn:
             return await self._driver.run(steps)
+
+    async def broadcast(
+        self, object: Object, value: Any, type: Type | str | None = None, *, key: bytes | None = None
+    ) -> None:
+        """Write an attribute under the broadcast key: unconfirmed, for whoever has it; nobody answers.
+
+        `key` None: the `gbek` of the credentials.  That it was sent is all that is known then.
+        """
+        await self._run(broadcast(self._session, self._verbs, Write(object, value, type), key))
 
     async def forward(self, sealed: Sealed) -> Sealed:
         """Carry what somebody else has sealed for this meter, and bring back the sealed answer.

@@ -11,12 +11,15 @@ from typing import Any, TypeVar, Unpack
 
 from meterseal import net
 from meterseal.client.base import CredentialsLike, LinkBase, MeterBase
+from meterseal.client.broadcasting import broadcast
+from meterseal.client.elements import Write
 from meterseal.client.plan import Wishes
 from meterseal.client.session import Session
 from meterseal.client.setups import SetupSteps
 from meterseal.client.setups_blocking import SecuritySetup
-from meterseal.client.steps import Exchange, Pair, Pause, Step, Steps, Work
+from meterseal.client.steps import Exchange, Pair, Pause, Send, Step, Steps, Work
 from meterseal.client.verbs_blocking import BlockingVerbs
+from meterseal.codec.types import Type
 from meterseal.cosem.obis import ObjectAddress
 from meterseal.errors import ConnectionLost, MetersealError, Misuse
 from meterseal.net.blocking import Channel, Line
@@ -66,11 +69,19 @@ class Driver:
             timeout = max(0.0, step.deadline - time.monotonic())
         return channel.receive(timeout)
 
+    def _channel(self, pair: Pair) -> Channel:
+        found = self._channels.get(pair)
+        if found is None:
+            found = self._channels[pair] = self.line.channel(*pair)
+        return found
+
     def _other(self, step: Step) -> Any:
         if isinstance(step, Exchange):
             return self._exchange(step)
         if isinstance(step, Pause):
             return time.sleep(step.seconds)
+        if isinstance(step, Send):
+            return self._channel(step.pair).send(step.octets)
         if not isinstance(step, Work):
             raise Misuse("a client carries what others seal by `forward`")
         return step.job()
@@ -91,6 +102,15 @@ class Meter(MeterBase, BlockingVerbs):
 
     def _run(self, steps: Steps[T]) -> T:
         return self._driver.run(steps)
+
+    def broadcast(
+        self, object: Object, value: Any, type: Type | str | None = None, *, key: bytes | None = None
+    ) -> None:
+        """Write an attribute under the broadcast key: unconfirmed, for whoever has it; nobody answers.
+
+        `key` None: the `gbek` of the credentials.  That it was sent is all that is known then.
+        """
+        self._run(broadcast(self._session, self._verbs, Write(object, value, type), key))
 
     def forward(self, sealed: Sealed) -> Sealed:
         """Carry what somebody else has sealed for this meter, and bring back the sealed answer.

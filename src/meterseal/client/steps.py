@@ -51,6 +51,14 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Send:
+    """Send `octets` for `pair`; nothing comes back."""
+
+    pair: Pair
+    octets: bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Passing:
     """Have `sealed` carried to its meter, and wait at most `timeout` seconds.  Result: the sealed answer.
 
@@ -61,5 +69,5 @@ class Passing:
     timeout: float
 
 
-Step: TypeAlias = Exchange | Work | Pause | Passing
+Step: TypeAlias = Exchange | Work | Pause | Send | Passing
 Steps: TypeAlias = Generator[Step, Any, T]

@@ -109,7 +109,7 @@ class Verbs(Access):
 
     def write(self, text: str | ObjectAddress, value: Any, type_: Type | str | None = None) -> Steps[None]:
         """Write one attribute."""
-        operation = yield from self._operation(Write(text, value, type_))
+        operation = yield from self.operation(Write(text, value, type_))
         ((code, _),) = yield from self.session.ask((operation,))
         if code:
             raise _refusal(operation, code)
@@ -121,7 +121,7 @@ class Verbs(Access):
 
         Without `parameters` a method whose parameter is the customary integer gets 0, another one none.
         """
-        operation = yield from self._operation(Call(text, parameters, type_))
+        operation = yield from self.operation(Call(text, parameters, type_))
         ((code, returned),) = yield from self.session.ask((operation,))
         if code:
             raise _refusal(operation, code)
@@ -133,13 +133,13 @@ class Verbs(Access):
         """Reads, writes and calls in one request; how each ended, in order."""
         operations = []
         for element in elements:
-            operations.append((yield from self._operation(element)))
+            operations.append((yield from self.operation(element)))
         outcomes = yield from self.session.ask(
             operations, access=True, stops=stop_at_error, described=described
         )
         return [_ended(operation, outcome) for operation, outcome in zip(operations, outcomes, strict=True)]
 
-    def _operation(self, element: Element) -> Steps[Operation]:
+    def operation(self, element: Element) -> Steps[Operation]:
         """An element with its class, and its value as Data."""
         if isinstance(element, Call):
             return (yield from self._call_operation(element))

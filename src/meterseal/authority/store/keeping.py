@@ -29,7 +29,7 @@ from meterseal.authority.store.vault import Vault, framed, unframed
 from meterseal.crypto import SUITES, GcmKey, Secret, kcv
 from meterseal.errors import ConfigurationError, Forged, KeyLength, Misuse, StateDamaged, UnknownKey
 from meterseal.keys.kinds import KINDS, Kind, Material, Slot
-from meterseal.keys.lifecycle import RULES, Record, State, Verb, plan
+from meterseal.keys.lifecycle import RULES, Record, State, Verb, find, plan
 
 T = TypeVar("T")
 
@@ -62,15 +62,15 @@ class Keeping:
                 serial=new.serial,
                 url=new.url,
                 place=new.place,
-                profile=self._profile(act.connection, new.roles),
+                profile=self._profile(act.connection, new.settings),
                 serving=new.serving,
                 made=act.now,
             )
         )
         act.note("device", new.title, suite=new.suite, origin=origin)
 
-    def _profile(self, connection: Connection, roles: Mapping[str, Any]) -> int:
-        body = json.dumps(roles, separators=(",", ":"), sort_keys=True)
+    def _profile(self, connection: Connection, settings: Mapping[str, Any]) -> int:
+        body = json.dumps(settings, separators=(",", ":"), sort_keys=True)
         mark = self.store.mark(body.encode())
         p = schema.profiles
         found: int | None = connection.execute(select(p.c.id).where(p.c.mark == mark)).scalar()
@@ -92,6 +92,16 @@ class Keeping:
                 update(schema.devices).where(schema.devices.c.title == title).values(url=url)
             )
             act.note("url", title)
+
+    def set_settings(self, title: bytes, settings: Mapping[str, Any], why: str = "") -> None:
+        """How a device is spoken to from now on: `Device.settings`."""
+        with self.store.acting(why) as act:
+            device(act.connection, title)
+            profile = self._profile(act.connection, settings)
+            act.connection.execute(
+                update(schema.devices).where(schema.devices.c.title == title).values(profile=profile)
+            )
+            act.note("settings", title)
 
     def retire(self, title: bytes, why: str) -> None:
         """Take a device out of service: its keys may then go, the last ones too."""
@@ -227,6 +237,19 @@ class Keeping:
         serving = device(act.connection, record.slot.device).serving
         self._carry_out(act, plan(held, verb, record, serving=serving))
         return _one(act.connection, number).record
+
+    def found(self, act: Act, record: Record) -> None:
+        """The device was found to have this key, which was thought to be replaced.
+
+        One that is compromised is not activated by that; but then no other is the active one any more.
+        """
+        if record.state is not State.COMPROMISED:
+            self.change(act, Verb.ACTIVATE, record.id)
+            return
+        held = [one.record for one in slot_rows(act.connection, record.slot)]
+        active = find(held, State.ACTIVE)
+        if active is not None:
+            self._carry_out(act, plan(held, Verb.RETIRE, active, serving=False))
 
     def sent(self, act: Act, number: int, there: bool) -> None:
         """From now on the device may have this key; or not `there`: it was shown that it has another."""

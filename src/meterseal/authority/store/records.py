@@ -31,8 +31,9 @@ class Flag(IntFlag):
 class Device:
     """A device: title (8 octets), suite, and how it is spoken to.
 
-    `place` is what shares permits, a concentrator or base station.  `roles` are the fields of a credentials
-    file's `[roles.NAME]` without keys; `setup`, if there, names the Security setup object of the role.
+    `place` is what shares permits, a concentrator or base station.  `settings` are the tables `meter` and
+    `roles` of a credentials file without title, URL, suite and keys.  A role has some more: `setup`, the name
+    of its Security setup object where that is not 0.0.43.0.CLIENT.255; `carries`: it may change keys.
     """
 
     title: bytes
@@ -40,8 +41,13 @@ class Device:
     serial: str | None = None
     url: str | None = None
     place: str | None = None
-    roles: dict[str, dict[str, Any]]
+    settings: dict[str, dict[str, Any]]
     serving: bool = True
+
+    @property
+    def roles(self) -> dict[str, dict[str, Any]]:
+        """The roles it is spoken to in, by name."""
+        return self.settings.get("roles", {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +122,6 @@ def device(connection: Connection, title: bytes) -> Device:
         serial=row.serial,
         url=row.url,
         place=row.place,
-        roles={} if row.body is None else json.loads(row.body),
+        settings={} if row.body is None else json.loads(row.body),
         serving=row.serving,
     )

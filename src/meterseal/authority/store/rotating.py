@@ -77,6 +77,24 @@ class Rotating:
                     raise Misuse("a rotation that was begun is not there")
             return _rotation(row)
 
+    def anew(self, slot: Slot, secret: Callable[[], bytes]) -> Rotation:
+        """A rotation to a key that was never sent, about to be sent; an open one of the slot ends unproved.
+
+        Its key is kept: should the device have it after all, it is among those that are tried.
+        """
+        table = schema.rotations
+        with self._store.acting() as act:
+            row = self._row(act, slot)
+            if row is not None:
+                act.connection.execute(
+                    update(table)
+                    .where(table.c.id == row.id)
+                    .values(open=False, phase=Phase.FAILED.value, changed=act.now, note="superseded")
+                )
+            suite = device(act.connection, slot.device).suite
+            self._keeping.put(act, slot, secret(), Verb.STAGE, "generated", suite=suite)
+        return self.hear(self.begin(slot, secret), Heard.SENDING)
+
     def hear(
         self,
         rotation: Rotation,
@@ -128,7 +146,7 @@ class Rotating:
                 self._keeping.sent(act, rotation.key, False)
             case Heard.OTHER if other is not None:
                 self._keeping.sent(act, rotation.key, False)
-                self._keeping.change(act, Verb.ACTIVATE, other.id)
+                self._keeping.found(act, other)
             case _:
                 pass
 

@@ -48,7 +48,7 @@ profiles = Table(
     "profiles", metadata,
     Column("id", Integer, primary_key=True),
     Column("mark", LargeBinary, nullable=False, unique=True),
-    Column("body", Text, nullable=False),             # roles without their keys, JSON
+    Column("body", Text, nullable=False),             # settings without keys, JSON
 )  # fmt: skip
 
 devices = Table(

@@ -1,0 +1,178 @@
+"""Between the store and credentials: a meter's file taken into the store, credentials made of its keys.
+
+A file that was taken in is spent: its counters belong to the store from then on, and count nowhere else.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from typing import Any, Final
+
+from meterseal.authority.store import Device, Store
+from meterseal.authority.store.keeping import slot_of
+from meterseal.authority.store.records import Stored, device, device_rows
+from meterseal.credentials import Credentials, RoleCredentials
+from meterseal.crypto import kcv
+from meterseal.errors import ConfigurationError, CounterExhausted, CounterUnknown, UnknownKey
+from meterseal.keys.counters import LIMIT, key_id
+from meterseal.keys.kinds import KINDS, Slot
+from meterseal.keys.lifecycle import Record, State, Verb, find
+from meterseal.keys.rotation import candidates
+from meterseal.state import FileCounters
+
+_KEYS: Final = ("guek", "gak", "gbek", "kek", "secret")
+_FILES: Final = (
+    "signing_key", "signing_certificate", "agreement_key", "agreement_certificate", "trust",
+)  # fmt: skip
+_OF_DEVICE: Final = ("system_title", "url", "suite")
+_OURS: Final = ("carries", "setup", "probe", "broadcast")
+"""Settings of a role that are the store's own, and no field of credentials."""
+
+CARRIER: Final = "manager"
+
+
+def secret_kind(mechanism: str) -> str:
+    """The kind of the secret of a mechanism."""
+    return "lls" if mechanism == "lls" else "hls"
+
+
+def settings_of(credentials: Credentials) -> dict[str, dict[str, Any]]:
+    """What a device is spoken to by, without its keys: `Device.settings`."""
+    tables = tomllib.loads(credentials.to_toml())
+    meter = {name: value for name, value in tables["meter"].items() if name not in (*_OF_DEVICE, *_FILES)}
+    roles = {}
+    for name, table in tables.get("roles", {}).items():
+        roles[name] = {key: value for key, value in table.items() if key not in (*_KEYS, *_FILES)}
+        if "kek" in table:
+            roles[name]["carries"] = True
+    return {"meter": meter, "roles": roles}
+
+
+def adopt(
+    store: Store,
+    credentials: Credentials,
+    *,
+    serial: str | None = None,
+    place: str | None = None,
+    origin: str = "credentials file",
+    why: str = "",
+) -> Device:
+    """Take a meter's credentials into the store, its keys as the active ones, all of it or nothing.
+
+    The counters of the file go over to the store: what was used is jumped over, and the file counts no more.
+    Raises ConfigurationError for credentials without a title, Misuse for a device that is there already.
+    """
+    meter = credentials.meter
+    if meter.system_title is None:
+        raise ConfigurationError("the credentials do not say the meter's system title")
+    new = Device(
+        title=meter.system_title,
+        suite=meter.suite,
+        serial=serial,
+        url=meter.url,
+        place=place,
+        settings=settings_of(credentials),
+    )
+    with store.core.acting(why) as act:
+        store.keys.add_device(act, new, origin)
+        held: set[Slot] = set()
+        for name, role in credentials.roles.items():
+            for slot, octets in _slots(meter.system_title, name, role):
+                if slot not in held:
+                    store.keys.put(act, slot, octets, Verb.ADOPT, origin, suite=meter.suite)
+                    held.add(slot)
+    _take_counters(store, credentials)
+    return new
+
+
+def _slots(title: bytes, name: str, role: RoleCredentials) -> list[tuple[Slot, bytes]]:
+    found = []
+    for field in _KEYS:
+        octets = role.octets(field)
+        if octets is not None:
+            kind = secret_kind(role.mechanism) if field == "secret" else field
+            found.append((slot_of(title, name, kind), octets))
+    return found
+
+
+def _take_counters(store: Store, credentials: Credentials) -> None:
+    """Where the file's counters stand is where the store's begin; the file has none left."""
+    folder = credentials.state_folder
+    if folder is None or not folder.exists():
+        return
+    files = FileCounters(folder)
+    for role in credentials.roles.values():
+        octets, own = role.octets("guek"), role.client_system_title
+        if octets is None or own is None:
+            continue
+        check, title = kcv(octets), credentials.meter.system_title or b""
+        lowest = files.received(key_id(check, title, "rx"))
+        if lowest is not None:
+            store.counters.note_received(key_id(check, title, "rx"), lowest)
+        name = key_id(check, own, "tx")
+        try:
+            first, _ = files.reserve(name, LIMIT)
+        except (CounterUnknown, CounterExhausted):
+            continue
+        store.counters.reserve(name, 1, first)
+    store.counters.sync()
+
+
+def credentials_of(
+    store: Store, title: bytes, use: Mapping[Slot, Record] | None = None, *, carrying: bool = False
+) -> Credentials:
+    """Credentials for a device out of its active keys; `use` names others for some slots.
+
+    `carrying`: where there is no active key the likeliest other one will do, to bring in its successor.  Else
+    a role whose key may not protect is left out.
+    """
+    chosen = use or {}
+    with store.core.reading() as connection:
+        known = device(connection, title)
+        rows = device_rows(connection, title)
+
+    def octets(slot: Slot) -> bytes | None:
+        found = _pick(rows.get(slot, []), chosen.get(slot), carrying)
+        return None if found is None else store.keys.opened(found).reveal()
+
+    roles: dict[str, Any] = {}
+    for name, settings in known.roles.items():
+        table: dict[str, Any] = {key: value for key, value in settings.items() if key not in _OURS}
+        kinds = ["guek", "gak", "gbek", secret_kind(str(settings.get("mechanism")))]
+        if settings.get("carries"):
+            kinds.append("kek")
+        whole = True
+        for kind in kinds:
+            slot = slot_of(title, name, kind)
+            found = octets(slot)
+            if found is not None:
+                table[KINDS[kind].field or kind] = found
+            elif rows.get(slot):
+                whole = False  # there were keys, and none of them may be used
+        if whole:
+            roles[name] = table
+    if not roles and known.roles:
+        raise UnknownKey(f"no key of {title.hex().upper()} may be used: `keys status` says why")
+    meter = {**known.settings.get("meter", {}), "system_title": title, "suite": known.suite}
+    if known.url is not None:
+        meter["url"] = known.url
+    return Credentials.from_mapping({"meter": meter, "roles": roles})
+
+
+def _pick(slot: list[Stored], wanted: Record | None, carrying: bool) -> Stored | None:
+    records = [one.record for one in slot]
+    record = wanted or find(records, State.ACTIVE)
+    if record is None and carrying:
+        record = next((one for one in candidates(records) if one.state is not State.STAGED), None)
+    return next((one for one in slot if record is not None and one.record.id == record.id), None)
+
+
+def carrier_of(known: Device) -> str:
+    """The role that may change a device's keys.  Raises ConfigurationError where there is none."""
+    carrying = [name for name, settings in known.roles.items() if settings.get("carries")]
+    if carrying:
+        return carrying[0]
+    if CARRIER in known.roles:
+        return CARRIER
+    raise ConfigurationError(f"device {known.title.hex().upper()} has no role that may change keys")
