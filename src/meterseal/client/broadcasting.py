@@ -20,7 +20,7 @@ _PROTECTED: Final = ciphered.SC_AUTHENTICATED | ciphered.SC_ENCRYPTED | ciphered
 
 
 def broadcast(session: Session, verbs: Verbs, write: Write, gbek: bytes | None) -> Steps[None]:
-    """Write an attribute under a GBEK, that of the credentials when None; sent, and that is all that is known.
+    """Write an attribute under a GBEK, the credentials' when None; that it was sent is all that is known.
 
     Raises Misuse where there is no such key, KeyLength, and what `CounterStore.reserve` raises.
     """
