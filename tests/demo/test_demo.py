@@ -25,24 +25,11 @@ from meterseal.demo.scenes import SCENES
 from meterseal.demo.stage import Stage
 from meterseal.errors import ConnectionLost, Refused
 from tests.cli.shell import Ran, run
+from tests.demo.conftest import Evidence
 from tests.demo.recompute import opens, parsed
 
 pytestmark = pytest.mark.xdist_group("demo")  # one play serves them all
 READING = "C001C1000301000108 00FF0200".replace(" ", "")
-Evidence = Callable[[str], dict[str, Any]]
-
-
-@pytest.fixture(scope="module")
-def ran() -> Ran:
-    return run("demo", "--json")
-
-
-@pytest.fixture(scope="module")
-def evidence(ran: Ran) -> Evidence:
-    """The evidence of a scene by its name."""
-    (line,) = ran.lines()
-    by_name = {scene["name"]: scene["evidence"] for scene in line["scenes"]}
-    return lambda name: dict(by_name[name])
 
 
 def keys_of(evidence: dict[str, Any], role: str, frame: dict[str, Any]) -> tuple[str, str, str]:

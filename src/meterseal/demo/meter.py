@@ -1,7 +1,7 @@
 """The demonstration's meter: what `meterseal meter run` runs, as a process that ends with the one above it.
 
-Usage: python -m meterseal.demo.meter STATE-FOLDER CREDENTIALS-FILE, with a pipe as stdin: it ends when the
-other end of that closes, however its parent ended.
+Usage: python -m meterseal.demo.meter STATE-FOLDER CREDENTIALS-FILE PRESET [CONFIG [TRUST]], with a pipe as
+stdin: it ends when the other end of that closes, however its parent ended.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from threading import Thread
 from meterseal.meter import run_meter
 
 
-def main(state: str, credentials: str) -> None:
-    """Run the meter until it is told to end, or left alone."""
+def main(state: str, credentials: str, preset: str, config: str = "", trust: str = "") -> None:
+    """Run the meter until it is told to end, or left alone; what is empty is not there."""
     Thread(target=_end_with_parent, daemon=True).start()
-    run_meter(state=state, credentials_out=credentials)
+    run_meter(
+        preset=preset, state=state, credentials_out=credentials, config=config or None, trust=trust or None
+    )
 
 
 def _end_with_parent() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from meterseal.demo import attacks, captures, lives, views
+from meterseal.demo import attacks, captures, lives, signed, trusted, views
 from meterseal.demo.scene import Scene
 
 SCENES: Final = (
@@ -63,6 +63,42 @@ SCENES: Final = (
         "The manager replaces the operator's key, wrapped under the KEK: from the answer on the old key is "
         "dead, in open associations too, and the new one counts anew.",
         lives.key_transfer,
+    ),
+    Scene(
+        "by certificate",
+        "In suite 1 client and meter sign on to each other by signatures over both titles and both "
+        "challenges, with certificates that lead to one root; one of somebody's own making opens nothing.",
+        signed.by_certificate,
+    ),
+    Scene(
+        "signed disconnect",
+        "The switch is thrown by a signed call and by no other: who has stolen all symmetric keys, signs "
+        "with another key, or brings a call for another meter, is refused.",
+        signed.disconnect,
+    ),
+    Scene(
+        "agreed keys",
+        "Client and meter agree on a new key that is in no message, out of two signed ephemeral keys; and "
+        "single messages each go under a key of their own.",
+        signed.agreed_keys,
+    ),
+    Scene(
+        "compressed profile",
+        "A week of the load profile is compressed before it is sealed, and goes over the wire shorter, row "
+        "for row the same.",
+        signed.compressed,
+    ),
+    Scene(
+        "evidence",
+        "A signed call and its signed answer, kept as files, show a third person offline who said what to "
+        "whom; changed by one bit they show nothing.",
+        trusted.evidence,
+    ),
+    Scene(
+        "enrolled",
+        "A meter that has nothing but a trust anchor is certified by requests of its own, against a one-time "
+        "token; cut in the middle, the same command ends it, and the meter signs on.",
+        trusted.enrolled,
     ),
     Scene(
         "killed",

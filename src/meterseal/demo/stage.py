@@ -13,11 +13,15 @@ from typing import Any, Final, Unpack
 from meterseal import client
 from meterseal.client import Wishes
 from meterseal.credentials import Credentials
+from meterseal.credentials.files import write_private
 from meterseal.demo.wire import Middle, Passed, Wire, untouched
 from meterseal.errors import ConnectionLost, Misuse
 from meterseal.probe import Dissector, Keyring
 
 METER: Final = "meterseal.demo.meter"
+COMPRESSED: Final = '[roles.operator]\ncompression = "packet-default"\n'
+"""Over the preset: answers to the operator are compressed where the form can say so, and it pays."""
+
 START: Final = 20.0
 """Seconds that the meter has until it listens."""
 
@@ -27,10 +31,15 @@ _SAYS: Final = "listening on "
 
 
 class Stage:
-    """A meter that runs; use with `async with`. At the end neither a process nor a folder is left."""
+    """A meter that runs; use with `async with`. At the end neither a process nor a folder is left.
 
-    def __init__(self) -> None:
+    `preset`, `config` (TOML) and `trust` (a PEM file) are those of `meterseal meter run`.
+    """
+
+    def __init__(self, preset: str = "suite0", config: str = "", trust: str = "") -> None:
         self._folder = TemporaryDirectory(prefix="meterseal-demo-")
+        self._preset, self._config, self._trust = preset, config, trust
+        self._other: Stage | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._read = 0
         self.url = ""
@@ -51,9 +60,18 @@ class Stage:
 
     async def _leave(self) -> None:
         try:
+            if self._other is not None:
+                await self._other._leave()
             await self.kill()
         finally:
             self._folder.cleanup()
+
+    async def suite1(self) -> Stage:
+        """The stage beside this one, with a meter of suite 1: made when the first scene asks for it."""
+        if self._other is None:
+            self._other = Stage("suite1", COMPRESSED)
+            await self._other.start()
+        return self._other
 
     # --- the meter ----------------------------------------------------------------------------------
 
@@ -70,9 +88,13 @@ class Stage:
 
     async def start(self) -> None:
         """Start the meter on its state folder, and take its credentials. ConnectionLost when it does not."""
+        config = self.at("config.toml") if self._config else ""
+        if config:
+            write_private(Path(config), self._config.encode(), "configuration")
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-P", "-m", METER, self._at("meter"), self._at("meter.toml"),
+                sys.executable, "-P", "-m", METER, self.at("meter"), self.at("meter.toml"),
+                self._preset, config, self._trust,
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log,
             )  # fmt: skip
         line = await self._first_line(self._process)
@@ -80,7 +102,7 @@ class Stage:
             last = self.journal()[-1:] or ["it says nothing"]
             raise ConnectionLost(f"the meter process did not start: {last[0]}")
         self.url = line.removeprefix(_SAYS).strip()
-        self.credentials = Credentials.load(self._at("meter.toml"))
+        self.credentials = Credentials.load(self.at("meter.toml"))
 
     async def _first_line(self, process: asyncio.subprocess.Process) -> str:
         if process.stdout is None:
@@ -105,9 +127,10 @@ class Stage:
 
     @property
     def _log(self) -> Path:
-        return Path(self._at("meter.log"))
+        return Path(self.at("meter.log"))
 
-    def _at(self, name: str) -> str:
+    def at(self, name: str) -> str:
+        """The path of something in the stage's folder, which is gone at the end."""
         return str(Path(self._folder.name, name))
 
     def journal(self) -> list[str]:
@@ -142,7 +165,7 @@ class Stage:
     @property
     def clients(self) -> str:
         """The folder where all clients of the stage keep their counters."""
-        return self._at("clients")
+        return self.at("clients")
 
     # --- evidence ---------------------------------------------------------------------------------------
 

@@ -121,7 +121,8 @@ async def protected(stage: Stage, account: Account) -> None:
 
 def nonces(frames: list[dict[str, Any]]) -> list[tuple[str, int]]:
     """System title and counter of each protected frame, by title, in the order of the wire."""
-    layers = [layer for one in frames for layer in one["layers"] if "invocation_counter" in layer]
+    every = (layer for one in frames for layer in one["layers"])
+    layers = [layer for layer in every if layer.get("invocation_counter") is not None]
     used = [(layer["system_title"], layer["invocation_counter"]) for layer in layers]
     return sorted(used, key=lambda pair: pair[0])
 
