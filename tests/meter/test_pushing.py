@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from contextlib import ExitStack
 from dataclasses import replace
@@ -15,11 +16,11 @@ import meterseal
 from meterseal import net
 from meterseal.cosem.obis import Obis
 from meterseal.errors import StateUnavailable
-from meterseal.framing import hdlc
+from meterseal.framing import gbt, hdlc
 from meterseal.framing.live import LineReader
 from meterseal.listener import Book, Listener, Received, Receiver
 from meterseal.meter import MeterServer, load_plan, open_meter, write_credentials
-from meterseal.meter.push import TCP, UDP, Order
+from meterseal.meter.push import HDLC, TCP, UDP, Order
 from meterseal.meter.pushing import AT_ONCE, Pusher
 from meterseal.net import parse
 from meterseal.state import MemoryCounters
@@ -164,6 +165,58 @@ async def test_a_meter_pushes_to_a_listener(tmp_path: Path, url: str, version: i
     assert len({one.layers[-1]["invocation_counter"] for one in got}) == 3
 
 
+@pytest.mark.parametrize("url", ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"])
+async def test_a_long_push_in_blocks(tmp_path: Path, url: str) -> None:
+    """Cut after it was sealed, joined by the listener before it is opened; no block is acknowledged."""
+    got: list[Received] = []
+    with ExitStack() as stack:
+        store = MemoryCounters()
+        config = tmp_path / "push.toml"
+        config.write_text(CONFIG.format(version=1, url="udp://127.0.0.1:9") + "blocks = 32\n")
+        meter = open_meter(load_plan("suite0", config), tmp_path / "state", stack)
+        log = tmp_path / "wire.jsonl"
+        wires = stack.enter_context(net.WireLog(log))
+        async with MeterServer(meter, wire_log=wires) as server:
+            write_credentials(meter, tmp_path / "kitchen.toml", server.url)
+            receiver = Receiver(Book(tmp_path / "kitchen.toml", store), store)
+            async with Listener(receiver, got.append) as listener:
+                where = parse(await listener.open(parse(url)))
+                held: Any = meter.devices[1].objects[40, NAME]
+                there = (0 if where.scheme == "tcp" else 1, f"127.0.0.1:{where.port}".encode(), 0)
+                held.set({3: (there, held.values[3][1])})
+                for number in range(2):
+                    held.push()
+                    await until(lambda number=number: len(got) > number)  # type: ignore[misc]
+    assert [one.error for one in got] == [None] * 2
+    kinds = [layer["kind"] for layer in got[0].layers]
+    assert kinds == ["wrapper", "general-block-transfer", "general-glo-ciphering"]
+    frames = [json.loads(line) for line in log.read_text().splitlines()]
+    blocks = [gbt.decode(bytes.fromhex(frame["hex"])[8:]) for frame in frames]
+    half = len(blocks) // 2
+    assert half > 2 and [block.number for block in blocks] == 2 * list(range(1, half + 1))
+    assert {(block.window, block.acknowledged) for block in blocks} == {(0, 0)}
+    assert {frame["direction"] for frame in frames} == {"out"}
+    assert max(len(frame["hex"]) // 2 - 8 for frame in frames) == 32
+
+
+async def test_too_many_blocks_for_an_hdlc_line_are_a_line_in_the_journal() -> None:
+    notes: list[str] = []
+    sent: list[bytes] = []
+
+    class Own:
+        def send(self, source: int, destination: int, payload: bytes) -> None:
+            sent.append(payload)
+
+    pusher = Pusher(notes.append, hdlc_lines=lambda: [Own()])  # type: ignore[list-item]
+    pusher.send(replace(order(HDLC, 0, blocks=32), seal=lambda: bytes(16 * 25)))
+    await until(lambda: not pusher._tasks)
+    assert len(sent) == 16 and gbt.decode(sent[-1]).last and notes == []
+    pusher.send(replace(order(HDLC, 0, blocks=32), seal=lambda: bytes(16 * 25 + 1)))
+    await until(lambda: len(notes) == 1)
+    assert "17 blocks" in notes[0] and len(sent) == 16
+    await pusher.close()
+
+
 async def test_a_confirmed_push_ends_with_its_confirmation(tmp_path: Path) -> None:
     """Version 2, method 2: the listener confirms under the same key, with the client's own counters."""
     got: list[Received] = []
@@ -193,10 +246,11 @@ async def test_a_confirmed_push_ends_with_its_confirmation(tmp_path: Path) -> No
         assert held._confirmed_at[:2] != b"\xff\xff"  # type: ignore[attr-defined]
 
 
-async def test_over_the_meter_s_own_hdlc_line_in_ui_frames(tmp_path: Path) -> None:
-    """A client on the line collects the push by an empty UI frame with the poll bit, opens it by title."""
+@pytest.mark.parametrize("blocks", [0, 64], ids=["whole", "blocks"])
+async def test_over_the_meter_s_own_hdlc_line_in_ui_frames(tmp_path: Path, blocks: int) -> None:
+    """A client on the line collects the push by empty UI frames with the poll bit, opens it by title."""
     config = tmp_path / "push.toml"
-    config.write_text(CONFIG.format(version=1, url="hdlc"))
+    config.write_text(CONFIG.format(version=1, url="hdlc") + (f"blocks = {blocks}\n" if blocks else ""))
     with ExitStack() as stack:
         meter = open_meter(load_plan("suite0", config), tmp_path / "state", stack)
         async with MeterServer(meter, url="hdlc+tcp://127.0.0.1:0") as server:
@@ -208,15 +262,16 @@ async def test_over_the_meter_s_own_hdlc_line_in_ui_frames(tmp_path: Path) -> No
             held.push()
             await until(lambda: not (server._pusher and server._pusher._tasks))
             question = hdlc.Frame(hdlc.Address(1, meter.plan.physical_address, 2), hdlc.Address(2), 0x13)
-            writer.write(hdlc.encode(question))
             line, items = LineReader(), list[Any]()
             async with asyncio.timeout(5):
-                while not items:
+                while not any(item.payload for item in items):
+                    writer.write(hdlc.encode(question))
                     items += line.feed(await reader.read(4096))
             writer.close()
         store = MemoryCounters()
         receiver = Receiver(Book(tmp_path / "kitchen.toml", store), store)
         (one,) = receiver.take(items, "line")
     assert one.error is None and one.role == "operator"
-    assert [layer["kind"] for layer in one.layers] == ["hdlc", "general-glo-ciphering"]
+    between = ["general-block-transfer"] if blocks else []
+    assert [layer["kind"] for layer in one.layers] == ["hdlc", *between, "general-glo-ciphering"]
     assert one.layers[0]["control"] == "UI"

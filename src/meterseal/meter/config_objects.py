@@ -45,6 +45,7 @@ _BY_CLASS: Final[dict[int, tuple[str, ...]]] = {
         "role",
         "push",
         "destination",
+        "blocks",
         "interval",
         "windows",
         "randomisation",

@@ -349,6 +349,7 @@ OBJECT: Final[dict[str, Reader]] = {
     "role": words,
     "push": many(_member),
     "destination": words,
+    "blocks": number(32, 0xFFFF),
     "interval": number(1, 86_400 * 31),
     "windows": anything,
     "randomisation": number(0, 0xFFFF),

@@ -168,7 +168,7 @@ def _push(meter: Meter, device: LogicalDevice, plan: ObjectPlan, place: str) -> 
         attributes[9] = (client - 256 if client > 127 else client), Tag.INTEGER
     made = PushSetup(
         plan.obis, attributes, around,
-        place=place, version=plan.version, interval=plan.interval,
+        place=place, version=plan.version, interval=plan.interval, blocks=plan.blocks,
         writable=_writable(plan, (index for index in attributes if index not in (8, 9))),
     )  # fmt: skip
     return meter.routine.timed(made)

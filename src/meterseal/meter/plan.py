@@ -26,7 +26,7 @@ class ObjectPlan:
     Classes 1, 3, 4: `source` (a word of `plant.SOURCES`) or `value` with `type`; 5: `source`, `period` (s),
     `periods`; 7: `columns`, and `log` for an event log; 8: none; 18: `block_size`, `largest` (octets);
     70: `control_mode`; all others: `attributes`, values with their types by index; 40 besides them `version`,
-    `role` (whose keys seal) and `interval` (s).
+    `role` (whose keys seal), `interval` (s) and `blocks` (octets of the largest APDU, 0: any).
     """
 
     logical_device: int
@@ -51,6 +51,7 @@ class ObjectPlan:
     attributes: Mapping[int, tuple[Any, Type]] = field(default_factory=dict)
     role: str = ""
     interval: int = 0
+    blocks: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

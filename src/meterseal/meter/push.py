@@ -60,7 +60,8 @@ class Order:
     """A push to be sent: `seal` gives its APDU, under a new invocation counter each time.
 
     `source` and `client` are the SAPs it goes between, `start` the seconds before the first attempt, `delays`
-    those before each further one.  `confirms` says of an APDU that comes back whether it is the confirmation
+    those before each further one.  Longer than `blocks` octets it goes out in blocks that nobody acknowledges
+    (0: never).  `confirms` says of an APDU that comes back whether it is the confirmation
     that is waited for; None: none is.
     """
 
@@ -72,6 +73,7 @@ class Order:
     seal: Callable[[], bytes]
     start: float = 0.0
     delays: tuple[float, ...] = ()
+    blocks: int = 0
     confirms: Callable[[bytes], bool] | None = None
 
 
@@ -98,7 +100,7 @@ class Surroundings:
 
 
 class PushSetup(Configured):
-    """One push setup.  `interval` in seconds by the clock, 0: only when it is called."""
+    """One push setup.  `interval` in seconds by the clock, 0: only when called; `blocks` as of `Order`."""
 
     def __init__(
         self,
@@ -109,9 +111,10 @@ class PushSetup(Configured):
         place: str,
         version: int,
         interval: int = 0,
+        blocks: int = 0,
         writable: tuple[int, ...] = (),
     ) -> None:
-        self._around, self._interval = around, interval
+        self._around, self._interval, self._blocks = around, interval, blocks
         self._invoke = 0
         self._confirmed_at = DateTime().to_octets()
         super().__init__(40, obis, values, around.store, place=place, writable=writable, version=version)
@@ -212,6 +215,7 @@ class PushSetup(Configured):
                 seal=lambda: sealed(around, plain, asked, parameters),
                 start=wait,
                 delays=tuple(self._delay(number) for number in range(retries)),
+                blocks=self._blocks,
                 confirms=self._waiting_for(self._invoke) if confirmed else None,
             )
         )  # fmt: skip

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from meterseal import net
+from meterseal.association.transfer import unconfirmed
 from meterseal.cosem.obis import Obis
-from meterseal.errors import ConnectionLost, MetersealError, StateUnavailable
+from meterseal.errors import ConnectionLost, MetersealError, StateUnavailable, TooLarge
+from meterseal.framing.hdlc.secondary import NOTICES
 from meterseal.meter.push import HDLC, TCP, UDP, Order
 from meterseal.net import Link, WireLog
 
@@ -82,19 +84,29 @@ class Pusher:
             await asyncio.sleep(delay)
 
     async def _attempt(self, order: Order, octets: bytes) -> None:
+        whole = not order.blocks or len(octets) <= order.blocks
+        parts = [octets] if whole else unconfirmed(octets, order.blocks)
         if order.transport == HDLC:
-            lines = list(self._hdlc_lines())
-            if not lines:
-                raise ConnectionLost("nobody is on the meter's HDLC line")
-            for own in lines:
-                own.send(order.source, order.client, octets)
+            self._give_out(order, parts)
             return
         url = f"{_SCHEMES[order.transport]}://{order.destination}"
         async with await net.connect(url, timeout=PATIENCE, wire_log=self._wire_log) as line:
-            await line.send(order.source, order.client, octets)
+            for part in parts:
+                await line.send(order.source, order.client, part)
             loop = asyncio.get_running_loop()
             end = loop.time() + PATIENCE
             while order.confirms is not None:
                 frame = await line.receive(max(0.0, end - loop.time()))
                 if order.confirms(frame[2]):
                     return
+
+    def _give_out(self, order: Order, parts: list[bytes]) -> None:
+        """On the meter's own line, where clients ask for what waits."""
+        lines = list(self._hdlc_lines())
+        if not lines:
+            raise ConnectionLost("nobody is on the meter's HDLC line")
+        if len(parts) > NOTICES:
+            raise TooLarge(f"{len(parts)} blocks, and at most {NOTICES} wait on an HDLC line for the client")
+        for own in lines:
+            for part in parts:
+                own.send(order.source, order.client, part)
