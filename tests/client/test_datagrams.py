@@ -101,6 +101,25 @@ async def test_every_role_over_udp(credentials: Path, role: str) -> None:
             assert len(rows) == 500
 
 
+async def test_F16_a_long_answer_to_who_has_proved_nothing_comes_in_small_blocks(
+    credentials: Path, tmp_path: Path
+) -> None:
+    """The public client's object list: whole, though no more than thrice what it sends goes back."""
+    log = tmp_path / "wire.jsonl"
+    with WireLog(log) as wires:
+        async with meterseal.connect(credentials=credentials, role="public", wire_log=wires) as meter:
+            names = {str(one.obis) for one in await meter.object_list()}
+    assert "0.0.42.0.0.255" in names and len(names) >= 4
+    sent = got = 0
+    for line in log.read_text().splitlines():
+        frame = json.loads(line)
+        octets = len(frame["hex"]) // 2
+        sent, got = (sent + octets, got) if frame["direction"] == "out" else (sent, got + octets)
+        assert got <= 3 * sent
+    async with meterseal.connect(credentials=credentials, role="operator") as meter:
+        await meter.object_list()  # who has signed on gets it in one piece
+
+
 async def test_the_blocking_twin_over_udp(credentials: Path, tmp_path: Path) -> None:
     def read() -> list[Any]:
         with sync.connect(credentials=credentials, role="operator") as meter:
@@ -130,6 +149,31 @@ async def test_C11_reading_through_a_network_that_repeats_and_reorders(
             name = f"{number:064X}"
             await meter.write("1/0.0.96.1.10.255:2", f"os:{name}")
             assert (await meter.read("1/0.0.96.1.10.255:2")).value == bytes.fromhex(name)
+
+
+async def test_H07_with_thirty_per_cent_lost_who_asks_again_gets_there(
+    credentials: Path, network: tuple[Network, str]
+) -> None:
+    """Each request that is lost, or whose answer is, is a TimedOut; no write is done by an earlier one."""
+    chance = random.Random(7)
+    between, url = network
+    lost = 0
+    async with meterseal.connect(url, credentials=credentials, role="manager") as meter:
+        between.fate = lambda to_meter, octets: [] if chance.random() < 0.3 else [octets]
+        meter._session._exchange.timeout = 0.1
+        for number in range(12):
+            found = None
+            while True:
+                try:
+                    await meter.write("1/0.0.96.1.10.255:2", f"os:{number:02X}")
+                    found = (await meter.read("1/0.0.96.1.10.255:2")).value
+                except TimedOut:
+                    lost += 1
+                else:
+                    break
+            assert found == bytes((number,))
+        between.fate = passed_on
+    assert lost
 
 
 async def test_H08_an_answer_that_is_late_is_never_the_next_one(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -11,7 +11,8 @@ from meterseal.apdu.acse import Aare
 from meterseal.association import Compute, Reply
 from meterseal.codec.data import Data
 from meterseal.codec.types import Tag
-from meterseal.crypto import SigningKey, VerifyingKey, curve, random_octets
+from meterseal.crypto import AgreementKey, SigningKey, VerifyingKey, curve, random_octets
+from meterseal.crypto.certificates import Certificate
 from tests.hostile.aarq import first, send, stands
 from tests.hostile.raw import NOT_POSSIBLE, REJECTED, Running, running
 from tests.meter.world import Client
@@ -109,6 +110,65 @@ def test_A05_A07_B17_D02_D20_no_other_proof_opens_it(here: Running) -> None:
         assert not stands(begun.client), what
     good = Pending(here)
     assert good.reply(good.right())[:4] == bytes.fromhex("C701C100")
+
+
+class Curves:
+    """Counts what is done with curves, by everybody in this process."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        for owner, name in (
+            (VerifyingKey, "verify"),
+            (SigningKey, "sign"),
+            (AgreementKey, "_shared"),
+            (Certificate, "check_issued_by"),
+        ):
+            monkeypatch.setattr(owner, name, self._counted(getattr(owner, name)))
+
+    def _counted(self, real: Callable[..., object]) -> Callable[..., object]:
+        def counted(*arguments: object, **more: object) -> object:
+            self.count += 1
+            return real(*arguments, **more)
+
+        return counted
+
+
+def test_F24_who_has_no_key_causes_no_work_with_curves(
+    here: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tag of the Initiate, counters and shapes come first: a flood of strangers is refused by those."""
+    recorded = first(here.client("operator"), random_octets(32))
+    line = here.line()
+    assert line.ask(recorded.encode(), 2)[:1] == b"\x61"
+    curves = Curves(monkeypatch)
+    forged = bytes(recorded.user_information or b"")
+    floods = [
+        recorded,  # replayed: its counter was taken
+        recorded.replace(user_information=forged[:-1] + bytes((forged[-1] ^ 1,))),
+        recorded.replace(user_information=bytes.fromhex("01000000065F1F0400001E1DFFFF")),
+        recorded.replace(user_information=None),
+        recorded.replace(calling_ae_qualifier=random_octets(800)),
+        recorded.replace(calling_authentication_value=random_octets(31)),
+    ]
+    for aarq in floods * 20:
+        line.ask(aarq.encode(), 2)
+    general = [bytes.fromhex(text) for text in ("DD0000000000000000", "DF00000000000000", "DFFF", "DD")]
+    for apdu in [*general, GET, bytes.fromhex("C301C1000F0000280000FF01010940") + bytes(64)] * 20:
+        line.ask(apdu, 2)
+    assert curves.count == 0
+
+
+def test_F24_one_attempt_is_checked_once_and_a_wrong_length_not_at_all(
+    here: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = Pending(here)
+    proofs = [begun.right()[:-1] + bytes((number,)) for number in range(20)]
+    curves = Curves(monkeypatch)
+    for proof in proofs:  # the first of them spends the challenge
+        data = Data.of(proof, Tag.OCTET_STRING)
+        sealed = begun.client.sealed(bytes.fromhex("C301C1000F0000280000FF0101") + data.raw)
+        begun.client.line.ask(sealed, 2)
+    assert curves.count == 1
 
 
 def test_A08_nothing_is_served_between_pass_2_and_pass_3(here: Running) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from meterseal.errors import ConfigurationError, ConnectionLost, StateUnavailable, Unsupported
-from meterseal.framing import mbus, wrapper
+from meterseal.framing import hdlc, mbus, wrapper
 from meterseal.listener import Listener, Received, preset
 from meterseal.listener.service import REFUSALS_PER_SECOND
 from meterseal.net import octets as lines
@@ -21,6 +22,7 @@ from meterseal.net import parse
 from meterseal.state import MemoryCounters
 from tests.listener.pushes import TITLE, item, kinds, receiver, sealed, write
 from tests.net.parties import SOON, until
+from tests.net.test_serial import Wire
 
 
 class Desk:
@@ -85,6 +87,33 @@ async def test_a_customer_port_over_a_bridge_is_opened_again_when_it_is_lost(
         assert desk.counters[:3] == [1, 2, 3]
         assert desk.got[0].source == url and desk.got[0].layers[0]["kind"] == "m-bus"
     bridge.close()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals")
+async def test_a_customer_port_on_a_serial_line(tmp_path: Path) -> None:
+    """M-Bus frames out of a port, noise before them and between; a second port with HDLC."""
+    wire = Wire()
+    try:
+        url = wire.url(0).partition("?")[0]
+        async with listening(tmp_path, f"{url}?baud=2400") as (listener, desk, where):
+            assert where == url
+            await until(lambda: bool(listener._hearing))
+            for ic in (1, 2):
+                os.write(wire.slaves[1], b"\x00\xe5" + b"".join(mbus.encode(sealed(ic))))
+                await until(lambda ic=ic: len(desk.got) == ic)  # type: ignore[misc]
+            assert desk.counters == [1, 2] and desk.got[0].layers[0]["kind"] == "m-bus"
+            assert desk.got[0].source == url
+    finally:
+        wire.close()
+    wire = Wire()
+    try:
+        async with listening(tmp_path, wire.url(0), preset=preset("e450"), accept=3) as (_, desk, _):
+            frame = hdlc.Frame(hdlc.Address(103), hdlc.Address(1), 0x13, hdlc.RESPONSE + sealed(9))
+            os.write(wire.slaves[1], hdlc.encode(frame))
+            await until(lambda: len(desk.got) == 1)
+            assert desk.counters == [9] and desk.got[0].layers[0]["kind"] == "hdlc"
+    finally:
+        wire.close()
 
 
 async def test_a_telegram_without_a_frame_comes_after_a_pause(

@@ -191,6 +191,19 @@ async def test_a_speed_or_form_that_is_none(wire: Wire, text: str) -> None:
         blocking.connect(url)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a pseudo-terminal may take any form")
+async def test_a_form_that_the_port_does_not_do(wire: Wire) -> None:
+    """A pseudo-terminal has no parity: a typed error at every end, and the port is free again."""
+    url = f"{wire.url(0)}&form=8E1"
+    for _ in range(2):
+        with pytest.raises(ConfigurationError, match="cannot be set"):
+            await net.connect(url)
+        with pytest.raises(ConfigurationError, match="cannot be set"):
+            blocking.connect(url)
+        with pytest.raises(ConfigurationError, match="cannot be set"):
+            await net.listen(net.parse(url), Parties(), hdlc=Answering(lambda server: True))
+
+
 async def test_a_port_that_is_not_there() -> None:
     with pytest.raises(ConnectionLost):
         await net.connect("serial:///dev/no-such-port")

@@ -271,14 +271,23 @@ class Serving(ServingBlocks):
 
     def _room(self, x: Exchange) -> int | None:
         """The largest plain APDU that the client takes once it is protected; None for any, also in blocks."""
-        if not self.client_max_pdu or self._by_blocks or self._prefers_blocks:
+        size = self._largest(x)
+        if not size or self._by_blocks or self._prefers_blocks:
             return None
         made = planned(x.required, x.layers)
         general = x.style.general or bool(made)
         around = (PROTECTION_OVERHEAD + TITLE_OVERHEAD * general) if x.required else 0
         if x.third is not None:
             made = (*made, *planned(x.third_required, x.third.layers))
-        return self.client_max_pdu - around - overhead(made, self._setup.suite)
+        return size - around - overhead(made, self._setup.suite)
+
+    def _largest(self, x: Exchange) -> int:
+        """What the client takes; of datagrams and with nothing proved no more than one request lets out."""
+        size = self.client_max_pdu
+        blocks = self.negotiated & _BLOCK_BIT.get(x.service, 0)
+        if not self.datagrams or self.profile.scheme.passes or x.applied or not blocks:
+            return size
+        return min(size or UNPROVED, UNPROVED)
 
     def _sealed(self, x: Exchange, octets: bytes) -> bytes | Steps[bytes]:
         """An answer protected like for like; where the request was plain, service-specific."""
@@ -351,6 +360,10 @@ def _noted(x: Exchange) -> list[Effect]:
 
 _SERVICE_BIT = {service: conformance(name) for service, name in ex.SERVICE_BIT.items()}
 _BLOCK_BIT = {service: conformance(name) for service, name in ex.BLOCK_BIT.items()}
+UNPROVED = 37
+"""Octets of an answer in blocks to an address that has proved nothing: thrice what asks for the next block,
+7 octets in a wrapper of 8, less the answer's own wrapper. More than thrice is not sent there (F16)."""
+
 _INSIDE = (1, 1)
 """What goes out for an error that is nobody's business outside: operation not possible."""
 

@@ -16,6 +16,7 @@ from .blocking_lines import Channel, Line, Pair
 from .connection import address_text
 from .handler import Limits
 from .hdlc import CLOSING_TIME
+from .octets import setting_up
 from .serial_line import INTER_OCTET, parts, settings
 from .timing import seconds
 from .url import Url
@@ -80,7 +81,8 @@ class SerialPort:
         self.name = where.path
         serial: Any = parts("serial")
         baud, form = settings(where)
-        self._port = serial.Serial(where.path, baud, write_timeout=limits.write_time, **form)
+        with setting_up(where):
+            self._port = serial.Serial(where.path, baud, write_timeout=limits.write_time, **form)
         self.close = self._port.close
 
     def write(self, octets: bytes) -> None:

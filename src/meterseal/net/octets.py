@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Final, Protocol, cast
 
 from meterseal.errors import ConfigurationError, ConnectionLost, Unsupported
 
 from .url import Url
+
+try:
+    from termios import error as _Refused
+except ImportError:  # no terminals of that kind on this system
+    _Refused = OSError  # type: ignore[assignment,misc]
 
 QUIET: Final = 0.5
 """Seconds without an octet that count as a pause between frames."""
@@ -88,10 +94,22 @@ async def _serial(where: Url, make: Make, baud: int, form: str) -> asyncio.BaseT
             "serial lines need pyserial-asyncio-fast: pip install 'meterseal[serial]'"
         ) from None
     speed, bits = serial_settings(where, baud, form)
-    transport, _ = await serial_asyncio_fast.create_serial_connection(
-        asyncio.get_running_loop(), make, where.path, baudrate=speed, **bits
-    )
+    with setting_up(where):
+        transport, _ = await serial_asyncio_fast.create_serial_connection(
+            asyncio.get_running_loop(), make, where.path, baudrate=speed, **bits
+        )
     return cast("asyncio.BaseTransport", transport)
+
+
+@contextmanager
+def setting_up(where: Url) -> Iterator[None]:
+    """ConfigurationError for a port that cannot be set to its speed or form; OSError for one not there."""
+    try:
+        yield
+    except OSError:
+        raise
+    except (_Refused, ValueError) as error:
+        raise ConfigurationError(f"{where}: the port cannot be set to this speed and form: {error}") from None
 
 
 def serial_settings(where: Url, baud: int, form: str) -> tuple[int, dict[str, object]]:

@@ -18,7 +18,7 @@ from meterseal.errors import ConfigurationError, Unsupported
 from .connection import Stream
 from .handler import Factory, Handler, Limits, Link
 from .hdlc import Answering, Asking, HdlcConnection
-from .octets import serial_settings
+from .octets import serial_settings, setting_up
 from .url import Url
 from .wirelog import WireLog
 
@@ -199,7 +199,8 @@ async def open_port(where: Url, protocol: Callable[[], asyncio.Protocol]) -> Non
     loop = asyncio.get_running_loop()
     fast = parts("serial_asyncio_fast")
     baud, form = settings(where)
-    await fast.create_serial_connection(loop, protocol, where.path, baudrate=baud, **form)
+    with setting_up(where):
+        await fast.create_serial_connection(loop, protocol, where.path, baudrate=baud, **form)
     await asyncio.sleep(0)  # `connection_made` comes on the loop's next turn
 
 
