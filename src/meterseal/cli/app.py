@@ -17,7 +17,9 @@ from meterseal.cli import (
     meter,
     output,
     pki,
+    street,
     talk,
+    utility,
 )
 
 app = typer.Typer(
@@ -37,6 +39,8 @@ app.command("demo")(demo.demo)
 app.add_typer(meter.app, name="meter")
 app.add_typer(concentrator.app, name="concentrator")
 app.add_typer(headend.app, name="headend")
+app.add_typer(utility.app, name="utility")
+app.add_typer(street.app, name="street")
 app.add_typer(access.app, name="access")
 app.add_typer(credentials.app, name="credentials")
 app.add_typer(pki.app, name="pki")

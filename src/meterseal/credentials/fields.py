@@ -246,6 +246,9 @@ THIRD_PARTY: Final[dict[str, Reader]] = {
     "counter_start": _number(0, LIMIT - 1),
     "max_pdu": _number(128, 0xFFFF),
     "timeout": seconds,
+    "tls_key": _text,
+    "tls_certificate": _text,
+    "head_end": _text,
 }
 """Tables `[third_parties.NAME]`."""
 

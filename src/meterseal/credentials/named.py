@@ -20,6 +20,9 @@ _ROLE: Final = {
 }
 """Fields that name a file, with what a copy of it is called; a role's begins with the role's name."""
 
+_THIRD: Final = {**_ROLE, "tls_key": "tls.key", "tls_certificate": "tls.pem", "head_end": "head-end.pem"}
+"""The same of a third party."""
+
 _ELSEWHERE: Final = "pkcs11:"
 """Begins the name of a key that is in no file."""
 
@@ -60,12 +63,13 @@ def _renamed(
 ) -> Named:
     trust = tuple(rename(name, _root(number)) for number, name in enumerate(meter.trust))
     described = replace(_with(meter, _METER, rename), trust=trust)
-    kept = {name: _with(role, _called(name), rename) for name, role in roles.items()}
-    return described, kept, {name: _with(third, _called(name), rename) for name, third in thirds.items()}
+    kept = {name: _with(role, _called(name, _ROLE), rename) for name, role in roles.items()}
+    others = {name: _with(third, _called(name, _THIRD), rename) for name, third in thirds.items()}
+    return described, kept, others
 
 
-def _called(name: str) -> dict[str, str]:
-    return {field: f"{name}-{copy}" for field, copy in _ROLE.items()}
+def _called(name: str, fields: Mapping[str, str]) -> dict[str, str]:
+    return {field: f"{name}-{copy}" for field, copy in fields.items()}
 
 
 def _with(record: Record, fields: dict[str, str], rename: Callable[[str, str], str]) -> Record:

@@ -118,7 +118,8 @@ class ThirdPartyCredentials:
 
     `layers` names the key that messages are sealed under: `one-pass` or `static` in suites 1 and 2, `wrapped`
     under `kek` where the meter has the peer option `third_party_wrapped_key`.  `max_pdu` is the largest plain
-    request, in octets.
+    request, in octets.  `tls_key` and `tls_certificate` prove it to a head-end, which has the certificate
+    `head_end`.
     """
 
     system_title: bytes
@@ -131,6 +132,9 @@ class ThirdPartyCredentials:
     counter_start: int | None = None
     max_pdu: int = 1024
     timeout: float = 60.0
+    tls_key: str | None = field(default=None, repr=False)
+    tls_certificate: str | None = None
+    head_end: str | None = None
     peer: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:

@@ -155,7 +155,7 @@ class SealedSession:
         except Refused as error:
             raise Withheld(f"no sealed answer came; the carrier says: {error}") from error
         except TimedOut as error:
-            raise Withheld(f"no answer to {request} in {self.timeout:g} s") from error
+            raise Withheld(f"no answer to {request}: {error}") from error
         except (ProtectionError, DecodeError) as error:
             broken(error)
         opened = yield from self.open(request, answer)

@@ -1,0 +1,191 @@
+"""`meterseal utility read`, `write`, `call`: end to end, through a head-end that carries and cannot open."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from meterseal.cli import options, output, values
+from meterseal.cli.output import answering, understanding
+from meterseal.cosem.obis import ObjectAddress, parse_object
+from meterseal.cosem.present import error_object
+from meterseal.credentials import Credentials
+from meterseal.errors import ConfigurationError, MetersealError, Unsupported
+
+if TYPE_CHECKING:
+    from meterseal.utility import SealedMeter
+
+app = typer.Typer(help="A utility's side: sealed for the meter, carried by a head-end.", no_args_is_help=True)
+
+T = TypeVar("T")
+
+Where = Annotated[str, typer.Option("--via", help="The head-end: https://HOST:PORT.", metavar="URL")]
+File = Annotated[
+    Path,
+    typer.Option(
+        "--credentials",
+        help="Credentials file with a third party, or a folder of them (*.toml).",
+        metavar="FILE|FOLDER",
+    ),
+]
+Who = Annotated[
+    str | None,
+    typer.Option("--third-party", help="Third party of the file; by default the only one.", metavar="NAME"),
+]
+Title = Annotated[str, typer.Argument(metavar="METER", help="System title of the meter, 16 hex digits.")]
+Seconds = Annotated[
+    float | None, typer.Option("--timeout", help="Seconds that a request has.", min=0.1, metavar="S")
+]
+_OBJECT = "[CLASS/]OBIS[:ATTRIBUTE], for example 3/1.0.1.8.0.255:2; attribute 2 when left out."
+_NO_OPTIONS = {"ignore_unknown_options": True}  # a value like -5 is no option
+
+
+@app.callback()
+def family() -> None:
+    """A utility's side: sealed for the meter, carried by a head-end."""
+
+
+@app.command("read")
+def read(
+    meter: Title,
+    objects: Annotated[list[str], typer.Argument(metavar="OBJECT", help=_OBJECT)],
+    via: Where,
+    credentials: File,
+    third_party: Who = None,
+    timeout: Seconds = None,
+    json: options.Json = False,
+    state: options.StateFolder = None,
+) -> None:
+    """Read objects of a meter, sealed both ways. Exit code 1 when any of it was refused."""
+    wanted = [_object(text) for text in objects]
+    with answering():
+        found, layers = _through(
+            via, credentials, meter, third_party, timeout, state, lambda at: at.read_many(wanted)
+        )
+    if json:
+        output.emit_json({"values": [one.as_json() for one in found], "layers": layers})
+    else:
+        for asked, one in zip(wanted, found, strict=True):
+            values.attribute(asked, one)
+    for one in found:
+        if one.error is not None:
+            output.note(f"{one.error.kind}: {one.error}")
+    if any(one.error is not None for one in found):
+        raise typer.Exit(output.REFUSED)
+
+
+@app.command("write", context_settings=_NO_OPTIONS)
+def write(
+    meter: Title,
+    object: Annotated[str, typer.Argument(metavar="OBJECT", help=_OBJECT)],
+    value: Annotated[str, typer.Argument(metavar="VALUE", help="As `meterseal write` takes it.")],
+    via: Where,
+    credentials: File,
+    third_party: Who = None,
+    timeout: Seconds = None,
+    json: options.Json = False,
+    state: options.StateFolder = None,
+) -> None:
+    """Write one attribute of a meter, sealed both ways."""
+    asked = _object(object)
+    with answering():
+        _, layers = _reported(
+            asked,
+            json,
+            lambda: _through(
+                via, credentials, meter, third_party, timeout, state, lambda at: at.write(asked, value)
+            ),
+        )
+    done = {"obis": str(asked.obis), "class": asked.class_id, "attribute": asked.member, "value": value}
+    if json:
+        output.emit_json({"values": [done], "layers": layers})
+    else:
+        output.emit(f"{asked}  written")
+
+
+@app.command("call", context_settings=_NO_OPTIONS)
+def call(
+    meter: Title,
+    object: Annotated[str, typer.Argument(metavar="OBJECT", help="[CLASS/]OBIS:METHOD.")],
+    via: Where,
+    credentials: File,
+    parameters: Annotated[str | None, typer.Argument(metavar="VALUE", help="Parameters; often none.")] = None,
+    third_party: Who = None,
+    timeout: Seconds = None,
+    json: options.Json = False,
+    state: options.StateFolder = None,
+) -> None:
+    """Call one method of a meter, sealed both ways."""
+    asked = _object(object)
+    if not asked.explicit_member:
+        raise typer.BadParameter("say which method, as in OBIS:1", param_hint="OBJECT")
+    with answering():
+        answer, layers = _reported(
+            asked,
+            json,
+            lambda: _through(
+                via, credentials, meter, third_party, timeout, state, lambda at: at.call(asked, parameters)
+            ),
+        )
+    if json:
+        output.emit_json({"values": [answer.as_json()], "layers": layers})
+    else:
+        values.answer(asked, answer)
+
+
+def _object(text: str) -> ObjectAddress:
+    with understanding("OBJECT"):
+        return parse_object(text)
+
+
+def _reported(asked: ObjectAddress, json: bool, work: Callable[[], T]) -> T:
+    """What goes wrong is an answer too, where a program wants to read it."""
+    try:
+        return work()
+    except MetersealError as error:
+        if json:
+            refused = error_object(asked.class_id, asked.obis, asked.member, error)
+            output.emit_json({"values": [refused], "layers": []})
+        raise
+
+
+def _through(
+    via: str,
+    credentials: Path,
+    meter: str,
+    third_party: str | None,
+    timeout: float | None,
+    state: Path | None,
+    work: Callable[[SealedMeter], Awaitable[T]],
+) -> tuple[T, list[dict[str, Any]]]:
+    """Do something at the meter by way of the head-end; what came of it, and the layers it came in."""
+    title = options.system_title(meter, "METER") or b""
+    chosen = _of_meter(credentials, title)
+    try:
+        from meterseal.utility.over_https import Via
+    except ImportError as error:
+        text = "to go through a head-end needs more packages: pip install 'meterseal[server]'"
+        raise Unsupported(f"{text} ({error})") from error
+    from meterseal.utility import SealedMeter
+
+    async def run() -> tuple[T, list[dict[str, Any]]]:
+        async with Via(via, chosen, third_party, timeout=timeout) as way:
+            longest = None if timeout is None else 2 * timeout
+            async with SealedMeter(chosen, way.carry, third_party, state=state, timeout=longest) as at:
+                return await work(at), at.layers
+
+    return asyncio.run(run())
+
+
+def _of_meter(path: Path, title: bytes) -> Credentials:
+    """The credentials of a meter: the file, or that one of a folder."""
+    files = sorted(path.glob("*.toml")) if path.is_dir() else [path]
+    for file in files:
+        found = Credentials.load(file)
+        if found.meter.system_title == title and found.third_parties:
+            return found
+    raise ConfigurationError(f"{path} has no third party's credentials for meter {title.hex().upper()}")

@@ -1,0 +1,85 @@
+"""`meterseal street up` and `meterseal utility`: processes that stay, a line of JSON, a clean end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from meterseal.cli.app import app
+from meterseal.credentials import Credentials
+
+COMMAND = "from meterseal.cli import main; main()"
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.slow
+def test_a_street_stands_until_it_is_told_to_end(tmp_path: Path) -> None:
+    folder = tmp_path / "street"
+    words = ["street", "up", "--dir", str(folder), "--meters", "1"]
+    with subprocess.Popen(
+        [sys.executable, "-c", COMMAND, *words], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        told = json.loads(process.stdout.readline())
+        pids = [one["pid"] for one in told["processes"]]
+        assert [one["name"] for one in told["processes"]] == ["meter-1", "headend"]
+        assert all(Path(one["dir"]).is_dir() and one["url"] for one in told["processes"])
+        (meter,) = told["meters"]
+        held = Credentials.load(meter["utility"])
+        assert not held.roles
+        assert held.third_party().octets("kek") is not None
+        assert "kek" not in (folder / "headend" / "meter-1.toml").read_text()
+        runner = CliRunner()
+        asked = ["--via", told["via"], "--credentials", told["credentials"]["utility"], meter["system_title"]]
+        done = runner.invoke(
+            app, ["utility", "read", *asked, "8/0.0.1.0.0.255", "1/0.0.96.1.10.255:2", "--json"]
+        )
+        body = json.loads(done.stdout)
+        assert done.exit_code == 1, "one was refused"
+        assert ["value" in one for one in body["values"]] == [True, False]
+        assert body["layers"][0]["kind"] == "general-ciphering"
+        assert body["layers"][0]["verified"] is True
+        done = runner.invoke(app, ["utility", "call", *asked, "70/0.0.96.3.10.255:1"])
+        assert done.exit_code == 0, done.output
+        done = runner.invoke(
+            app, ["utility", "write", *asked, "8/0.0.1.0.0.255:2", "2026-01-01T00:00:00", "--json"]
+        )
+        assert (done.exit_code, json.loads(done.stdout)["values"][0]["error"]["type"]) == (1, "refused")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    assert not [pid for pid in pids if alive(pid)]
+
+
+def test_a_folder_that_is_in_use_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("x")
+    done = CliRunner().invoke(app, ["street", "up", "--dir", str(tmp_path)])
+    assert done.exit_code == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_meter_that_no_file_is_for(tmp_path: Path) -> None:
+    words = [
+        "--via",
+        "https://127.0.0.1:1",
+        "--credentials",
+        str(tmp_path),
+        "4D534C0000000001",
+        "1.0.1.8.0.255",
+    ]
+    done = CliRunner().invoke(app, ["utility", "read", *words])
+    assert done.exit_code == 1
+    assert CliRunner().invoke(app, ["utility", "call", *words]).exit_code == 2

@@ -1,0 +1,1 @@
+"""Tests with all parties: utility, head-end, concentrator, meter."""

@@ -1,0 +1,116 @@
+"""All parties in one process, over real sockets: meter, concentrator, head-end with its API, utility."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from meterseal.concentrator import Concentrator, Route, management
+from meterseal.concentrator import Config as Yard
+from meterseal.credentials import Credentials
+from meterseal.demo.street import _METER, _WRAPPED, HEADEND_TITLE, ROLE, UTILITY, UTILITY_TITLE
+from meterseal.headend import Config, HeadEnd, MeterEntry, Served
+from meterseal.headend import Utility as Served_for
+from meterseal.headend.journal import Journal
+from meterseal.headend.tls import fingerprint
+from meterseal.meter import Meter, MeterServer, load_plan, write_credentials
+from meterseal.meter.blueprint import Blueprint
+from meterseal.meter.plan import MeterPlan
+from meterseal.security.sealed import Sealed
+from meterseal.state import MemoryCounters
+from meterseal.utility import SealedMeter
+from meterseal.utility.over_https import Via
+from tests.headend.home import authority, party
+
+SOON = 30.0
+Carry = Callable[[Sealed], Awaitable[Sealed]]
+
+
+@cache
+def _blueprint(suite: int, text: str) -> tuple[MeterPlan, Blueprint]:
+    import tempfile
+
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+        file.write(text)
+        file.flush()
+        plan = replace(load_plan(f"suite{suite}", file.name), days=2)
+    return plan, Blueprint(plan)
+
+
+def new_meter(suite: int) -> Meter:
+    """A meter of the street, in memory."""
+    peer, signed = ("", " sign-request sign-response") if suite else (_WRAPPED, "")
+    plan, shared = _blueprint(suite, _METER.format(peer=peer, signed=signed))
+    return Meter(plan, blueprint=shared)
+
+
+class Whole:
+    """What a test sees of all parties."""
+
+    def __init__(self, folder: Path, meter: Meter, server: MeterServer) -> None:
+        self.folder, self.meter, self.server = folder, meter, server
+        self.journal = io.StringIO()
+        self.house: HeadEnd
+        self.via: Via
+        self.yard: Concentrator | None = None
+        self.credentials: Credentials
+        self.answers: list[str] = []
+
+    def utility(self, carry: Carry | None = None, **more: Any) -> SealedMeter:
+        """The utility's end, by way of the API or of whoever stands before it."""
+        more = {"counters": MemoryCounters(), "timeout": SOON, **more}
+        return SealedMeter(self.credentials, carry or self.via.carry, **more)
+
+    def held(self) -> bytes:
+        """All that the head-end keeps in files, its journal included."""
+        files = [path.read_bytes() for path in (self.folder / "headend").rglob("*") if path.is_file()]
+        return b"".join(files) + self.journal.getvalue().encode()
+
+
+@asynccontextmanager
+async def whole(
+    folder: Path, suite: int = 1, *, behind: bool = False, linger: float = 0.05
+) -> AsyncIterator[Whole]:
+    """Everything up, with one meter."""
+    async with AsyncExitStack() as stack:
+        meter = new_meter(suite)
+        stack.callback(meter.close)
+        server = MeterServer(meter)
+        await server.start()
+        made = Whole(folder, meter, server)
+        stack.push_async_callback(lambda: made.server.close())
+        url = server.url
+        if behind:
+            own = Meter(management.plan({}), folder / "own")
+            stack.callback(own.close)
+            route = Route(name="m", network=1, address=b"\1", url=url, title=meter.system_title)
+            made.yard = await stack.enter_async_context(Concentrator(Yard(routes=(route,)), own, folder))
+            url = f"{made.yard.url}?gateway=1/01"
+        path = folder / "meter.toml"
+        write_credentials(meter, path, url)
+        held = Credentials.load(path)
+        own_cert, own_key = party(HEADEND_TITLE).files(folder, "hes")
+        cert, key = party(UTILITY_TITLE).files(folder, "utility")
+        (folder / "root.pem").write_bytes(authority("root").certificate.to_pem())
+        tls: dict[str, Any] = {"tls_key": str(key), "tls_certificate": str(cert), "head_end": str(own_cert)}
+        third = replace(held.third_party(), **tls)
+        made.credentials = replace(held, roles={}, third_parties={UTILITY: third})
+        entry = MeterEntry(name="m", title=meter.system_title, credentials=held.cut(ROLE), role=ROLE)
+        served_for = Served_for(
+            name="utility", fingerprints=frozenset({fingerprint(party(UTILITY_TITLE).der)}),
+            titles=frozenset({UTILITY_TITLE}), meters=frozenset({meter.system_title}), rate=10_000,
+        )  # fmt: skip
+        config = Config(
+            certificate=own_cert, key=own_key, clients=(folder / "root.pem",), linger=linger,
+            utilities=(served_for,), meters=(entry,),
+        )  # fmt: skip
+        house = HeadEnd(config, folder / "headend", Journal(made.journal))
+        made.house = await stack.enter_async_context(house)
+        served = await stack.enter_async_context(Served(made.house))
+        made.via = await stack.enter_async_context(Via(served.url, made.credentials, timeout=SOON))
+        yield made
