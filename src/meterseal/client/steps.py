@@ -69,5 +69,19 @@ class Passing:
     timeout: float
 
 
-Step: TypeAlias = Exchange | Work | Pause | Send | Passing
+@dataclass(frozen=True, slots=True, eq=False)
+class Acting:
+    """Have a method called by whoever has an association, and wait at most `timeout` seconds.
+
+    Result: what it returns as A-XDR, None for nothing.  As `Passing`, for data protection (class 30).
+    """
+
+    class_id: int
+    instance: bytes
+    method: int
+    data: bytes
+    timeout: float
+
+
+Step: TypeAlias = Exchange | Work | Pause | Send | Passing | Acting
 Steps: TypeAlias = Generator[Step, Any, T]

@@ -197,6 +197,37 @@ ObjectSelection: TypeAlias = AllObjects | ByClasses | ByObjects | OneObject
 Selection: TypeAlias = ProfileSelection | ObjectSelection
 
 
+NO_RESTRICTION, BY_DATE, BY_ENTRY = 0, 1, 2
+"""restriction_type of an object definition (classes 6)."""
+
+
+def restricted(restriction: object) -> ByRange | ByEntry | None:
+    """The selection that a decoded restriction_element means; raises Malformed."""
+    kind, value = _structure(restriction, 2, "restriction")
+    if kind == NO_RESTRICTION:
+        return None
+    first, last = _structure(value, 2, "bounds of a restriction")
+    if kind == BY_DATE and type(first) is bytes and type(last) is bytes:
+        return ByRange(first, last)
+    if kind == BY_ENTRY:
+        return ByEntry(_unsigned(first, 32, "from"), _unsigned(last, 32, "to"))
+    raise Malformed("a restriction is by date or by entry")
+
+
+def restriction_of(selection: Selection | None) -> tuple[Any, Type]:
+    """A selection as a restriction_element with its type; raises Unsupported for more than one can say."""
+    match selection:
+        case None:
+            return (NO_RESTRICTION, None), Structure((Tag.ENUM, Tag.NULL))
+        case ByRange(start, end, column, ()) if column == CLOCK_COLUMN:
+            bounds = Structure((Tag.OCTET_STRING, Tag.OCTET_STRING))
+            return (BY_DATE, (_bound(start), _bound(end))), Structure((Tag.ENUM, bounds))
+        case ByEntry(first, last, 1, 0):
+            bounds = Structure((Tag.DOUBLE_LONG_UNSIGNED, Tag.DOUBLE_LONG_UNSIGNED))
+            return (BY_ENTRY, (first, last)), Structure((Tag.ENUM, bounds))
+    raise Unsupported("a restriction is by dates of the clock or by entries, all columns")
+
+
 def parse_selection(class_id: int, attribute: int, selector: int, value: object) -> Selection:
     """Read a selective access of an attribute from its selector and decoded parameter.
 

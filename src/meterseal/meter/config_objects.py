@@ -40,6 +40,7 @@ _BY_CLASS: Final[dict[int, tuple[str, ...]]] = {
     20: _SET_UP,
     22: _SET_UP,
     23: _SET_UP,
+    30: ("required_protection",),
     40: (
         "version",
         "role",
@@ -287,7 +288,17 @@ def _destination(text: str, place: Place) -> list[Any]:
     return [_TRANSPORTS[where.scheme], f"{host}:{where.port}".encode("ascii", "replace").hex(), 0]
 
 
+def _data_protection(class_id: int, values: dict[str, Any], place: Place) -> dict[str, Any]:
+    """Data protection: empty lists, and what is required each way."""
+    table = interface_class(class_id)
+    required = values.pop("required_protection", 0)
+    plain = {3: [], 4: [], 5: [], 6: required}
+    shapes = {} if table is None else {index: table.attributes[index].shape for index in plain}
+    return {**values, "attributes": {i: from_plain(plain[i], shape) for i, shape in shapes.items()}}
+
+
 _READERS: Final = {
+    "required_protection": _data_protection,
     "type": _valued,
     "periods": _demand,
     "columns": _profile,

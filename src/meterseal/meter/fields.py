@@ -359,6 +359,7 @@ OBJECT: Final[dict[str, Reader]] = {
     "layers": words,
     "signed": flag,
     "recipient": title,
+    "required_protection": _policy,
 }
 """Tables `[[objects]]`."""
 

@@ -14,6 +14,7 @@ from meterseal.codec.types import Tag
 from meterseal.cosem.profile import Column
 from meterseal.errors import ConfigurationError
 from meterseal.meter.configured import Configured
+from meterseal.meter.data_protection import DataProtection
 from meterseal.meter.demand import DemandRegister
 from meterseal.meter.image import ImageTransfer
 from meterseal.meter.limiter import Limiter
@@ -195,6 +196,13 @@ def _writable(plan: ObjectPlan, which: Any) -> tuple[int, ...]:
     return tuple(which) if plan.writable else ()
 
 
+def _data_protection(meter: Meter, device: LogicalDevice, plan: ObjectPlan, place: str) -> CosemObject:
+    return DataProtection(
+        plan.obis, plan.attributes, meter.store,
+        place=place, reserve=meter.store.reserve, note=meter.note,
+    )  # fmt: skip
+
+
 MAKERS: Final[dict[int, Maker]] = {
     1: _valued,
     3: _valued,
@@ -207,6 +215,7 @@ MAKERS: Final[dict[int, Maker]] = {
     20: _calendar,
     22: _schedule,
     23: _configured,
+    30: _data_protection,
     40: _push,
     41: _configured,
     42: _configured,

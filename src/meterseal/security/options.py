@@ -34,6 +34,12 @@ PEER_OPTIONS: Final[dict[str, PeerOption]] = {
     "algorithm_id": PeerOption(
         "corrected", "as-printed", "keys are agreed on with the AlgorithmID as edition 8.0 printed it"
     ),
+    "class30_aad": PeerOption(
+        "header",
+        "sc-only",
+        "beside a protected value (class 30) only the security control octet is "
+        "authenticated, and not the fields of its protection parameters",
+    ),
     "compress_service_specific": _allows("service-specific forms may be compressed as well"),
     "content_length_signed": PeerOption(
         True, False, "the signature of general-signing leaves out the length octets of the content"

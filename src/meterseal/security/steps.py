@@ -7,7 +7,7 @@ Counters, keys and floors are touched between the calls only, never within one.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, overload
 
 from meterseal.errors import MetersealError
 
@@ -17,7 +17,11 @@ Job: TypeAlias = Callable[[], Any]
 Steps: TypeAlias = Generator[Job, Any, T]
 
 
-def settle(found: T | Steps[T]) -> T:
+@overload
+def settle(found: Steps[T]) -> T: ...
+@overload
+def settle(found: T) -> T: ...
+def settle(found: Any) -> Any:
     """The result, every job done here and now.  Raises what a job or the steps raise."""
     if not isinstance(found, Generator):
         return found
@@ -31,8 +35,7 @@ def settle(found: T | Steps[T]) -> T:
             else:
                 job = found.send(result)
     except StopIteration as done:
-        result_of_all: T = done.value
-        return result_of_all
+        return done.value
 
 
 def through(found: T | Steps[T]) -> Steps[T]:

@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from meterseal.security.sealed import Sealed
-    from meterseal.utility.aio import Carry, SealedMeter
+    from meterseal.utility.aio import Act, Carry, ProtectedMeter, SealedMeter
     from meterseal.utility.session import SealedSession
 
 _DOORS = {
+    "Act": "meterseal.utility.aio",
     "Carry": "meterseal.utility.aio",
+    "ProtectedMeter": "meterseal.utility.aio",
     "Sealed": "meterseal.security.sealed",
     "SealedMeter": "meterseal.utility.aio",
     "SealedSession": "meterseal.utility.session",
 }
 
-__all__ = ["Carry", "Sealed", "SealedMeter", "SealedSession"]
+__all__ = ["Act", "Carry", "ProtectedMeter", "Sealed", "SealedMeter", "SealedSession"]
 
 
 def __getattr__(name: str) -> Any:

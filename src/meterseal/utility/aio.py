@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar
 
 from meterseal.client.base import CredentialsLike
-from meterseal.client.steps import Passing, Pause, Step, Steps, Work
+from meterseal.client.steps import Acting, Passing, Pause, Step, Steps, Work
 from meterseal.client.verbs_aio import AsyncVerbs
 from meterseal.errors import MetersealError, Misuse, TimedOut
 from meterseal.security.sealed import Sealed
 from meterseal.state import CounterStore
-from meterseal.utility.base import SealedBase
+from meterseal.utility.base import SealedBase, ThirdBase, protected_session, sealed_session
 
 T = TypeVar("T")
 
@@ -25,25 +26,14 @@ It raises what goes wrong on its way: ConnectionLost, TimedOut, Refused where th
 """
 
 
-class SealedMeter(SealedBase, AsyncVerbs):
-    """Read, write and call at a meter, sealed for it; one request at a time, others wait for their turn.
+Act: TypeAlias = Callable[[int, bytes, int, bytes], Awaitable[bytes | None]]
+"""Calls a method by its descriptor in somebody's association, as `Meter.action` does."""
 
-    `carry` gets each request and brings its answer; the other arguments as of `SealedBase`.  Besides what
-    the verbs of a client raise: Altered, Moved, Replayed, Reordered, Withheld for what a carrier does.
-    """
 
-    def __init__(
-        self,
-        credentials: CredentialsLike,
-        carry: Carry,
-        name: str | None = None,
-        *,
-        counters: CounterStore | None = None,
-        state: str | os.PathLike[str] | None = None,
-        timeout: float | None = None,
-    ) -> None:
-        super().__init__(credentials, name, counters, state, timeout)
-        self._carry, self._turn = carry, asyncio.Lock()
+class _Runner(ThirdBase, AsyncVerbs):
+    """Does the steps of a third party's conversation: one at a time, others wait for their turn."""
+
+    _turn: asyncio.Lock
 
     async def _run(self, steps: Steps[T]) -> T:
         async with self._turn:
@@ -64,28 +54,81 @@ class SealedMeter(SealedBase, AsyncVerbs):
 
     async def _do(self, step: Step) -> Any:
         match step:
-            case Passing():
-                return await self._passed(step)
+            case Passing() | Acting():
+                try:
+                    return await asyncio.wait_for(self._carried(step), step.timeout)
+                except TimeoutError:
+                    raise TimedOut(f"nothing was brought within {step.timeout:g} s") from None
             case Work():
                 return await asyncio.to_thread(step.job) if step.slow else step.job()
             case Pause():
                 return await asyncio.sleep(step.seconds)
         raise Misuse("a third party has no line of its own")
 
-    async def _passed(self, step: Passing) -> Sealed:
-        try:
-            return await asyncio.wait_for(self._carry(step.sealed), step.timeout)
-        except TimeoutError:
-            raise TimedOut(f"nothing was brought within {step.timeout:g} s") from None
+    @abstractmethod
+    async def _carried(self, step: Passing | Acting) -> Any:
+        """What the carrier brings."""
 
     async def close(self) -> None:
         """Keep how far answers have been received."""
         await self._run(self._session.counting.note(due=False))
 
-    async def __aenter__(self) -> SealedMeter:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+class SealedMeter(SealedBase, _Runner):
+    """Read, write and call at a meter, sealed for it; one request at a time, others wait for their turn.
+
+    `carry` gets each request and brings its answer; the other arguments as of `ThirdBase`.  Besides what
+    the verbs of a client raise: Altered, Moved, Replayed, Reordered, Withheld for what a carrier does.
+    """
+
+    def __init__(
+        self,
+        credentials: CredentialsLike,
+        carry: Carry,
+        name: str | None = None,
+        *,
+        counters: CounterStore | None = None,
+        state: str | os.PathLike[str] | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        super().__init__(sealed_session(credentials, name, counters, state, timeout))
+        self._carry, self._turn = carry, asyncio.Lock()
+
+    async def _carried(self, step: Passing | Acting) -> Any:
+        if not isinstance(step, Passing):
+            raise Misuse("what is sealed is carried, not called")
+        return await self._carry(step.sealed)
+
+
+class ProtectedMeter(_Runner):
+    """The same by COSEM data protection: `act` calls the methods of `object`, a class 30 object.
+
+    Who acts sees which objects are asked for and no value; that a write was done is its word alone.
+    """
+
+    def __init__(
+        self,
+        credentials: CredentialsLike,
+        act: Act,
+        name: str | None = None,
+        *,
+        object: str = "0.0.43.2.0.255",
+        counters: CounterStore | None = None,
+        state: str | os.PathLike[str] | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        super().__init__(protected_session(credentials, name, object, counters, state, timeout))
+        self._act, self._turn = act, asyncio.Lock()
+
+    async def _carried(self, step: Passing | Acting) -> Any:
+        if not isinstance(step, Acting):
+            raise Misuse("what is protected is called, not carried")
+        return await self._act(step.class_id, step.instance, step.method, step.data)

@@ -8,12 +8,14 @@ from typing import Any
 from meterseal.client.base import CredentialsLike
 from meterseal.client.plan import make_state
 from meterseal.client.verbs import Verbs
+from meterseal.cosem.obis import Obis
 from meterseal.security.describe import party_layers
 from meterseal.state import CounterStore
-from meterseal.utility.session import SealedSession, load
+from meterseal.utility.protected import ProtectedSession
+from meterseal.utility.session import SealedSession, ThirdSession, load
 
 
-class SealedBase:
+class ThirdBase:
     """A meter as a third party sees it, through whoever carries.
 
     `credentials` (or the path of their file) name meter and third party, `name` which of several third
@@ -22,22 +24,26 @@ class SealedBase:
     withheld.  Raises ConfigurationError, StateDamaged, StateUnavailable.
     """
 
-    def __init__(
-        self,
-        credentials: CredentialsLike,
-        name: str | None,
-        counters: CounterStore | None,
-        state: str | os.PathLike[str] | None,
-        timeout: float | None,
-    ) -> None:
-        loaded = load(credentials)
-        self._session = SealedSession(loaded, make_state(loaded, counters, state), name, timeout=timeout)
-        self._verbs = Verbs(self._session)
+    _session: ThirdSession
+
+    def __init__(self, session: ThirdSession) -> None:
+        self._session = session
+        self._verbs = Verbs(session)
 
     @property
     def system_title(self) -> bytes:
         """The meter's system title."""
         return self._session.setup.peer_title or b""
+
+    def __repr__(self) -> str:
+        own, meter = self._session.setup.own_title.hex().upper(), self.system_title.hex().upper()
+        return f"<{type(self).__name__} {meter} for {own}>"
+
+
+class SealedBase(ThirdBase):
+    """What is carried is sealed."""
+
+    _session: SealedSession
 
     @property
     def missed(self) -> int:
@@ -53,6 +59,28 @@ class SealedBase:
         last, suite = self._session.last, self._session.setup.suite
         return [] if last is None else party_layers(last.layers, suite, last.counter)
 
-    def __repr__(self) -> str:
-        own, meter = self._session.setup.own_title.hex().upper(), self.system_title.hex().upper()
-        return f"<{type(self).__name__} {meter} for {own}>"
+
+def sealed_session(
+    credentials: CredentialsLike,
+    name: str | None,
+    counters: CounterStore | None,
+    state: str | os.PathLike[str] | None,
+    timeout: float | None,
+) -> SealedSession:
+    """The session of a `SealedMeter`."""
+    loaded = load(credentials)
+    return SealedSession(loaded, make_state(loaded, counters, state), name, timeout=timeout)
+
+
+def protected_session(
+    credentials: CredentialsLike,
+    name: str | None,
+    object: str,
+    counters: CounterStore | None,
+    state: str | os.PathLike[str] | None,
+    timeout: float | None,
+) -> ProtectedSession:
+    """The session of a `ProtectedMeter`."""
+    loaded = load(credentials)
+    kept = make_state(loaded, counters, state)
+    return ProtectedSession(loaded, kept, name, obis=Obis(object), timeout=timeout)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import time
+from abc import abstractmethod
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar
 
 from meterseal.client.base import CredentialsLike
-from meterseal.client.steps import Passing, Pause, Step, Steps, Work
+from meterseal.client.steps import Acting, Passing, Pause, Step, Steps, Work
 from meterseal.client.verbs_blocking import BlockingVerbs
 from meterseal.errors import MetersealError, Misuse, TimedOut
 from meterseal.security.sealed import Sealed
 from meterseal.state import CounterStore
-from meterseal.utility.base import SealedBase
+from meterseal.utility.base import SealedBase, ThirdBase, protected_session, sealed_session
 
 T = TypeVar("T")
 
@@ -22,21 +23,12 @@ Carry: TypeAlias = Callable[[Sealed], Sealed]
 """Takes a sealed request to its meter and brings the sealed answer; raises what goes wrong on its way."""
 
 
-class SealedMeter(SealedBase, BlockingVerbs):
-    """As `meterseal.utility.SealedMeter`, for one thread; what `carry` brings too late counts as withheld."""
+Act: TypeAlias = Callable[[int, bytes, int, bytes], bytes | None]
+"""Calls a method by its descriptor in somebody's association, as `Meter.action` does."""
 
-    def __init__(
-        self,
-        credentials: CredentialsLike,
-        carry: Carry,
-        name: str | None = None,
-        *,
-        counters: CounterStore | None = None,
-        state: str | os.PathLike[str] | None = None,
-        timeout: float | None = None,
-    ) -> None:
-        super().__init__(credentials, name, counters, state, timeout)
-        self._carry = carry
+
+class _Runner(ThirdBase, BlockingVerbs):
+    """Does the steps of a third party's conversation, for one thread."""
 
     def _run(self, steps: Steps[T]) -> T:
         try:
@@ -56,29 +48,75 @@ class SealedMeter(SealedBase, BlockingVerbs):
 
     def _do(self, step: Step) -> Any:
         match step:
-            case Passing():
-                return self._passed(step)
+            case Passing() | Acting():
+                deadline = time.monotonic() + step.timeout
+                answer = self._carried(step)
+                if time.monotonic() > deadline:
+                    raise TimedOut(f"nothing was brought within {step.timeout:g} s")
+                return answer
             case Work():
                 return step.job()
             case Pause():
                 return time.sleep(step.seconds)
         raise Misuse("a third party has no line of its own")
 
-    def _passed(self, step: Passing) -> Sealed:
-        deadline = time.monotonic() + step.timeout
-        answer = self._carry(step.sealed)
-        if time.monotonic() > deadline:
-            raise TimedOut(f"nothing was brought within {step.timeout:g} s")
-        return answer
+    @abstractmethod
+    def _carried(self, step: Passing | Acting) -> Any:
+        """What the carrier brings."""
 
     def close(self) -> None:
         """Keep how far answers have been received."""
         self._run(self._session.counting.note(due=False))
 
-    def __enter__(self) -> SealedMeter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class SealedMeter(SealedBase, _Runner):
+    """As `meterseal.utility.SealedMeter`, for one thread; what `carry` brings too late counts as withheld."""
+
+    def __init__(
+        self,
+        credentials: CredentialsLike,
+        carry: Carry,
+        name: str | None = None,
+        *,
+        counters: CounterStore | None = None,
+        state: str | os.PathLike[str] | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        super().__init__(sealed_session(credentials, name, counters, state, timeout))
+        self._carry = carry
+
+    def _carried(self, step: Passing | Acting) -> Any:
+        if not isinstance(step, Passing):
+            raise Misuse("what is sealed is carried, not called")
+        return self._carry(step.sealed)
+
+
+class ProtectedMeter(_Runner):
+    """As `meterseal.utility.ProtectedMeter`, for one thread."""
+
+    def __init__(
+        self,
+        credentials: CredentialsLike,
+        act: Act,
+        name: str | None = None,
+        *,
+        object: str = "0.0.43.2.0.255",
+        counters: CounterStore | None = None,
+        state: str | os.PathLike[str] | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        super().__init__(protected_session(credentials, name, object, counters, state, timeout))
+        self._act = act
+
+    def _carried(self, step: Passing | Acting) -> Any:
+        if not isinstance(step, Acting):
+            raise Misuse("what is protected is called, not carried")
+        return self._act(step.class_id, step.instance, step.method, step.data)

@@ -6,6 +6,7 @@ not done after a later one.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Sequence
 from datetime import UTC, datetime
 from importlib import import_module
@@ -74,8 +75,8 @@ def load(credentials: CredentialsLike) -> Credentials:
     return credentials if isinstance(credentials, Credentials) else Credentials.load(credentials)
 
 
-class SealedSession:
-    """One third party's requests to one meter; `ask` is what the verbs of a client need.
+class ThirdSession(ABC):
+    """One third party toward one meter: its keys, its counters, and what it asks with.
 
     `now` gives the time that requests say, with a zone; `draw(n)` random octets for transaction-ids.
     Raises ConfigurationError.
@@ -103,16 +104,42 @@ class SealedSession:
         # No authentication key stands beside keys of third parties: that one is the clients'.
         options = third.peer | {"ak_in_use"}
         self.context = Context(self.setup, meter, minimum=_SEALED, general=True, options=options)
-        self.exchanges = Exchanges(self.context, third.layers)
         self.applied = _SEALED | SIGNED if self.setup.suite.signature_length else _SEALED
-        self.last: Opened | None = None
-        """The latest answer: its layers, and the counter it came with."""
-        self._invoke = self._long_invoke = 0
 
     @property
     def server_max_pdu(self) -> int:
         """Octets of the largest plain request."""
         return self.third.max_pdu
+
+    def know(self, entries: Iterable[ObjectEntry]) -> None:
+        """Nothing to learn: whatever a right may ask for, all that goes out is signed where it can be."""
+        del entries
+
+    @abstractmethod
+    def ask(
+        self,
+        operations: Sequence[Operation],
+        *,
+        access: bool = False,
+        stops: bool = False,
+        described: bool = False,
+    ) -> Steps[tuple[Outcome, ...]]:
+        """One request, all its blocks included; the outcomes in order."""
+
+    def transaction(self) -> bytes:
+        """A transaction-id that nobody can foretell."""
+        return self._draw(_TRANSACTION)
+
+
+class SealedSession(ThirdSession):
+    """One third party's requests to one meter; `ask` is what the verbs of a client need."""
+
+    def __init__(self, credentials: Credentials, state: State, name: str | None = None, **more: Any) -> None:
+        super().__init__(credentials, state, name, **more)
+        self.exchanges = Exchanges(self.context, self.third.layers)
+        self.last: Opened | None = None
+        """The latest answer: its layers, and the counter it came with."""
+        self._invoke = self._long_invoke = 0
 
     def ask(
         self,
@@ -144,9 +171,6 @@ class SealedSession:
                 return outcome
             octets = outcome.encode()
 
-    def know(self, entries: Iterable[ObjectEntry]) -> None:
-        """Nothing to learn: whatever a right may ask for, all that is sealed is signed where it can be."""
-
     def _exchange(self, octets: bytes) -> Steps[Message]:
         """One plain APDU there, one back."""
         request = yield from self.seal(octets)
@@ -169,7 +193,7 @@ class SealedSession:
     def seal(self, octets: bytes) -> Steps[Sealed]:
         """A plain APDU, signed where the suite has signatures, then sealed for the meter."""
         yield from self.counting.ensure(1)
-        layers = self._layers(self._draw(_TRANSACTION))
+        layers = self._layers(self.transaction())
         made = protecting(self.context, octets, self.applied, Style.LAYERED, layers)
         return Sealed.of((yield from through_jobs(made)))
 

@@ -1,1 +1,0 @@
-"""Tests of files with keys: makers' formats, our own, envelopes, generation."""

@@ -1,0 +1,202 @@
+"""Values in layers of their own (class 30): there and back, the published capture, and what is off."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meterseal.codec import data as codec
+from meterseal.crypto import AgreementKey, AgreementPoint, curve, suite
+from meterseal.errors import Forged, Malformed, MetersealError, Replayed, TooWeak, UnknownKey
+from meterseal.keys.counters import ReceiveCounter, SendCounter
+from meterseal.security import AUTHENTICATED, ENCRYPTED, SIGNED, Context, SecuritySetup
+from meterseal.security.context import Counted
+from meterseal.security.data_protection import answered, protecting_data, unprotecting_data
+from meterseal.security.layers import CIPHERING, SIGNING, Layer
+from meterseal.security.parameters import Element, elements_value, read_elements
+from meterseal.security.steps import settle
+from tests.security.parties import BOTH, CLIENT, METER, STRANGER, TRANSACTION, both, floors
+from tests.vectors import vector
+
+PLAIN = bytes.fromhex("0201060000002A")
+P256 = curve("P-256")
+
+
+def parameters(
+    form: str = "static", applied: int = BOTH, *, signed: bool = False, **fields: Any
+) -> tuple[Element, ...]:
+    layer = Layer(CIPHERING, CLIENT, METER, TRANSACTION, form)._replace(**fields)
+    cipher = Element(applied, layer)
+    if not signed:
+        return (cipher,)
+    return Element(SIGNED, layer._replace(kind=SIGNING, form="")), cipher
+
+
+def made(
+    context: Context, elements: tuple[Element, ...], plain: bytes = PLAIN
+) -> tuple[tuple[Element, ...], bytes]:
+    return settle(protecting_data(context, elements, plain))
+
+
+def opened(context: Context, elements: tuple[Element, ...], octets: bytes) -> Any:
+    return settle(unprotecting_data(context, elements, octets))
+
+
+FORMS = [
+    (0, "identified"),
+    (0, "wrapped"),
+    *((s, f) for s in (1, 2) for f in ("identified", "wrapped", "one-pass", "static")),
+]
+
+
+@pytest.mark.parametrize("option", ["header", "sc-only"])
+@pytest.mark.parametrize(
+    ("suite_id", "form", "signed"),
+    [(id, form, signed) for id, form in FORMS for signed in ((False, True) if id else (False,))],
+)
+def test_there_and_back(suite_id: int, form: str, signed: bool, option: str) -> None:
+    options = frozenset({"class30_aad"} if option == "sc-only" else ())
+    client, meter = both(suite_id, options=options)
+    elements, octets = made(client, parameters(form, signed=signed))
+    # As the array that goes over the wire, and back.
+    value, type_ = elements_value(elements)
+    elements = read_elements(codec.decode(codec.encode(value, type_)))
+    found = opened(meter, elements, octets)
+    assert found.plain == PLAIN and found.applied == BOTH | SIGNED * signed
+    found.commit()
+    with pytest.raises(Replayed):
+        opened(meter, elements, octets)
+    back, answer = made(meter, answered(elements))
+    assert [one.layer.originator for one in back] == [METER] * len(back)
+    assert opened(client, back, answer).plain == PLAIN
+
+
+@pytest.mark.parametrize("applied", [AUTHENTICATED, ENCRYPTED, BOTH])
+def test_every_protection_type(applied: int) -> None:
+    client, meter = both()
+    elements, octets = made(client, parameters(applied=applied))
+    found = opened(meter, elements, octets)
+    assert found.plain == PLAIN and len(found.guards) == bool(applied & AUTHENTICATED)
+
+
+def test_one_aad_form_is_not_the_other() -> None:
+    client, meter = both()
+    client.options = frozenset({"class30_aad"})
+    with pytest.raises(Forged):
+        opened(meter, *made(client, parameters()))
+
+
+@pytest.mark.parametrize("form", ["static", "one-pass"])
+def test_E02_every_octet_of_a_protected_value(form: str) -> None:
+    client, meter = both()
+    elements, octets = made(client, parameters(form, signed=True))
+    before = floors(meter)
+    for at in range(len(octets)):
+        broken = octets[:at] + bytes((octets[at] ^ 1,)) + octets[at + 1 :]
+        with pytest.raises(MetersealError):
+            opened(meter, elements, broken)
+    for end in range(len(octets)):
+        with pytest.raises(MetersealError):
+            opened(meter, elements, octets[:end])
+    assert floors(meter) == before
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"transaction_id": b"other"},
+        {"originator": STRANGER},
+        {"recipient": STRANGER},
+        {"other_information": b"x"},
+        {"form": "one-pass"},
+        {"form": "identified"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_E03_a_value_belongs_to_its_parameters(fields: dict[str, Any]) -> None:
+    client, meter = both()
+    elements, octets = made(client, parameters(signed=True))
+    moved = tuple(
+        one._replace(
+            layer=one.layer._replace(**({} if one.applied == SIGNED and "form" in fields else fields))
+        )
+        for one in elements
+    )
+    with pytest.raises(MetersealError):
+        opened(meter, moved, octets)
+
+
+def test_E06_layers_that_do_not_go_together() -> None:
+    client, meter = both()
+    signature, cipher = parameters(signed=True)
+    for wrong in ([cipher, signature], [cipher, cipher], [signature, signature]):
+        with pytest.raises(Malformed):
+            made(client, tuple(wrong))
+    value, _ = elements_value([cipher])
+    with pytest.raises(Malformed):
+        read_elements(value * 100)
+    for kind in (4, 255, -1):
+        (_, options) = value[0]
+        with pytest.raises(Malformed):
+            read_elements([(kind, options)])
+    # What the parameters say and what the value carries is the same thing said twice.
+    _, octets = made(client, parameters(applied=AUTHENTICATED))
+    with pytest.raises(TooWeak):
+        opened(meter, parameters(applied=BOTH), octets)
+
+
+@given(st.binary(max_size=80), st.lists(st.sampled_from([0, 1, 2]), max_size=3))
+def test_E06_anything_is_a_value_or_a_typed_error(octets: bytes, which: list[int]) -> None:
+    _, meter = both()
+    choices = (*parameters(signed=True), *parameters("one-pass"))
+    elements = tuple(choices[at] for at in which)
+    before = floors(meter)
+    try:
+        opened(meter, elements, octets)
+    except MetersealError:
+        pass
+    assert floors(meter) == before
+
+
+class Agreed(AgreementKey):
+    """A static key of which only the shared secret was published."""
+
+    def __init__(self, z: bytes) -> None:
+        super().__init__(P256, bytes(31) + b"\x01")  # any: the secret is what was published
+        self._z = z
+
+    def _shared(self, peer: AgreementPoint) -> bytes:
+        return self._z
+
+
+def test_published_capture_of_get_protected_attributes() -> None:
+    """A request and its answer from the British reference test data, with the secret of their static keys."""
+    row, asked = vector("gbcs-class30-response"), vector("gbcs-class30-get-protected-attributes")
+    supplier, device = (bytes.fromhex(row["expected"][name]) for name in ("recipient", "originator"))
+    setup = SecuritySetup(suite(1), supplier, device)
+    setup.agreement = Agreed(bytes.fromhex(vector("gbcs-class30-kdf")["inputs"]["z"]))
+    setup.directory.agreement[device] = AgreementKey.generate(P256).public  # type: ignore[attr-defined]
+    setup.fresh = Counted(SendCounter(1, 9), ReceiveCounter())
+    options = frozenset({"class30_aad", "algorithm_id", "ak_in_use"})
+    context = Context(setup, device, options=options)
+    request = codec.decode(bytes.fromhex(asked["inputs"]["data"]))
+    parts, octets = codec.decode(bytes.fromhex(row["inputs"]["data"]))
+    elements = read_elements(parts)
+    assert elements == answered(read_elements(request[1]))
+    assert opened(context, elements, octets).plain.hex().upper() == row["expected"]["plaintext"]
+    # Each of the three deviations has its part in it.
+    for left_out in options:
+        context.options = options - {left_out}
+        with pytest.raises((Forged, UnknownKey)):
+            opened(context, elements, octets)
+
+
+def test_the_captured_parameters_are_written_as_they_came() -> None:
+    for name in ("gbcs-class30-response", "gbcs-class30-get-protected-attributes"):
+        octets = bytes.fromhex(vector(name)["inputs"]["data"])
+        value = codec.decode(octets)
+        at = 0 if name.endswith("response") else 1
+        assert codec.encode(*elements_value(read_elements(value[at]))) in octets
