@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from meterseal.authority.store import Device, Store
 from meterseal.authority.store.keeping import slot_of
-from meterseal.authority.store.records import Stored, device, device_rows
+from meterseal.authority.store.keystore import Act
+from meterseal.authority.store.records import Flag, Stored, device, device_rows
 from meterseal.credentials import Credentials, RoleCredentials
 from meterseal.crypto import kcv
 from meterseal.errors import ConfigurationError, CounterExhausted, CounterUnknown, UnknownKey
@@ -63,6 +64,23 @@ def adopt(
     The counters of the file go over to the store: what was used is jumped over, and the file counts no more.
     Raises ConfigurationError for credentials without a title, Misuse for a device that is there already.
     """
+    with store.core.acting(why) as act:
+        new = take(store, act, credentials, serial=serial, place=place, origin=origin)
+    _take_counters(store, credentials)
+    return new
+
+
+def take(
+    store: Store,
+    act: Act,
+    credentials: Credentials,
+    *,
+    serial: str | None = None,
+    place: str | None = None,
+    origin: str,
+    flags: Mapping[tuple[str, str], Flag] | None = None,
+) -> Device:
+    """As `adopt`, within a transaction and without counters; `flags`: what was noticed, by role and kind."""
     meter = credentials.meter
     if meter.system_title is None:
         raise ConfigurationError("the credentials do not say the meter's system title")
@@ -74,16 +92,21 @@ def adopt(
         place=place,
         settings=settings_of(credentials),
     )
-    with store.core.acting(why) as act:
-        store.keys.add_device(act, new, origin)
-        held: set[Slot] = set()
-        for name, role in credentials.roles.items():
-            for slot, octets in _slots(meter.system_title, name, role):
-                if slot not in held:
-                    store.keys.put(act, slot, octets, Verb.ADOPT, origin, suite=meter.suite)
-                    held.add(slot)
-    _take_counters(store, credentials)
+    store.keys.add_device(act, new, origin)
+    noticed = flags or {}
+    for slot, octets in slots_of(credentials):
+        flag = noticed.get((slot.role, slot.kind))
+        store.keys.put(act, slot, octets, Verb.ADOPT, origin, suite=meter.suite, flags=flag)
     return new
+
+
+def slots_of(credentials: Credentials) -> list[tuple[Slot, bytes]]:
+    """The slots that credentials have keys for, each once."""
+    held: dict[Slot, bytes] = {}
+    for name, role in credentials.roles.items():
+        for slot, octets in _slots(credentials.meter.system_title or b"", name, role):
+            held.setdefault(slot, octets)
+    return list(held.items())
 
 
 def _slots(title: bytes, name: str, role: RoleCredentials) -> list[tuple[Slot, bytes]]:

@@ -126,6 +126,13 @@ class Keeping:
             found = device_rows(connection, title)
         return {slot: [one.record for one in kept] for slot, kept in found.items()}
 
+    def holders(self, mark: bytes) -> list[Slot]:
+        """The slots that have a secret with this mark (`KeyStore.mark`), whatever its state."""
+        k = schema.keys.c
+        with self.store.reading() as connection:
+            found = connection.execute(select(k.device, k.role, k.kind).where(k.mark == mark))
+            return [Slot(*row) for row in found]
+
     def find(self, number: int) -> Stored:
         """A key by its number.  Raises UnknownKey."""
         with self.store.reading() as connection:

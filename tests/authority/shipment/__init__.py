@@ -1,0 +1,1 @@
+"""Tests of files with keys: makers' formats, our own, envelopes, generation."""
