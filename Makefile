@@ -46,7 +46,7 @@ lint: $(STAMP)
 	$(BIN)/python tools/audit.py
 
 bench: $(STAMP)
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench; measured=$$?; $(BIN)/python docs/gen.py; exit $$measured
 
 # Mutated inputs to every decoder, then each target for a time, guided by coverage where atheris has wheels.
 COUNT ?= 1000000

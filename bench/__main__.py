@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from bench import cases_codec, cases_curves, cases_framing, cases_security, cases_service
+from bench import cases_codec, cases_curves, cases_framing, cases_security, cases_service, cases_suites
 from bench.case import Case, Pair
 
 ROUNDS = 9
@@ -85,7 +85,7 @@ def main() -> int:
         if chosen(options.names, [case.name]):
             figures[case.name] = measure(case, options.rounds)
             show(case.name, figures[case.name], ">=" if case.faster else "<=")
-    for group in cases_service.CASES:
+    for group in (*cases_service.CASES, *cases_suites.CASES):
         if chosen(options.names, group.names):
             found = group.measure(max(group.rounds, options.rounds) if group.rounds > 1 else 1)
             figures |= found

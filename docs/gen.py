@@ -11,6 +11,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import MISSING, fields
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -410,13 +411,11 @@ def rotation() -> str:
     ))  # fmt: skip
 
 
-def proof(name: str) -> Callable[[], str]:
-    """Return the generator for a table of what proves what."""
+def elsewhere(module: str, name: str) -> Callable[[], str]:
+    """Return the generator for a table that a module beside this one makes."""
 
     def listed() -> str:
-        from docs import proofs
-
-        return table(*getattr(proofs, name)())
+        return table(*getattr(import_module(f"docs.{module}"), name)())
 
     return listed
 
@@ -430,7 +429,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "errors": errors,
     "apdus": apdus,
     "classes": classes,
-    "attacks": proof("attacks"),
+    "attacks": elsewhere("proofs", "attacks"),
     "commands": commands,
     "credentials-meter": credentials_meter,
     "credentials-role": credentials_role,
@@ -446,10 +445,11 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "url-schemes": url_schemes,
     "peer-options": peer_options,
     "scenes": scenes,
+    **{f"suites-{name}": elsewhere("costs", name) for name in ("measured", "sign_on", "read", "day")},
     "key-kinds": key_kinds,
     "key-states": key_states,
     "rotation": rotation,
-    "evidence-file": proof("evidence_file"),
+    "evidence-file": elsewhere("proofs", "evidence_file"),
 }
 """Name in a page's marker -> generator of what stands there."""
 

@@ -18,6 +18,7 @@ from meterseal.cli import (
     output,
     pki,
     street,
+    suites,
     talk,
     utility,
 )
@@ -36,6 +37,7 @@ _NEGATIVE = {"ignore_unknown_options": True}  # a value like -5 is no option
 app.command("write", context_settings=_NEGATIVE)(talk.write)
 app.command("call", context_settings=_NEGATIVE)(talk.call)
 app.command("demo")(demo.demo)
+app.command("suites")(suites.suites)
 app.add_typer(meter.app, name="meter")
 app.add_typer(concentrator.app, name="concentrator")
 app.add_typer(headend.app, name="headend")
