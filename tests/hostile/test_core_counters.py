@@ -246,24 +246,29 @@ def test_core_C06_ones_own_frames_are_nobody_elses() -> None:
 # --- C14 ---------------------------------------------------------------------------------------------
 
 
+class Repeating(SendCounter):
+    """Gives the value of the token out once more, for the frame."""
+
+    __slots__ = ("again", "pair")
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__(1, 100)
+        self.pair, self.again = pair, list[int]()
+
+    def take(self) -> int:
+        if self.again:
+            return self.again.pop()
+        value = super().take()
+        if self.pair.server.state is State.PENDING:
+            self.again.append(value)
+        return value
+
+
 @pytest.mark.parametrize("shares", [False, True], ids=["strict", "hls_token_shares_counter"])
 def test_core_C14_a_client_that_uses_one_counter_for_token_and_frame(shares: bool) -> None:
     options = frozenset({"hls_token_shares_counter"} if shares else ())
     pair = Pair(server={"options": options})
-    again: list[int] = []
-
-    class Repeating(SendCounter):
-        """Gives the value of the token out once more, for the frame."""
-
-        def take(self) -> int:
-            if again:
-                return again.pop()
-            value = super().take()
-            if pair.server.state is State.PENDING:
-                again.append(value)
-            return value
-
-    pair.client.profile.setup.key("global").tx = Repeating(1, 100)
+    pair.client.profile.setup.key("global").tx = Repeating(pair)
     effects = pair.sign_on()
     assert (effects == [Associated(None)]) is shares
     if not shares:
