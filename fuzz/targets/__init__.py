@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from fuzz.target import Target
-from fuzz.targets import blocks, conversations, decoders, files, layers, lines, meters, streams
+from fuzz.targets import blocks, carried, conversations, decoders, files, layers, lines, meters, streams
 
 TARGETS: tuple[Target, ...] = (
     *decoders.TARGETS,
     *streams.TARGETS,
     *files.TARGETS,
     *layers.TARGETS,
+    *carried.TARGETS,
     *lines.TARGETS,
     *blocks.TARGETS,
     *conversations.TARGETS,
