@@ -15,7 +15,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from bench import cases_codec, cases_curves, cases_framing, cases_security, cases_service, cases_suites
+from bench import (
+    cases_codec,
+    cases_curves,
+    cases_framing,
+    cases_security,
+    cases_service,
+    cases_suites,
+    cases_v44,
+)
 from bench.case import Case, Pair
 
 ROUNDS = 9
@@ -85,12 +93,12 @@ def main() -> int:
         if chosen(options.names, [case.name]):
             figures[case.name] = measure(case, options.rounds)
             show(case.name, figures[case.name], ">=" if case.faster else "<=")
-    for group in (*cases_service.CASES, *cases_suites.CASES):
+    for group in (*cases_v44.CASES, *cases_service.CASES, *cases_suites.CASES):
         if chosen(options.names, group.names):
             found = group.measure(max(group.rounds, options.rounds) if group.rounds > 1 else 1)
             figures |= found
             for name, row in found.items():
-                show(name, row, ">=")
+                show(name, row, ">=" if group.faster else "<=")
     versions = {name: installed(name) for name in PACKAGES} | {"python": platform.python_version()}
     ratios = {name: row["ratio"] for name, row in figures.items() if "ratio" in row}
     RESULTS.write_text(

@@ -50,6 +50,8 @@ class Figures:
     names: Sequence[str]
     measure: Callable[[int], dict[str, dict[str, Any]]]
     rounds: int
+    faster: bool = True
+    """As of a `Case`: whether ratios have to be at least their bar, or at most."""
 
 
 def equal(_: Any, ours: Any, theirs: Any) -> None:
