@@ -1,11 +1,11 @@
-# Development commands: `make setup`, `demo`, `test`, `test-system`, `soak`, `lint`, `bench`, `fuzz`, `docs`, `coverage`, `oldest`, `lock`.
+# Development commands: `make setup`, `demo`, `test`, `gates`, `test-system`, `soak`, `lint`, `bench`, `fuzz`, `docs`, `coverage`, `oldest`, `lock`.
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.stamp
 CODE := $(wildcard src tests tools docs bench fuzz)
-.PHONY: setup demo test test-system soak lint bench fuzz docs coverage oldest lock
+.PHONY: setup demo test gates test-system soak lint bench fuzz docs coverage oldest lock
 
 setup: $(STAMP)
 
@@ -25,6 +25,10 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not soak" -q
+
+# Release gates: the vectors of the British companion specification (marker `gate`, docs/evidence.md).
+gates: $(STAMP)
+	$(BIN)/python -m pytest tests/apdu tests/crypto tests/probe tests/security -n 0 -m gate -q
 
 # With real servers: SoftHSM and PostgreSQL, installed and started here (Debian, root).
 test-system: $(STAMP)

@@ -1,11 +1,14 @@
-"""Tables of what proves what: attacks and the tests named by them, the file of evidence."""
+"""Tables of what proves what: rules and their provers, attacks and the tests named by them, evidence kept."""
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -50,3 +53,63 @@ def evidence_file() -> Table:
     lines = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
     head, _, *rows = [[one.strip() for one in line] for line in lines]
     return head, rows
+
+
+# --- who proves what ------------------------------------------------------------------------------
+
+_COLUMN = {
+    "standard": "standard",
+    "standard-erratum": "standard",
+    "implementation-test": "third",
+    "capture": "third",
+    "derived": "own",
+}
+"""Origin of a vector -> the column that it counts in."""
+
+
+def _vectors() -> dict[str, dict[str, Any]]:
+    file = json.loads((ROOT / "tests/vectors/vectors.json").read_text(encoding="utf-8"))
+    return {row["id"]: row for row in file["vectors"]}
+
+
+def rules() -> Table:
+    """List the rules of the standard with who proves each; every vector has to be in it."""
+    vectors, named = _vectors(), set[str]()
+    rows = []
+    for rule in tomllib.loads((ROOT / "docs" / "proofs.toml").read_text())["rule"]:
+        cells: dict[str, list[str]] = {"standard": [], "third": [], "own": []}
+        for pattern in rule.get("vectors", ()):
+            found = [id for id in vectors if fnmatchcase(id, pattern)]
+            if not found:
+                raise SystemExit(f"docs/proofs.toml: no vector {pattern}")
+            named |= set(found)
+            for id in found:
+                row = vectors[id]
+                mark = "" if row["verified"] else " (1)"
+                cells[_COLUMN[row["origin"]]].append(f"`{id}`{mark}")
+        cells["third"] += rule.get("sets", ())
+        for test in rule.get("own", ()):
+            if not (ROOT / "tests" / test).exists():
+                raise SystemExit(f"docs/proofs.toml: no test file {test}")
+            cells["own"].append(f"`{test}`")
+        peers = ", ".join(rule.get("peers", ()))
+        rows.append((rule["rule"], *(", ".join(dict.fromkeys(cells[one])) for one in ("standard", "third")),
+                     peers, ", ".join(cells["own"])))  # fmt: skip
+    if missing := sorted(vectors.keys() - named):
+        raise SystemExit(f"docs/proofs.toml: no rule names {', '.join(missing)}")
+    return ("rule", "printed in a standard", "third-party vectors", "other software", "own regression"), rows
+
+
+def gates() -> Table:
+    """List the release gates: vectors without which nothing is released."""
+    rows = [(f"`{id}`", row["title"]) for id, row in _vectors().items() if "gbcs" in id]
+    return ("vector", "what it is"), rows
+
+
+def origins() -> Table:
+    """Count the vectors by where they are from, and how many of them do not reproduce as printed."""
+    counts: dict[str, list[int]] = {}
+    for row in _vectors().values():
+        counts.setdefault(row["origin"], [0, 0])[not row["verified"]] += 1
+    rows = [(origin, *counts[origin]) for origin in _COLUMN if origin in counts]
+    return ("origin", "reproduces", "does not"), rows

@@ -14,6 +14,7 @@ from meterseal.crypto import AgreementKey, SigningKey, curve, suite
 from meterseal.crypto.certificates import Certificate, Purpose
 from meterseal.crypto.issuing import Authority, Validity
 from meterseal.crypto.keyfiles import write_key
+from meterseal.crypto.revocation import Revocation, RevocationList
 from meterseal.errors import CertificateRefused, ConfigurationError, MetersealError, Refused
 from meterseal.keys.trust import Trust
 from meterseal.security import SecuritySetup
@@ -94,6 +95,85 @@ def test_B17_a_client_of_another_authority_is_refused(memory_twin: Twin, tmp_pat
     with pytest.raises(Refused, match="no-reason-given"):
         read(memory_twin, fake, credentials)
     assert not fake.done
+
+
+# --- revocation lists ---------------------------------------------------------------------------
+
+SUB = ROOT.sub(SigningKey.generate(P256), "Meters", VALIDITY)
+STRANGE = Authority.root(SigningKey.generate(P256), "Stranger", VALIDITY)
+
+
+def listed(by: Authority, *serials: bytes, due: timedelta = timedelta(days=7)) -> bytes:
+    begin = NOW - timedelta(hours=2)
+    entries = [Revocation(one, begin) for one in serials]
+    return RevocationList(by.revocation_list(entries, 1, begin, begin + due)).to_pem()
+
+
+def with_lists(folder: Path, *lists: bytes) -> tuple[FakeMeter, Credentials]:
+    fake, credentials = meter(folder)
+    names = []
+    for number, octets in enumerate(lists):
+        (folder / f"{number}.crl").write_bytes(octets)
+        names.append(f"{number}.crl")
+    known = replace(credentials.meter, revocation_lists=tuple(names))
+    return fake, Credentials(known, credentials.roles, credentials.path)
+
+
+def test_D16_a_meter_whose_certificate_is_on_no_list(memory_twin: Twin, tmp_path: Path) -> None:
+    fake, credentials = with_lists(tmp_path, listed(ROOT, b"\x01\x02"))
+    assert read(memory_twin, fake, credentials)
+
+
+def test_D16_E11_a_revoked_meter_is_refused_at_sign_on(memory_twin: Twin, tmp_path: Path) -> None:
+    sent = certificate(METER, TITLE).der
+    fake, credentials = with_lists(tmp_path, listed(ROOT, Certificate(sent).serial))
+    fake.profiles[2].setup.certificate = sent
+    with pytest.raises(CertificateRefused, match="revoked at"):
+        read(memory_twin, fake, credentials)
+    assert not fake.done
+
+
+@pytest.mark.parametrize(("lists", "error", "cause"), [
+    ([listed(SUB)], ConfigurationError, "unknown issuer"),
+    ([listed(STRANGE)], ConfigurationError, "unknown issuer"),
+    ([listed(STRANGER)], ConfigurationError, "key"),
+    ([b"nothing"], ConfigurationError, "cannot be read"),
+    ([listed(ROOT, due=timedelta(hours=1))], CertificateRefused, "stale"),
+])  # fmt: skip
+def test_D16_lists_that_do_not_hold(
+    lists: list[bytes], error: type[Exception], cause: str, memory_twin: Twin, tmp_path: Path
+) -> None:
+    fake, credentials = with_lists(tmp_path, *lists)
+    with pytest.raises(error, match=cause):
+        read(memory_twin, fake, credentials)
+    assert not fake.done
+
+
+def test_D16_every_authority_on_the_way_needs_a_list(memory_twin: Twin, tmp_path: Path) -> None:
+    """The meter's certificate by an authority below the root, whose own stands behind the meter's."""
+    made = SUB.issue(METER.public, TITLE, Purpose.SIGNATURE, VALIDITY)
+    (tmp_path / "meter.pem").write_bytes(made.to_pem() + SUB.certificate.to_pem())
+    both = [listed(ROOT), listed(SUB)]
+    for lists, holds in ((both, True), (both[:1], False), ([listed(ROOT), listed(SUB, made.serial)], False)):
+        fake, credentials = with_lists(tmp_path, *lists)
+        fake.profiles[2].setup.certificate = None
+        known = replace(credentials.meter, signing_certificate="meter.pem")
+        credentials = Credentials(known, credentials.roles, credentials.path)
+        if holds:
+            assert read(memory_twin, fake, credentials)
+            continue
+        with pytest.raises(CertificateRefused, match="revo"):
+            read(memory_twin, fake, credentials)
+
+
+def test_lists_go_along_with_a_role(tmp_path: Path) -> None:
+    _, credentials = with_lists(tmp_path, listed(ROOT))
+    out = tmp_path / "cut" / "c2.toml"
+    out.parent.mkdir()
+    cut = credentials.cut("c2").with_copies(out)
+    cut.save(out)
+    assert Credentials.load(out).meter.revocation_lists == ("c2.toml.files/crl-1.pem",)
+    assert (out.parent / "c2.toml.files" / "crl-1.pem").read_bytes() == (tmp_path / "0.crl").read_bytes()
 
 
 def agreement(folder: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from meterseal.codec.data import Data
 from meterseal.crypto import GcmKey, WrappingKey, hls_md5, hls_sha1, hls_sha256, same
 from meterseal.errors import Forged
 from tests.vectors import HERE, load, vector
@@ -152,6 +153,23 @@ def test_keywrap(row: Row) -> None:
     wrapped = bytes.fromhex(row["expected"]["wrapped"])
     assert kek.wrap(octets(row, "key")) == wrapped
     assert same(kek.unwrap(wrapped), octets(row, "key"))
+
+
+@pytest.mark.parametrize("row", load("data_protection"), ids=ids)
+def test_data_protection(row: Row) -> None:
+    """Class 30: protected data behind its parameters, under the agreed key; SC alone is additional data."""
+    assert row["inputs"]["aad_header"] is False
+    data, expected = octets(row, "data"), row["expected"]
+    (((_, (transaction, originator, recipient, *_)),), blob) = Data.decode(data).value
+    assert [one.hex().upper() for one in (transaction, originator, recipient)] == [
+        expected["transaction_id"], expected["originator"], expected["recipient"]
+    ]  # fmt: skip
+    key, iv = GcmKey(octets(row, "ek"), octets(row, "ak")), originator + blob[1:5]
+    plain = bytes.fromhex(expected["plaintext"])
+    assert key.open(blob[0], iv, blob[5:]) == plain
+    assert key.seal(blob[0], iv, plain) == blob[5:]
+    with pytest.raises(Forged):  # with the header it does not fit
+        key.open(blob[0], iv, blob[5:], bytes((len(transaction),)) + transaction)
 
 
 def test_a_field_capture_opens_by_encryption_alone() -> None:

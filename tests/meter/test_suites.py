@@ -139,6 +139,63 @@ def test_a_client_of_the_anchors_authority_signs_on_at_a_bare_meter(tmp_path: Pa
     assert any(isinstance(effect, Associated) for effect in client.try_sign_on())
 
 
+def operators(tmp_path: Path, title: bytes, by: Authority = ROOT) -> tuple[SigningKey, Certificate]:
+    """A file with the certificates of an operator; its signature key and certificate."""
+    key, agrees = SigningKey.generate(curve("P-256")), AgreementKey.generate(curve("P-256"))
+    signs = by.issue(key.public, title, Purpose.SIGNATURE, VALIDITY)
+    agreement = by.issue(agrees.public, title, Purpose.AGREEMENT, VALIDITY)
+    above = b"" if by is ROOT else by.certificate.to_pem()
+    (tmp_path / "operator.pem").write_bytes(signs.to_pem() + agreement.to_pem() + above)
+    return key, signs
+
+
+OPERATOR = '[roles.operator]\ncertificates = ["operator.pem"]\n'
+
+
+@pytest.mark.parametrize("below", [False, True])
+def test_certificates_of_a_role_come_with_the_configuration(below: bool, tmp_path: Path) -> None:
+    """The client then needs to send none; what was removed does not come back with the next start."""
+    role = load_plan("suite1").role("operator")
+    assert role is not None and role.client_system_title is not None
+    by = ROOT.sub(SigningKey.generate(curve("P-256")), "Utility clients", VALIDITY) if below else ROOT
+    key, signs = operators(tmp_path, role.client_system_title, by)
+    here = bare(tmp_path, OPERATOR)
+    client = here.client("operator")
+    setup, own = client.machine.profile.setup, here.meter.pairs.own(SIGNATURE).key  # type: ignore[union-attr]
+    setup.signing, setup.certificate = key, None
+    assert isinstance(own, SigningKey)
+    made = ROOT.issue(own.public, here.meter.system_title, Purpose.SIGNATURE, VALIDITY)
+    setup.directory.pin(made)  # type: ignore[attr-defined]
+    assert any(isinstance(effect, Associated) for effect in client.try_sign_on())
+    trust = here.meter.pairs.trust  # type: ignore[union-attr]
+    assert trust.find(role.client_system_title, Purpose.AGREEMENT) is not None
+    here.meter.pairs.remove(signs)  # type: ignore[union-attr]
+    here.meter.close()
+    again = Meter(load_plan("suite1", tmp_path / "meter.toml"), tmp_path / "state")
+    assert (
+        again.pairs is not None
+        and again.pairs.trust.find(role.client_system_title, Purpose.SIGNATURE) is None
+    )
+    again.close()
+
+
+def test_D11_D15_F20_certificates_of_a_role_that_do_not_hold(tmp_path: Path) -> None:
+    role = load_plan("suite1").role("operator")
+    assert role is not None and role.client_system_title is not None
+    operators(tmp_path, b"MSLHES99")
+    with pytest.raises(ConfigurationError, match="role operator: a certificate of somebody else"):
+        bare(tmp_path / "", OPERATOR)
+    stranger = Authority.root(SigningKey.generate(curve("P-256")), "Stranger", VALIDITY)
+    key = SigningKey.generate(curve("P-256"))
+    made = stranger.issue(key.public, role.client_system_title, Purpose.SIGNATURE, VALIDITY)
+    (tmp_path / "operator.pem").write_bytes(made.to_pem())
+    with pytest.raises(ConfigurationError, match="role operator: no way to a trust anchor"):
+        world('[meter]\ntrust = ["root.pem"]\n' + OPERATOR, tmp_path / "other", tmp_path, "suite1")
+    (tmp_path / "meter.toml").write_text(OPERATOR)
+    with pytest.raises(ConfigurationError, match="suite 0 has no certificates"):
+        load_plan("suite0", tmp_path / "meter.toml")
+
+
 def test_D21_the_anchors_of_a_state_folder_stay(tmp_path: Path) -> None:
     bare(tmp_path).meter.close()
     other = Authority.root(SigningKey.generate(curve("P-256")), "Utility root", VALIDITY)

@@ -200,6 +200,7 @@ METER: Final[dict[str, Reader]] = {
     "frame_size": _number(1, MAX_INFORMATION),
     "window": _number(1, MAX_WINDOW),
     "trust": _names,
+    "revocation_lists": _names,
     "signing_certificate": _text,
     "agreement_certificate": _text,
 }

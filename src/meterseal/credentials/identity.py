@@ -6,17 +6,21 @@ only roles of suites 1 and 2 come here.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from meterseal.credentials.files import read_private
+from meterseal.credentials.files import read_private, read_public
 from meterseal.credentials.model import Credentials
-from meterseal.credentials.records import Party
+from meterseal.credentials.records import MeterCredentials, Party
 from meterseal.crypto import AgreementKey, SigningKey
 from meterseal.crypto.certificates import Certificate, Purpose
+from meterseal.crypto.formats import list_in
 from meterseal.crypto.keyfiles import Key, read_key
-from meterseal.errors import ConfigurationError, MetersealError
+from meterseal.crypto.revocation import LARGEST_LIST
+from meterseal.errors import CertificateRefused, ConfigurationError, MetersealError
+from meterseal.keys.revocation import RevocationLists
 from meterseal.keys.trust import Trust
 from meterseal.security import SecuritySetup
 
@@ -31,7 +35,7 @@ def equip(setup: SecuritySetup, credentials: Credentials, role: Party) -> None:
     the titles and to the other files.
     """
     files = _Files(credentials)
-    trust = Trust(files.anchors(), lambda: datetime.now(UTC))
+    trust = files.trust((credentials.meter, role))
     for name in ("signing_certificate", "agreement_certificate"):
         text = getattr(credentials.meter, name)
         if text is not None:
@@ -81,6 +85,26 @@ class _Files:
     def __init__(self, credentials: Credentials) -> None:
         self._folder = Path() if credentials.path is None else credentials.path.parent
         self._trust = credentials.meter.trust
+        self._lists = credentials.meter.revocation_lists
+
+    def trust(self, records: Iterable[MeterCredentials | Party]) -> Trust:
+        """Anchors, authorities whose certificates stand behind those of `records`, revocation lists.
+
+        With lists every authority on a way has to have one in date.
+        """
+        named = {name for one in records for name in (one.signing_certificate, one.agreement_certificate)}
+        behind = [one for name in sorted(named - {None}, key=str) for one in self.all_of(str(name))[1:]]
+        lists = RevocationLists(required=bool(self._lists))
+        trust = Trust(
+            self.anchors(), lambda: datetime.now(UTC), (one for one in behind if one.title is None), lists
+        )
+        for name in self._lists:
+            try:
+                octets = read_public(self._folder / name, "revocation list", LARGEST_LIST)
+                trust.take_list(list_in(octets))
+            except CertificateRefused as error:
+                raise ConfigurationError(f"revocation list {name}: {error}") from None
+        return trust
 
     def anchors(self) -> list[Certificate]:
         """Every certificate of the files under `trust`."""

@@ -27,6 +27,7 @@ _ELSEWHERE: Final = "pkcs11:"
 """Begins the name of a key that is in no file."""
 
 _LARGEST: Final = 1 << 16
+_LARGEST_LIST: Final = 1 << 26
 
 Record = TypeVar("Record", MeterCredentials, RoleCredentials, ThirdPartyCredentials)
 Roles = Mapping[str, RoleCredentials]
@@ -47,7 +48,8 @@ def copied(meter: MeterCredentials, roles: Roles, thirds: ThirdParties, path: Pa
     folder = path.with_name(f"{path.name}.files")
 
     def copy(name: str, new: str) -> str:
-        octets = read_private(Path(name), "private key" if new.endswith(".key") else "certificate", _LARGEST)
+        largest = _LARGEST_LIST if new.startswith("crl-") else _LARGEST
+        octets = read_private(Path(name), "private key" if new.endswith(".key") else "certificate", largest)
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
@@ -62,7 +64,8 @@ def _renamed(
     meter: MeterCredentials, roles: Roles, thirds: ThirdParties, rename: Callable[[str, str], str]
 ) -> Named:
     trust = tuple(rename(name, _root(number)) for number, name in enumerate(meter.trust))
-    described = replace(_with(meter, _METER, rename), trust=trust)
+    lists = tuple(rename(name, f"crl-{number}.pem") for number, name in enumerate(meter.revocation_lists, 1))
+    described = replace(_with(meter, _METER, rename), trust=trust, revocation_lists=lists)
     kept = {name: _with(role, _called(name, _ROLE), rename) for name, role in roles.items()}
     others = {name: _with(third, _called(name, _THIRD), rename) for name, third in thirds.items()}
     return described, kept, others

@@ -21,7 +21,7 @@ class MeterCredentials:
 
     `system_title` None: learned at sign-on and pinned.  `server_address` (upper, lower) and `address_size`
     are for HDLC, and so are `frame_size` (octets of information) and `window` (frames), the most of each way.
-    `trust` and the certificates are names of PEM files.
+    `trust`, `revocation_lists` and the certificates are names of PEM files.
     """
 
     url: str | None = None
@@ -33,6 +33,7 @@ class MeterCredentials:
     frame_size: int | None = None
     window: int | None = None
     trust: tuple[str, ...] = ()
+    revocation_lists: tuple[str, ...] = ()
     signing_certificate: str | None = None
     agreement_certificate: str | None = None
 

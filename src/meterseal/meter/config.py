@@ -8,8 +8,8 @@ before anything is built; an error names file, table and key.  Names of files ar
 | --- | --- |
 | `[meter]` | `suite` (0, 1, 2), `system_title`, `device_name`, `firmware`, `kek`, `trust` (PEM files of trust anchors), `seed` and `roof` (W peak) of the household, `time_zone` (minutes east of UTC), `daylight_saving`, `clock_offset` (s), `days` (of load profile at the first start), `without` (roles of the preset to leave out), `physical_address` (17) and `address_sizes` ([1, 2, 4]) on HDLC |
 | `[logical_devices.SAP]` | `name` (at most 16 characters) |
-| `[[objects]]` | `class`, `obis`, `logical_device` (1); classes 1, 3, 4: `source`, or `type` and `value` (a text for octet-strings is hex), `writable`, `scaler`, `unit`; class 5: `source` (an energy), `period` (s), `periods`, `scaler`, `unit`; class 7: `columns` (`CLASS/OBIS:ATTRIBUTE`), `capture_period` (s), `entries`, or `events` (`"standard"`, `"security"`, `"disconnect"`) with one column, the code; class 9: `scripts`, by number a list of `CLASS/OBIS:ATTRIBUTE = TYPE:VALUE` and `CLASS/OBIS:METHOD(TYPE:VALUE)`; class 18: `block_size`, `largest` (octets); class 30: `required_protection`; class 40: `version` (1), `role` (whose keys seal), `push` (`CLASS/OBIS:ATTRIBUTE`, `#N` for an element of a structure), `destination` (`tcp://` or `udp://HOST:PORT`, or `hdlc`: the own line), `blocks` (octets: longer pushes go out in unconfirmed blocks), `interval` (s), `windows` (pairs of times), `randomisation` (s), `retries`, `repetition_delay` (s, or `[least, per cent, most]`), `confirmed`, `writable`; class 70: `control_mode`; classes 20, 22, 23, 41, 42, 71: `attributes` by name, `writable` |
-| `[roles.NAME]` | `client` (SAP), `logical_devices` ([1]), `mechanism`, `policy` (`"authenticated+encrypted"`, or `{ request = ..., response = ... }`), `ciphered` (as the policy), `client_system_title`, `guek`, `gak`, `gbek`, `kek`, `secret`, `single`, `report_counter`, `pre_established`, `association_version` (0 to 3), `setup_version` (0, 1), `max_pdu`, `compression`, `services`, `allow_weak`, `broadcast` (what the broadcast key may do: `CLASS/OBIS:ATTRIBUTE`, `CLASS/OBIS:METHOD()`) |
+| `[[objects]]` | `class`, `obis`, `logical_device` (1); classes 1, 3, 4: `source`, or `type` and `value` (a text for octet-strings is hex), `writable`, `scaler`, `unit`; class 5: `source` (an energy), `period` (s), `periods`, `scaler`, `unit`; class 7: `columns` (`CLASS/OBIS:ATTRIBUTE`), `capture_period` (s), `entries`, or `events` (`"standard"`, `"security"`, `"disconnect"`) with one column, the code; class 9: `scripts`, by number a list of `CLASS/OBIS:ATTRIBUTE = TYPE:VALUE` and `CLASS/OBIS:METHOD(TYPE:VALUE)`; class 18: `block_size`, `largest` (octets); class 30: `required_protection`; class 40: `version` (1), `role` (whose keys seal), `push` (`CLASS/OBIS:ATTRIBUTE`, `#N` for an element of a structure), `destination` (`tcp://` or `udp://HOST:PORT`, or `hdlc`: the own line), `blocks` (octets: longer pushes go out in unconfirmed blocks), `interval` (s), `windows` (pairs of times), `randomisation` (s), `retries`, `repetition_delay` (s, or `[least, per cent, most]`), `confirmed`, `layers`, `signed` and `recipient` (protection of its own), `writable`; class 70: `control_mode`; classes 20, 22, 23, 41, 42, 71: `attributes` by name, `writable` |
+| `[roles.NAME]` | `client` (SAP), `logical_devices` ([1]), `mechanism`, `policy` (`"authenticated+encrypted"`, or `{ request = ..., response = ... }`), `ciphered` (as the policy), `client_system_title`, `guek`, `gak`, `gbek`, `kek`, `secret`, `certificates` (PEM files), `single`, `report_counter`, `pre_established`, `association_version` (0 to 3), `setup_version` (0, 1), `max_pdu`, `compression`, `services`, `allow_weak`, `broadcast` (what the broadcast key may do: `CLASS/OBIS:ATTRIBUTE`, `CLASS/OBIS:METHOD()`) |
 | `[roles.NAME.peer]` | peer options by name |
 | `[[roles.NAME.rights]]` | `objects` (names, `*` and `1-4` for groups), `class`, `attributes` and `methods` (a right for all, or by index and `all`), `hide`, `for` (third parties: only for what the role carries for them) |
 | `[third_parties.NAME]` | `system_title`, `certificates` (PEM files), `kek` and `max_age` (s); `peer` and `rights` as of a role |
@@ -270,6 +270,16 @@ def _check_role(role: RolePlan, weak: bool, place: Place) -> None:
         raise place.error(str(error), "setup_version") from None
 
 
+def _check_without_curve(role: RolePlan, place: Place) -> None:
+    """What needs keys on a curve is not for suite 0."""
+    if role.scheme.needs_keys:
+        raise place.error(f"{role.scheme.name} is for suites 1 and 2", "mechanism")
+    if (of_request(role.policy) | of_response(role.policy)) & SIGNED:
+        raise place.error("signatures are for suites 1 and 2", "policy")
+    if role.certificates:
+        raise place.error("suite 0 has no certificates", "certificates")
+
+
 def _check(plan: MeterPlan, place: Place) -> None:
     """What has to fit together between tables."""
     if len(plan.roles) > _MOST_ROLES or len(plan.objects) > _MOST_OBJECTS:
@@ -280,10 +290,8 @@ def _check(plan: MeterPlan, place: Place) -> None:
             raise here.error(f"there is no logical device {min(unknown)}", "logical_devices")
         if plan.system_title is not None and role.client_system_title == plan.system_title:
             raise here.error("the same as the meter's: every party has its own", "client_system_title")
-        if role.scheme.needs_keys and suite(plan.suite).curve is None:
-            raise here.error(f"{role.scheme.name} is for suites 1 and 2", "mechanism")
-        if (of_request(role.policy) | of_response(role.policy)) & SIGNED and suite(plan.suite).curve is None:
-            raise here.error("signatures are for suites 1 and 2", "policy")
+        if suite(plan.suite).curve is None:
+            _check_without_curve(role, here)
     if plan.trust and suite(plan.suite).curve is None:
         raise place.inside("meter").error("suite 0 has no certificates", "trust")
     _distinct([(role.client, f"roles.{role.name}", "client") for role in plan.roles], place)

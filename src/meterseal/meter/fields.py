@@ -375,6 +375,7 @@ ROLE: Final[dict[str, Reader]] = {
     "gbek": key,
     "kek": key,
     "secret": _secret,
+    "certificates": certificates,
     "single": flag,
     "report_counter": flag,
     "pre_established": flag,

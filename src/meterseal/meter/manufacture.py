@@ -15,7 +15,7 @@ from typing import Any, Final
 from meterseal.crypto import AgreementKey, SigningKey, Suite, curve, suite
 from meterseal.crypto.certificates import Certificate
 from meterseal.crypto.issuing import Authority, Validity
-from meterseal.errors import ConfigurationError
+from meterseal.errors import CertificateRefused, ConfigurationError
 from meterseal.keys.trust import name_of
 from meterseal.meter.pairs import (
     AGREEMENT,
@@ -30,7 +30,7 @@ from meterseal.meter.pairs import (
     key_text,
     pair_name,
 )
-from meterseal.meter.plan import MeterPlan, ThirdPartyPlan
+from meterseal.meter.plan import MeterPlan
 from meterseal.meter.plant import Plant
 from meterseal.meter.store import MeterStore
 
@@ -55,20 +55,28 @@ def key_pairs(plan: MeterPlan, store: MeterStore, title: bytes, plant: Plant) ->
     if plan.trust and [der.hex().upper() for der in plan.trust] != store.get(ANCHORS):
         raise ConfigurationError("the state folder has other trust anchors than the configuration")
     pairs = KeyPairs(store, chosen, title, plant, titled.values())
+    for role in plan.roles:
+        _take(pairs, f"role {role.name}", role.client_system_title, role.certificates)
     for one in plan.third_parties:
-        _take(pairs, one)
+        _take(pairs, f"third party {one.name}", one.system_title, one.certificates)
     return pairs
 
 
-def _take(pairs: KeyPairs, third: ThirdPartyPlan) -> None:
-    """Take the certificates of a third party in, unless they are held, or were removed since."""
-    held = {name_of(certificate) for certificate in pairs.trust.held} | pairs.trust.withdrawn
-    for der in third.certificates:
-        certificate = Certificate(der)
-        if certificate.title != third.system_title:
-            raise ConfigurationError(f"third party {third.name}: a certificate of somebody else")
+def _take(pairs: KeyPairs, whose: str, title: bytes | None, certificates: Sequence[bytes]) -> None:
+    """Take certificates of one party in, unless they are held, or were removed since.
+
+    Those of authorities may be among them, and go first.
+    """
+    known = (*pairs.trust.held, *pairs.trust.authorities)
+    held = {name_of(certificate) for certificate in known} | pairs.trust.withdrawn
+    for certificate in sorted(map(Certificate, certificates), key=lambda one: one.title is not None):
+        if certificate.title not in (None, title):
+            raise ConfigurationError(f"{whose}: a certificate of somebody else")
         if name_of(certificate) not in held:
-            pairs.take(der)
+            try:
+                pairs.take(certificate.der)
+            except CertificateRefused as error:
+                raise ConfigurationError(f"{whose}: {error}") from None
 
 
 def manufacture(

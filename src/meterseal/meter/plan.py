@@ -59,7 +59,8 @@ class RolePlan:
     """One role: client SAP, mechanism, Security setup, view.  Keys left out are drawn.
 
     `policy` is in class 64 version 1 bits; `broadcast` names the operations that the broadcast key may do:
-    (class, name, member, is a method).  `users` empty: no person is asked for.
+    (class, name, member, is a method).  `certificates` (DER) of its client are taken in at the first start.
+    `users` empty: no person is asked for.
     """
 
     name: str
@@ -74,6 +75,7 @@ class RolePlan:
     gbek: Secret | None = None
     kek: Secret | None = None
     secret: Secret | None = None
+    certificates: tuple[bytes, ...] = ()
     single: bool = False
     report_counter: bool = True
     pre_established: bool = False
