@@ -449,7 +449,10 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "key-kinds": key_kinds,
     "key-states": key_states,
     "rotation": rotation,
-    "evidence-file": elsewhere("proofs", "evidence_file"),
+    **{
+        name: elsewhere("proofs", name.replace("-", "_"))
+        for name in ("evidence-file", "rules", "gates", "origins")
+    },
 }
 """Name in a page's marker -> generator of what stands there."""
 
