@@ -16,6 +16,7 @@ from meterseal.errors import MetersealError, Misuse, TimedOut
 from meterseal.security.sealed import Sealed
 from meterseal.state import CounterStore
 from meterseal.utility.base import SealedBase, ThirdBase, protected_session, sealed_session
+from meterseal.utility.session import Pushed
 
 T = TypeVar("T")
 
@@ -106,6 +107,14 @@ class SealedMeter(SealedBase, _Runner):
         if not isinstance(step, Passing):
             raise Misuse("what is sealed is carried, not called")
         return await self._carry(step.sealed)
+
+    async def push(self, sealed: Sealed, *, signed: bool = True) -> Pushed:
+        """Open a push that a listener or a head-end has found sealed for this party.
+
+        Not `signed`: a push is taken without a signature in suites 1 and 2 as well.  Raises Altered, Moved,
+        Replayed, TooWeak.
+        """
+        return await self._run(self._session.open_push(sealed, signed=signed))
 
 
 class ProtectedMeter(_Runner):

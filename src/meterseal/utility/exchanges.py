@@ -27,6 +27,7 @@ from meterseal.errors import (
     TooWeak,
     Unsupported,
 )
+from meterseal.keys.counters import WINDOW
 from meterseal.security import Context, Opened
 from meterseal.security.layers import CIPHERING, SIGNING, find
 from meterseal.security.protect import unprotecting
@@ -41,14 +42,23 @@ KEPT: Final = 1024
 class Exchanges:
     """The exchanges of one third party with one meter.
 
-    `missed` counts the answers that the meter has sealed since the first one and that never came: each
-    carries the next invocation counter.  (A meter that was restarted leaves a gap as well.)
+    Answers and pushes share the meter's invocation counter and may overtake each other by a little, each
+    taken once.
     """
 
     def __init__(self, context: Context, form: str) -> None:
+        context.window = WINDOW
         self.context, self._form = context, form
-        self.missed = 0
         self._answered: dict[bytes, None] = {}
+        self._first, self._came = 0, 0
+
+    @property
+    def missed(self) -> int:
+        """What the meter has sealed since the first that came, and that has not come.
+
+        A meter that was restarted leaves a gap as well.
+        """
+        return self.context.setup.fresh.rx.lowest - self._first - self._came if self._came else 0
 
     def open(self, request: Sealed, answer: Sealed, applied: int) -> Steps[Opened]:
         """The answer to `request`, which was sealed with `applied`.
@@ -60,17 +70,30 @@ class Exchanges:
             raise Replayed("the carrier brings the request itself back", 0)
         if (answer.originator, answer.recipient) != (request.recipient, request.originator):
             raise Moved(f"the carrier brings {answer}: not between the parties of the request")
-        lowest = self.context.setup.fresh.rx.lowest
         opened = yield from self._opened(answer)
-        self._check(answer, opened, applied)
-        if lowest:
-            self.missed += opened.counter - lowest
-        if answer.transaction_id in self._answered:
-            raise Replayed("an answer that has come before", lowest)
-        self._remember(answer.transaction_id)
+        self._check(answer, opened, applied, self._form)
+        self._take(answer, opened)
         if answer.transaction_id != request.transaction_id:
             raise Reordered("the carrier brings the answer to another request than the one that waits")
         return opened
+
+    def open_push(self, sealed: Sealed, applied: int) -> Steps[Opened]:
+        """A message that nobody has asked for.  Raises Altered, Moved, Replayed, TooWeak."""
+        setup = self.context.setup
+        if (sealed.originator, sealed.recipient) != (setup.peer_title, setup.own_title):
+            raise Moved(f"the carrier brings {sealed}: not between this meter and this party")
+        opened = yield from self._opened(sealed)
+        self._check(sealed, opened, applied, None)
+        self._take(sealed, opened)
+        return opened
+
+    def _take(self, sealed: Sealed, opened: Opened) -> None:
+        """It is genuine: count it, and remember its exchange."""
+        if sealed.transaction_id in self._answered:
+            raise Replayed("an exchange that has come before", self.context.setup.fresh.rx.lowest)
+        self._first = min(self._first, opened.counter) if self._came else opened.counter
+        self._came += 1
+        self._remember(sealed.transaction_id)
 
     def _opened(self, answer: Sealed) -> Steps[Opened]:
         try:
@@ -83,11 +106,11 @@ class Exchanges:
         except (ProtectionError, DecodeError, Unsupported) as error:
             raise Altered(f"the answer is not as the meter sealed it: {error}") from error
 
-    def _check(self, answer: Sealed, opened: Opened, applied: int) -> None:
+    def _check(self, answer: Sealed, opened: Opened, applied: int, form: str | None) -> None:
         ciphered, signed = (find(opened.layers, kind) for kind in (CIPHERING, SIGNING))
         if applied & ~opened.applied:
             raise TooWeak(f"the answer is {text(opened.applied)}, less than {text(applied)}")
-        if ciphered is None or ciphered.form != self._form:
+        if ciphered is None or form not in (None, ciphered.form):
             raise Altered("the answer is sealed under a key of another form than the request")
         if signed is not None and signed.transaction_id != answer.transaction_id:
             raise Altered("the answer was signed in another exchange than it is ciphered in")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import import_module
 from typing import Any, Final
@@ -16,6 +17,7 @@ from meterseal import apdu
 from meterseal.apdu.access import INVOKE_ID
 from meterseal.apdu.common import SHORT_INVOKE_ID
 from meterseal.apdu.initiate import CounterErrorResponse, ExceptionResponse
+from meterseal.apdu.services import DataNotification
 from meterseal.association import DEFAULT_CONFORMANCE, Operation, Outcome
 from meterseal.association.accessing import AskingAccess
 from meterseal.association.asking import Asking, error_answer
@@ -32,11 +34,13 @@ from meterseal.errors import (
     DecodeError,
     MetersealError,
     ProtectionError,
+    ProtocolViolation,
     Refused,
     TimedOut,
     Withheld,
 )
 from meterseal.security import AUTHENTICATED, ENCRYPTED, SIGNED, Context, Opened, SecuritySetup, Style
+from meterseal.security.describe import party_layers
 from meterseal.security.layers import CIPHERING, SIGNING, Layer, Layers
 from meterseal.security.protect import protecting
 from meterseal.security.protection import policy_bits
@@ -209,6 +213,31 @@ class SealedSession(ThirdSession):
         self.last = opened
         yield from self.counting.note()
         return opened
+
+    def open_push(self, sealed: Sealed, *, signed: bool) -> Steps[Pushed]:
+        """A push that is sealed for this party, durably noted before it is handed on."""
+        applied = self.applied if signed else self.applied & ~SIGNED
+        opened: Opened = yield from through_jobs(self.exchanges.open_push(sealed, applied))
+        yield from self.counting.note(due=False)
+        message = apdu.decode(opened.apdu)
+        if not isinstance(message, DataNotification):
+            raise ProtocolViolation(f"a {message.name} is no push")
+        suite = self.setup.suite
+        return Pushed(message, opened.apdu, party_layers(opened.layers, suite, opened.counter))
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """A push that was opened: the message, its octets, and what protected it as in `decode --json`."""
+
+    message: DataNotification
+    plain: bytes = field(repr=False)
+    layers: list[dict[str, Any]] = field(repr=False)
+
+    @property
+    def value(self) -> Any:
+        """What the meter tells, decoded."""
+        return self.message.notification_body.value
 
 
 def through_jobs(found: Any | Jobs[Any]) -> Steps[Any]:
