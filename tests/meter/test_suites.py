@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from meterseal.association import Associated, Reply
+from meterseal.association import Associated, Confirmed, Reply
 from meterseal.credentials import Credentials
 from meterseal.crypto import AgreementKey, SigningKey, curve, random_octets
 from meterseal.crypto.certificates import Certificate, Purpose
@@ -20,7 +20,7 @@ from meterseal.meter.manufacture import maker_of
 from meterseal.meter.pairs import AGREEMENT, SIGNATURE, TLS
 from meterseal.security import AUTHENTICATED, ENCRYPTED, SIGNED, SecuritySetup
 from meterseal.security.protection import policy_bits
-from tests.meter.world import World, talk, world
+from tests.meter.world import World, call, talk, world
 
 SUITES = (1, 2)
 CURVES = {1: "P-256", 2: "P-384"}
@@ -84,6 +84,23 @@ def test_a_role_that_is_added_later_gets_its_pair(tmp_path: Path) -> None:
     )
     here = world(text, tmp_path / "state", tmp_path, "suite1")
     assert here.signed_on("extra").get(3, "1.0.1.8.0.255")
+
+
+def test_a_role_by_gmac_that_has_to_sign(tmp_path: Path) -> None:
+    """A right that asks for a signature gives the client its pairs, whatever it signs on by."""
+    text = (
+        '[[roles.installer.rights]]\nobjects = ["0.0.96.3.10.255"]\nmethods = { 1 = "access sign-request" }\n'
+    )
+    here = world(text, tmp_path / "state", tmp_path, "suite1")
+    role = here.credentials.role("installer")
+    assert (role.mechanism, role.signed) == ("gmac", ("70/0.0.96.3.10.255:1()",))
+    assert role.signing_key is not None and here.credentials.role("public").signing_key is None
+    client = here.client("installer")
+    off = call(70, "0.0.96.3.10.255", 1)
+    client.run(client.machine.associate(random_octets(16), random_octets(8)))
+    assert client.one(off).code == 0x0D
+    (found,) = client.run(client.machine.request([off], added=SIGNED))
+    assert isinstance(found, Confirmed) and found.outcomes[0].code == 0
 
 
 def test_keys_have_the_length_of_the_suite(tmp_path: Path) -> None:
