@@ -44,6 +44,9 @@ class Association(ABC):
 
     def _with_counters(self, count: int, go: Go) -> list[Effect]:
         """Go on now, or after the party has reserved `count` more values of what messages count with."""
+        unicast = self._setup.unicast
+        if not (self._fresh_keys or self._also) and (unicast is None or unicast.tx.left >= count):
+            return go()  # nearly always
         return self._reserved(self._counted(), count, go)
 
     def _reserved(self, counted: list[Counted], count: int, go: Go) -> list[Effect]:
@@ -77,8 +80,9 @@ class Association(ABC):
         return self._advance(found, None, go, during)
 
     def _advance(
-        self, steps: Steps[T], outcome: Any, go: Callable[[T], list[Effect]], during: str
+        self, steps: Steps[T], outcome: Any, go: Callable[[T], list[Effect]], during: str = _SENDING
     ) -> list[Effect]:
+        """The next of the jobs that `steps` take, or on with what they have come to."""
         try:
             failed = isinstance(outcome, MetersealError)
             job = steps.throw(outcome) if failed else steps.send(outcome)

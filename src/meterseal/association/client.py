@@ -130,7 +130,10 @@ class ClientAssociation(Requesting):
         """
         if self._parked is not None:
             return []
-        return self._guarded(lambda: self._take(octets), _RECEIVING)
+        try:
+            return self._take(octets)
+        except MetersealError as error:
+            return self._refuse(error, _RECEIVING)
 
     def _is_no_answer(self, error: MetersealError) -> bool:
         """True for what says nothing for certain about the request that waits."""
@@ -149,7 +152,9 @@ class ClientAssociation(Requesting):
     def _take_whole(self, octets: bytes) -> list[Effect]:
         by_blocks, self._by_blocks = self._by_blocks, False
         found = self._open(octets)
-        return self._through(found, lambda opened: self._take_opened(opened, by_blocks), _RECEIVING)
+        if isinstance(found, Opened):
+            return self._take_opened(found, by_blocks)
+        return self._advance(found, None, lambda opened: self._take_opened(opened, by_blocks), _RECEIVING)
 
     def _take_opened(self, opened: Opened, by_blocks: bool) -> list[Effect]:
         octets = opened.apdu

@@ -239,21 +239,21 @@ def _action(outcome: Outcome) -> s.ActionResult:
     return s.ActionResult(outcome.code, returned)
 
 
-def answer(x: Exchange, size: int | None, blocks: bool) -> Message:
-    """The response of a finished exchange; long ones become the first block when allowed.
+def answer(x: Exchange, size: int | None, blocks: bool) -> bytes:
+    """The APDU that answers a finished exchange; long ones become the first block when allowed.
 
     `size` is the largest plain APDU, None without limit.  Raises TooLarge when it cannot be sent.
     """
     outcomes = [o if o is not None else Outcome(0xFA) for o in x.outcomes]
-    message = _ANSWERS[x.service](x, outcomes)
-    if size is None or len(message.encode()) <= size:
-        return message
+    whole = _ANSWERS[x.service](x, outcomes).encode()
+    if size is None or len(whole) <= size:
+        return whole
     if (x.service, x.listed) not in _RAW:
         raise TooLarge("the answer is longer than the client takes")
     if not blocks:
         raise TooLarge("the answer is longer than the client takes, and block transfer was not negotiated")
     x.outgoing = Outgoing(_RAW[x.service, x.listed](outcomes), size - BLOCK_HEADER)
-    return next_block(x, x.outgoing)
+    return next_block(x, x.outgoing).encode()
 
 
 def _get_answer(x: Exchange, outcomes: list[Outcome]) -> Message:

@@ -91,8 +91,11 @@ class ServerAssociation(Serving):
     def receive(self, octets: bytes) -> list[Effect]:
         """Take one APDU.  Returns what to do; never raises for anything a peer can send."""
         if self._parked is None and not self._indicated:
-            during = f"receiving {apdu.name(octets)}"
-            return self._settled(self._guarded(lambda: self._take(octets), during))
+            try:
+                effects = self._take(octets)
+            except MetersealError as error:
+                effects = self._refuse(error, f"receiving {apdu.name(octets)}")
+            return self._settled(effects)
         if len(self._queue) >= QUEUE:
             return self._refuse(ProtocolViolation("more requests at once than this end keeps"), "queueing")
         self._queue.append(octets)
@@ -115,12 +118,16 @@ class ServerAssociation(Serving):
         return self._take_whole(octets)
 
     def _take_whole(self, octets: bytes) -> list[Effect]:
-        return self._through(self._open(octets), self._take_opened, f"receiving {apdu.name(octets)}")
+        opened = self._open(octets)
+        if isinstance(opened, Opened):
+            return self._take_opened(opened)
+        return self._advance(opened, None, self._take_opened, f"receiving {apdu.name(octets)}")
 
     def _take_opened(self, opened: Opened) -> list[Effect]:
-        self._fresh_keys = any(is_fresh(layer.form) for layer in opened.layers)
-        self._also = () if opened.third is None else (opened.third.context.setup.fresh,)
-        if opened.third is not None:
+        layers, third = opened.layers, opened.third
+        self._fresh_keys = bool(layers) and any(is_fresh(layer.form) for layer in layers)
+        self._also = () if third is None else (third.context.setup.fresh,)
+        if third is not None:
             return self._take_third(opened)
         message = apdu.decode(opened.apdu)
         step = self._step(kind_of(message), message.name)
@@ -347,7 +354,7 @@ class ServerAssociation(Serving):
         x = self._exchange_of(Service.ACTION, message.invoke_id_and_priority, opened)
         x.required &= mask
         x.outcomes = [outcome]
-        return self._sealed(x, ex.answer(x, self._room(x), False).encode())
+        return self._sealed(x, ex.answer(x, self._room(x), False))
 
     # --- release ----------------------------------------------------------------------------
 

@@ -91,7 +91,7 @@ class Serving(ServingBlocks):
         return self._more_data(ex.BLOCK_REQUESTS[kind], message, opened)
 
     def _open_exchange(self, opener: ex.Opener, message: Any, opened: Opened) -> list[Effect]:
-        x = self._exchange_of(opener.service, message[0], opened)
+        x = _exchange(opener.service, message[0], opened)
         x.confirmed = opener.is_confirmed(message)
         opener.fill(x, message)
         self._check_negotiated(x, opener)
@@ -101,13 +101,13 @@ class Serving(ServingBlocks):
             self._transfer = None
         if not opener.blocks:
             return self._indicate(x)
+        self._require(x, (), ())
         x.incoming = Incoming(self.profile.reassembly_limit)
         self._exchange = x
         return self._more_data(x.service, message, opened)
 
     def _exchange_of(self, service: AnyService, invoke: int, opened: Opened) -> Exchange:
-        x = Exchange(service, invoke, opened.applied, opened.style, opened.layers, broadcast=opened.broadcast)
-        x.third = opened.third
+        x = _exchange(service, invoke, opened)
         self._require(x, (), ())
         return x
 
@@ -117,8 +117,9 @@ class Serving(ServingBlocks):
             needed |= _MULTIPLE_REFERENCES
         if opener.blocks:
             needed |= _BLOCK_BIT[x.service]
-        if any(o.selection is not None for o in x.operations):
-            needed |= _SELECTIVE_ACCESS
+        for operation in x.operations:
+            if operation.selection is not None:
+                needed |= _SELECTIVE_ACCESS
         if needed & ~self.negotiated:
             raise Unsupported(f"{ex.SERVICE_BIT[x.service]} in a form that was not negotiated")
         if x.service is Several.ACCESS and self.profile.ciphered and not self.context.general:
@@ -184,19 +185,21 @@ class Serving(ServingBlocks):
             rights, limits = self._carried(x, self.profile.third_parties[x.third.title], rights)
         x.outcomes = [self._check(x, *asked) for asked in zip(x.operations, rights, limits, strict=True)]
         self._require(x, rights, limits)
+        self._exchange = x
+        if x.outcomes.count(None) == len(x.outcomes) > 0:
+            return [self._indication(x, tuple(x.operations))]
         noted = _noted(x)
         if x.stops:
             stop_after_error(x.outcomes)
         allowed = tuple(o for o, refused in zip(x.operations, x.outcomes, strict=True) if refused is None)
-        self._exchange = x
         if not allowed:
             return [*noted, *self._finish(x)]
+        return [*noted, self._indication(x, allowed)]
+
+    def _indication(self, x: Exchange, allowed: tuple[Operation, ...]) -> Indication:
         self._indicated = True
         token = self._next_token()
-        indication = Indication(
-            token, allowed, x.applied, self.user, x.confirmed, x.broadcast, x.stops, x.third
-        )
-        return [*noted, indication]
+        return Indication(token, allowed, x.applied, self.user, x.confirmed, x.broadcast, x.stops, x.third)
 
     def _carried(self, x: Exchange, third: ThirdParty, own: list[int | None]) -> tuple[Rights, Rights]:
         """What the association may do when it carries for a third party, and what that one may do."""
@@ -249,15 +252,22 @@ class Serving(ServingBlocks):
         if not self._indicated or token != self._token or x is None:
             # The association ended while the party was at work: nobody waits for the answer.
             return []
-        given = list(outcomes)
-        if len(given) != x.outcomes.count(None):
-            raise Misuse(f"{len(given)} outcomes for {x.outcomes.count(None)} operations")
-        rest = iter(given)
-        x.outcomes = [o if o is not None else next(rest) for o in x.outcomes]
+        given, asked = list(outcomes), x.outcomes.count(None)
+        if len(given) != asked:
+            raise Misuse(f"{len(given)} outcomes for {asked} operations")
+        if asked == len(x.outcomes):
+            x.outcomes = [*given]
+        else:
+            rest = iter(given)
+            x.outcomes = [o if o is not None else next(rest) for o in x.outcomes]
         if x.stops:
             stop_after_error(x.outcomes)
         self._indicated = False
-        return self._afterwards(self._guarded(lambda: self._finish(x), "answering"))
+        try:
+            effects = self._finish(x)
+        except MetersealError as error:
+            effects = self._refuse(error, "answering")
+        return self._afterwards(effects)
 
     def _finish(self, x: Exchange) -> list[Effect]:
         self._exchange = None
@@ -266,14 +276,17 @@ class Serving(ServingBlocks):
         return self._with_counters(1, lambda: self._send_answer(x))
 
     def _send_answer(self, x: Exchange) -> list[Effect]:
-        message = ex.answer(x, self._room(x), bool(self.negotiated & _BLOCK_BIT.get(x.service, 0)))
-        return self._send_block(x, message.encode())
+        blocks = bool(self.negotiated & _BLOCK_BIT.get(x.service, 0))
+        return self._send_block(x, ex.answer(x, self._room(x), blocks))
 
     def _room(self, x: Exchange) -> int | None:
         """The largest plain APDU that the client takes once it is protected; None for any, also in blocks."""
         size = self._largest(x)
         if not size or self._by_blocks or self._prefers_blocks:
             return None
+        if not (x.layers or x.required & SIGNED or x.third):
+            around = (PROTECTION_OVERHEAD + TITLE_OVERHEAD * x.style.general) if x.required else 0
+            return self.client_max_pdu - around
         made = planned(x.required, x.layers)
         general = x.style.general or bool(made)
         around = (PROTECTION_OVERHEAD + TITLE_OVERHEAD * general) if x.required else 0
@@ -312,7 +325,10 @@ class Serving(ServingBlocks):
         return (yield from through(outer))
 
     def _send(self, x: Exchange, octets: bytes) -> list[Effect]:
-        return self._through(self._sealed(x, octets), lambda sealed: [Reply(sealed)])
+        sealed = self._sealed(x, octets)
+        if isinstance(sealed, bytes):
+            return [Reply(sealed)]
+        return self._advance(sealed, None, lambda octets: [Reply(octets)])
 
     def _refuse(self, error: MetersealError, during: str) -> list[Effect]:
         return [Refusal(error, during), Reply(error_response(error, self.profile.report_counter))]
@@ -329,6 +345,12 @@ _OWN_STYLE = {
 
 def _joined(right: int | None, more: int | None) -> int | None:
     return more if right is None else right | (more or 0)
+
+
+def _exchange(service: AnyService, invoke: int, opened: Opened) -> Exchange:
+    x = Exchange(service, invoke, opened.applied, opened.style, opened.layers, broadcast=opened.broadcast)
+    x.third = opened.third
+    return x
 
 
 def answer_protection(setup: SecuritySetup, applied: int, rights: Iterable[int | None]) -> int:

@@ -130,6 +130,15 @@ class GcmKey(Guarded):
         """
         if len(iv) != IV_LENGTH:
             raise Malformed(f"an IV has {IV_LENGTH} octets, not {len(iv)}: a system title has 8")
+        end = len(body) - TAG_LENGTH
+        if sc in self._additional and not header and 0 <= end < STREAM_FROM:
+            # Nearly all traffic, by the shortest way: `_open_both` for a known SC.
+            text = self._encrypt(iv, body[:end], None)[:end]
+            full = self._encrypt(iv, text, self._additional[sc])
+            if compare_digest(full[end:_CUT], body[end:]):
+                return text
+            del text, full
+            raise Forged(_WRONG_TAG)
         if len(body) > LONGEST:
             raise _too_large(body)
         return _OPEN[(sc >> 4) & 3](self, sc, iv, body, header)

@@ -208,15 +208,17 @@ class Session:
         todo = deque(effects)
         while todo:
             effect = todo.popleft()
+            if type(effect) is Reply:
+                self._reply(live, source, destination, effect)
+                answered = not self._link.is_closing
+                continue
+            if type(effect) is Indication:
+                todo.extendleft(reversed(self._perform(live, effect)))
+                continue
             match effect:
-                case Reply():
-                    self._reply(live, source, destination, effect)
-                    answered = not self._link.is_closing
                 case Need():
                     self._reserve(live, effect, self._pause(live, source, destination, todo, answered))
                     return
-                case Indication():
-                    todo.extendleft(reversed(self._perform(live, effect)))
                 case Compute():
                     todo.extendleft(reversed(live.machine.resume(effect.token, effect.job())))
                 case Associated():
@@ -266,9 +268,10 @@ class Session:
 
     def _finish(self, live: Live, answered: bool = False) -> None:
         """The answer is out, or will never be: now comes what had to wait for it."""
-        after, live.after = live.after, []
-        for act in after:
-            act(answered)
+        if live.after:
+            after, live.after = live.after, []
+            for act in after:
+                act(answered)
 
     # --- what becomes of associations -------------------------------------------------------
 

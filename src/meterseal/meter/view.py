@@ -187,7 +187,8 @@ class View:
 
     def right(self, operation: Operation, user: int | None) -> int | None:
         """Right bits of the member; None when the object is not in the view (of this person)."""
-        entry = self._entries.get((operation.class_id, operation.instance))
+        table = self._table if self._later is None else self._entries
+        entry = table.get((operation.class_id, operation.instance))
         if entry is None:
             return None
         method = operation.service is Service.ACTION
