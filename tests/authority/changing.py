@@ -35,6 +35,7 @@ objects = ["0.0.96.13.0.255"]
 attributes = { 2 = "read write" }
 
 [roles.weak]
+broadcast = ["1/0.0.96.13.0.255:2"]
 client = 20
 logical_devices = [1]
 mechanism = "lls"
@@ -43,10 +44,11 @@ allow_weak = true
 secret = "text:12345678-abcdefgh"
 client_system_title = "4D534C4845530020"
 [[roles.weak.rights]]
-objects = ["0.0.40.0.0.255", "0.0.42.0.0.255"]
-attributes = "read"
+objects = ["0.0.40.0.0.255", "0.0.42.0.0.255", "0.0.96.13.0.255"]
+attributes = "read write"
 
 [roles.strong]
+broadcast = ["1/0.0.96.13.0.255:2"]
 client = 21
 logical_devices = [1]
 mechanism = "sha256"
@@ -54,8 +56,8 @@ secret = "text:0123456789-abcdefgh"
 policy = "authenticated+encrypted"
 client_system_title = "4D534C4845530021"
 [[roles.strong.rights]]
-objects = ["0.0.40.0.0.255", "0.0.42.0.0.255"]
-attributes = "read"
+objects = ["0.0.40.0.0.255", "0.0.42.0.0.255", "0.0.96.13.0.255"]
+attributes = "read write"
 methods = "access"
 """
 TARGET = "1/0.0.96.13.0.255:2"
@@ -78,10 +80,9 @@ class Scene:
         self.cut: Callable[[str, int], bool] = lambda direction, number: False
         found = credentials_of(self.meter)
         with create_store(str(folder / "keys.db"), by="test") as store:
-            self.title = adopt(store, found).title
+            self.title = adopt(store, found, broadcast=TARGET).title
             settings = store.keys.device(self.title).settings
-            settings["roles"]["manager"]["broadcast"] = TARGET
-            settings["roles"]["operator"]["broadcast"] = TARGET
+            del settings["roles"]["installer"]["broadcast"]
             store.keys.set_settings(self.title, settings)
 
     def open(self) -> Store:

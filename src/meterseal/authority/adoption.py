@@ -6,13 +6,17 @@ A file that was taken in is spent: its counters belong to the store from then on
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 from meterseal.authority.store import Device, Store
+from meterseal.authority.store.counters import MOST
 from meterseal.authority.store.keeping import slot_of
 from meterseal.authority.store.keystore import Act
 from meterseal.authority.store.records import Flag, Stored, device, device_rows
+from meterseal.cosem.obis import parse_object
 from meterseal.credentials import Credentials, RoleCredentials
 from meterseal.crypto import kcv
 from meterseal.errors import ConfigurationError, CounterExhausted, CounterUnknown, UnknownKey
@@ -56,16 +60,19 @@ def adopt(
     *,
     serial: str | None = None,
     place: str | None = None,
+    broadcast: str | None = None,
     origin: str = "credentials file",
     why: str = "",
 ) -> Device:
     """Take a meter's credentials into the store, its keys as the active ones, all of it or nothing.
 
+    `broadcast` is an octet string that members of a group may write: with it a new GBEK is proved.
+
     The counters of the file go over to the store: what was used is jumped over, and the file counts no more.
     Raises ConfigurationError for credentials without a title, Misuse for a device that is there already.
     """
     with store.core.acting(why) as act:
-        new = take(store, act, credentials, serial=serial, place=place, origin=origin)
+        new = take(store, act, credentials, serial=serial, place=place, broadcast=broadcast, origin=origin)
     _take_counters(store, credentials)
     return new
 
@@ -77,6 +84,7 @@ def take(
     *,
     serial: str | None = None,
     place: str | None = None,
+    broadcast: str | None = None,
     origin: str,
     flags: Mapping[tuple[str, str], Flag] | None = None,
 ) -> Device:
@@ -84,13 +92,18 @@ def take(
     meter = credentials.meter
     if meter.system_title is None:
         raise ConfigurationError("the credentials do not say the meter's system title")
+    settings = settings_of(credentials)
+    if broadcast is not None:
+        parse_object(broadcast)
+        for role in settings["roles"].values():
+            role["broadcast"] = broadcast
     new = Device(
         title=meter.system_title,
         suite=meter.suite,
         serial=serial,
         url=meter.url,
         place=place,
-        settings=settings_of(credentials),
+        settings=settings,
     )
     store.keys.add_device(act, new, origin)
     noticed = flags or {}
@@ -181,6 +194,30 @@ def credentials_of(
     if known.url is not None:
         meter["url"] = known.url
     return Credentials.from_mapping({"meter": meter, "roles": roles})
+
+
+def export_credentials(
+    store: Store, title: bytes, path: Path, roles: Iterable[str] = (), why: str = ""
+) -> None:
+    """Write a device's active keys as a credentials file, mode 0600, of some roles or of all.
+
+    It counts in a block that is leased to it, `MOST` messages in each role.  Raises ConfigurationError for a
+    role that is not there.
+    """
+    found = credentials_of(store, title)
+    wanted = [found.role_name(name) for name in roles] or list(found.roles)
+    chosen: dict[str, RoleCredentials] = {}
+    for name in wanted:
+        role = found.roles[name]
+        guek, own = role.octets("guek"), role.client_system_title
+        if guek is not None and own is not None:
+            start = 1 if role.counter_start is None else role.counter_start
+            first, end = store.counters.reserve(key_id(kcv(guek), own, "tx"), MOST, start)
+            role = replace(role, counter_start=first, counter_end=end, counter_object=None)
+        chosen[name] = role
+    with store.core.acting(why) as act:
+        act.note("export-credentials", title, roles=wanted)
+    Credentials(found.meter, chosen).save(path)
 
 
 def _pick(slot: list[Stored], wanted: Record | None, carrying: bool) -> Stored | None:

@@ -19,9 +19,9 @@ from meterseal.client.aio import Meter, link
 from meterseal.codec.data import Data
 from meterseal.codec.types import Tag
 from meterseal.cosem.obis import Obis
-from meterseal.crypto import random_octets
+from meterseal.crypto import SUITES, random_octets
 from meterseal.errors import Blame, ConnectionLost, MetersealError, Misuse, Refused, TimedOut
-from meterseal.keys.kinds import KINDS, Proof, Slot, Way
+from meterseal.keys.kinds import KINDS, Material, Proof, Slot, Way
 from meterseal.keys.lifecycle import Record, State, find
 from meterseal.keys.rotation import Heard
 
@@ -184,12 +184,22 @@ class Prober:
         return str(named or Obis("0.0.43.0.0.255").with_group("E", int(settings["client"])))
 
     def draw(self, slot: Slot) -> bytes:
-        """A new secret for a slot, as long as the suite's keys, or as the one before."""
-        length = 16 if self.device.suite < 2 else 32
-        if KINDS[slot.kind].way is Way.SECRET:
-            active = find(self.store.keys.slot(slot), State.ACTIVE)
-            length = max(16, length if active is None else len(self.store.keys.reveal(active).reveal()))
-        return random_octets(length)
+        """A new secret for a slot."""
+        return drawn(self.store, self.device, slot)
+
+
+def drawn(store: Store, device: Device, slot: Slot) -> bytes:
+    """A new secret for a slot, as long as the suite's keys; a secret at least as long as the one before.
+
+    Raises Misuse for a key pair.
+    """
+    length = SUITES[device.suite].key_length
+    if KINDS[slot.kind].material is Material.PAIR:
+        raise Misuse(f"{slot.text}: a key pair comes with its certificate, from `pki`")
+    if KINDS[slot.kind].material is Material.SECRET:
+        active = find(store.keys.slot(slot), State.ACTIVE)
+        length = max(16, 0 if active is None else len(store.keys.reveal(active).reveal()))
+    return random_octets(length)
 
 
 _Proof = Callable[[Prober, Slot, Record, Chosen], Awaitable[Answer]]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from meterseal.authority.probing import Answer, Line, Prober, Shut, Silent
+from meterseal.authority.probing import Answer, Line, Prober, Shut, Silent, drawn
 from meterseal.authority.store import Rotation, Store
 from meterseal.authority.store.keeping import kind_of, slot_of
 from meterseal.authority.store.leases import Lease
@@ -26,6 +26,8 @@ MOST_STEPS: Final = 10
 
 _PAIRED: Final = {"guek": "gak", "gak": "guek"}
 """Keys that open an association only together."""
+
+__all__ = ["Report", "Rotator", "drawn"]
 
 _log = logging.getLogger("meterseal.authority")
 
@@ -65,7 +67,7 @@ class Rotator:
         with self._store.leases.held(title) as lease:
             run = _Run(self._store, title, self._line, lease)
             await run.go_on()
-            if not run.report.again:
+            if not run.blocked:
                 for slot in run.slots(wanted, set(roles)):
                     await run.end(self._store.rotations.begin(slot, run.drawing(slot), lease=lease, why=why))
                 await run.go_on()
@@ -107,6 +109,11 @@ class _Run:
     def _turn(self, slot: Slot) -> tuple[bool, int, str]:
         """Whoever carries the changes of others comes first."""
         return slot.role != self._prober.carrier, ORDER.index(slot.kind), slot.role
+
+    @property
+    def blocked(self) -> bool:
+        """True when what waits is a key that associations are opened with, or no answer came."""
+        return any(KINDS[slot.kind].proof is not Proof.BROADCAST for slot in self.report.waiting)
 
     async def go_on(self) -> None:
         """End every rotation that is open, and has not been tried in this run."""

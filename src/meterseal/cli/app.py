@@ -13,6 +13,7 @@ from meterseal.cli import (
     demo,
     evidence,
     headend,
+    keys,
     listen,
     meter,
     output,
@@ -46,6 +47,7 @@ app.add_typer(street.app, name="street")
 app.add_typer(access.app, name="access")
 app.add_typer(credentials.app, name="credentials")
 app.add_typer(pki.app, name="pki")
+app.add_typer(keys.app, name="keys")
 app.add_typer(evidence.app, name="evidence")
 
 
@@ -61,7 +63,7 @@ def main(
         False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
     ),
 ) -> None:
-    """Exit codes: 0 done, 1 refused or failed (one line on stderr says why), 2 not understood."""
+    """Exit codes: 0 done, 1 refused or failed (one line on stderr says why), 2 not understood, 3 again."""
 
 
 def run() -> None:

@@ -27,7 +27,7 @@ from meterseal.client.steps import Pause, Steps, Work
 from meterseal.codec.data import decode
 from meterseal.credentials import RoleCredentials
 from meterseal.crypto import GcmKey
-from meterseal.errors import CounterUnknown, DecodeError, Replayed
+from meterseal.errors import CounterExhausted, CounterUnknown, DecodeError, Replayed
 from meterseal.keys.counters import BLOCK, REKEY_FROM, ReceiveCounter, SendCounter, key_id
 from meterseal.keys.kinds import GAK, GUEK
 from meterseal.security import KeyInUse
@@ -185,7 +185,7 @@ class Keyring:
             block: tuple[int, int] = yield Work(
                 lambda: store.reserve(sending.name, count, start), self._state.slow
             )
-            return block
+            return _within(block, role.counter_end, sending.name)
         except CounterUnknown:
             if role.counter_object is None:
                 raise
@@ -195,7 +195,7 @@ class Keyring:
             sending.name, learned, role.counter_object,
         )  # fmt: skip
         block = yield Work(lambda: store.reserve(sending.name, count, learned), self._state.slow)
-        return block
+        return _within(block, role.counter_end, sending.name)
 
     # --- receiving ------------------------------------------------------------------------------
 
@@ -209,6 +209,18 @@ class Keyring:
         store = self._state.counters
         store.note_received(receiving.name, lowest)
         yield Work(store.sync, self._state.slow)
+
+
+def _within(block: tuple[int, int], limit: int | None, name: str) -> tuple[int, int]:
+    """A block as far as the credentials may count: what lies above belongs to whoever gave them out."""
+    first, end = block
+    if limit is None:
+        return block
+    if first >= limit:
+        raise CounterExhausted(
+            f"the invocation counters that came with key {name} are used up: ask for others"
+        )
+    return first, min(end, limit)
 
 
 def start_above(counter_object: str, raw: bytes) -> int:

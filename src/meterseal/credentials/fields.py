@@ -225,6 +225,7 @@ ROLE: Final[dict[str, Reader]] = {
     "user": _number(0, 0xFF),
     "max_pdu": _number(0, 0xFFFF),
     "counter_start": _number(0, LIMIT - 1),
+    "counter_end": _number(1, LIMIT),
     "counter_object": _obis,
     "timeout": seconds,
     "allow_weak": _flag,

@@ -151,7 +151,7 @@ class Credentials:
         """
         changed: dict[str, Any] = dict(keys)
         if "guek" in keys:
-            changed["counter_start"] = 1
+            changed |= {"counter_start": 1, "counter_end": None}
         return replace(self, roles={**self.roles, role: replace(self.role(role), **changed)})
 
     def at(self, url: str) -> Credentials:

@@ -75,6 +75,7 @@ class RoleCredentials:
     user: int | None = None
     max_pdu: int | None = None
     counter_start: int | None = None
+    counter_end: int | None = None
     counter_object: str | None = None
     timeout: float = 10.0
     allow_weak: bool = False

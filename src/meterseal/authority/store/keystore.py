@@ -216,6 +216,11 @@ class KeyStore:
         return seconds(self._clock())
 
     @property
+    def moment(self) -> datetime:
+        """The time."""
+        return self._clock()
+
+    @property
     def where(self) -> str:
         """What the store is called, without passwords."""
         return self._database.name

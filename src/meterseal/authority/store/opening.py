@@ -67,6 +67,13 @@ def vault_at(place: Path | str) -> Vault:
     return FileVault(place) if isinstance(place, Path) else HsmVault(place)
 
 
+def kek_to_be(place: Path | str) -> Vault:
+    """The storage KEK at a place; where that is a file which is not there, a new one."""
+    if isinstance(place, Path) and not place.exists():
+        return FileVault.create(place)
+    return vault_at(place)
+
+
 def open_store(
     where: str,
     kek: Path | str | None = None,
@@ -79,7 +86,10 @@ def open_store(
 
     Raises what `KeyStore` raises.
     """
-    place = kek_place(file_of(where), kek)
+    file = file_of(where)
+    if file is not None and not file.exists():
+        raise ConfigurationError(f"no store in {file}: `keys init` makes one")
+    place = kek_place(file, kek)
     witness = witness_file(where, place)
     return Store(KeyStore(where, vault_at(place), by=by, witness=witness, clock=clock, restored=restored))
 
@@ -90,6 +100,6 @@ def create_store(where: str, kek: Path | str | None = None, *, by: str = "", clo
     Raises ConfigurationError for a store that is there.
     """
     place = kek_place(file_of(where), kek)
-    new = isinstance(place, Path) and not place.exists()
-    vault = FileVault.create(place) if isinstance(place, Path) and new else vault_at(place)
-    return Store(KeyStore.create(where, vault, by=by, witness=witness_file(where, place), clock=clock))
+    return Store(
+        KeyStore.create(where, kek_to_be(place), by=by, witness=witness_file(where, place), clock=clock)
+    )

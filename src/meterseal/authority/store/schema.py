@@ -104,6 +104,12 @@ tallies = Table(
     Column("count", BigInteger, nullable=False),
 )  # fmt: skip
 
+periods = Table(
+    "periods", metadata,
+    Column("kind", String(16), primary_key=True),
+    Column("days", Integer, nullable=False),          # rotate_every
+)  # fmt: skip
+
 rotations = Table(
     "rotations", metadata,
     Column("id", _Number, primary_key=True),

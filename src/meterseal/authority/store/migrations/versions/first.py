@@ -99,6 +99,11 @@ def _keys() -> None:
 
 def _work() -> None:
     op.create_table(
+        "periods",
+        sa.Column("kind", sa.String(16), primary_key=True),
+        sa.Column("days", sa.Integer, nullable=False),
+    )
+    op.create_table(
         "rotations",
         sa.Column("id", _number, primary_key=True),
         sa.Column("device", sa.LargeBinary, sa.ForeignKey("devices.title"), nullable=False),
@@ -148,6 +153,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Take them away: what is before the first version is no store."""
     for table in (
-        "journal", "counters", "leases", "rotations", "tallies", "keys", "devices", "profiles", "stores",
+        "journal", "counters", "leases", "rotations", "periods", "tallies", "keys", "devices", "profiles",
+        "stores",
     ):  # fmt: skip
         op.drop_table(table)

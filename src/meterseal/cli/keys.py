@@ -1,0 +1,383 @@
+"""`meterseal keys`: the keys of a fleet over the years, from a store that remembers all of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from meterseal.cli import keys_look, options, output
+from meterseal.cli import keys_options as given
+from meterseal.cli.output import answering
+from meterseal.cli.pki_options import actor
+from meterseal.errors import Misuse, StateLocked
+
+if TYPE_CHECKING:
+    from meterseal.authority.rotator import Report
+    from meterseal.authority.store import Store
+    from meterseal.keys.lifecycle import Record
+
+app = typer.Typer(help="Keys of a fleet over the years.", no_args_is_help=True)
+
+
+@app.callback()
+def family() -> None:
+    """Keys of a fleet over the years."""
+
+
+@app.command("init")
+def init(store: given.Where, kek: given.Kek = None, by: given.By = None, json: options.Json = False) -> None:
+    """Make a new store, and a storage KEK in a file where there is none. Keep the two in different places."""
+    with answering():
+        given.from_server()
+        from meterseal.authority.store import create_store
+
+        with create_store(store, given.place(kek), by=actor(by)) as made:
+            where, check = made.core.where, made.core.vault.kcv
+    if json:
+        output.emit_json({"store": where, "kek": check})
+    else:
+        output.emit(f"store {where}, storage KEK {check}")
+
+
+@app.command("adopt")
+def adopt(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Credentials file of a meter (TOML).")],
+    store: given.Where,
+    serial: Annotated[
+        str | None, typer.Option("--serial", help="Serial number of the device.", metavar="TEXT")
+    ] = None,
+    place: Annotated[
+        str | None,
+        typer.Option("--place", help="Concentrator or base station that it shares.", metavar="TEXT"),
+    ] = None,
+    broadcast: Annotated[
+        str | None,
+        typer.Option(
+            "--broadcast",
+            help="An octet string that may be written under the broadcast key: it proves a new one.",
+            metavar="OBJECT",
+        ),
+    ] = None,
+    kek: given.Kek = None,
+    by: given.By = None,
+    why: given.Why = "",
+    json: options.Json = False,
+) -> None:
+    """Take a meter's credentials file into the store: its keys as active, its counters as they stand.
+
+    The file is spent then: two that count under one key would count the same.
+    """
+    with given.opened(store, kek, by) as opened:
+        from meterseal.authority.adoption import adopt
+        from meterseal.credentials import Credentials
+
+        credentials = Credentials.load(file)
+        device = adopt(opened, credentials, serial=serial, place=place, broadcast=broadcast, why=why)
+        slots = opened.keys.slots(device.title)
+    shown = {"device": device.title.hex().upper(), "keys": len(slots)}
+    if json:
+        output.emit_json(shown)
+    else:
+        output.emit(f"device {shown['device']}, {shown['keys']} keys")
+
+
+@app.command("stage")
+def stage(
+    store: given.Where,
+    device: given.Device,
+    kind: given.Kind,
+    role: given.OneRole = "",
+    key: Annotated[
+        str | None, typer.Option("--with", help=f"The new key. {options.KEY}. Default: drawn.", metavar="K")
+    ] = None,
+    kek: given.Kek = None,
+    by: given.By = None,
+    why: given.Why = "",
+    json: options.Json = False,
+) -> None:
+    """Keep a new key in the store, before its device has it; `keys rotate` brings it there."""
+    wanted, octets = given.title(device), options.key(key, "--with")
+    with given.opened(store, kek, by) as opened:
+        from meterseal.authority.rotator import drawn
+        from meterseal.authority.store.keeping import slot_of
+
+        slot = slot_of(wanted, role, kind)
+        known = opened.keys.device(wanted)
+        if slot.role and slot.role not in known.roles:
+            raise Misuse(f"{device} has no role {role[:32]!r}; there are {', '.join(known.roles)}")
+        record = opened.keys.stage(
+            slot, drawn(opened, known, slot) if octets is None else octets,
+            "drawn" if octets is None else "given", why,
+        )  # fmt: skip
+        _shown(opened, record, json)
+
+
+@app.command("rotate")
+def rotate(
+    store: given.Where,
+    device: given.MaybeDevice = None,
+    kind: given.Kinds = None,
+    role: given.Roles = None,
+    due: Annotated[
+        bool, typer.Option("--due", help="All keys whose time has come, in place of one device.")
+    ] = False,
+    limit: Annotated[
+        int, typer.Option("--limit", help="At most so many devices with --due.", min=1, metavar="N")
+    ] = 1000,
+    url: Annotated[
+        str | None, typer.Option("--url", help="Where the device is, if not where the store says.")
+    ] = None,
+    timeout: given.Timeout = 10.0,
+    kek: given.Kek = None,
+    by: given.By = None,
+    why: given.Why = "",
+    wire_log: options.WireLogFile = None,
+    json: options.Json = False,
+) -> None:
+    """Bring new keys to a meter, prove them, and only then use them. Exits 3 when it must be run again.
+
+    What was begun earlier is ended first. Without --kind all keys of the device are changed.
+    """
+    wanted = given.maybe_title(device)
+    if due is (wanted is not None):
+        raise typer.BadParameter("name a device, or say --due", param_hint="--device")
+    with given.opened(store, kek, by) as opened:
+        from meterseal.authority.campaign import due_devices
+
+        tasks = (
+            [(wanted, list(kind or ()), list(role or ()))]
+            if wanted is not None
+            else due_devices(opened, limit, set(kind or ()))
+        )
+        _run(opened, tasks, url, timeout, why, wire_log, json, recover=False)
+
+
+@app.command("recover")
+def recover(
+    store: given.Where,
+    device: given.MaybeDevice = None,
+    url: Annotated[
+        str | None, typer.Option("--url", help="Where the device is, if not where the store says.")
+    ] = None,
+    timeout: given.Timeout = 10.0,
+    kek: given.Kek = None,
+    by: given.By = None,
+    wire_log: options.WireLogFile = None,
+    json: options.Json = False,
+) -> None:
+    """End what was begun and cut off; find out which of the stored keys a device has. Exits 3 as `rotate`.
+
+    Without --device: every device at which a change is open.
+    """
+    wanted = given.maybe_title(device)
+    with given.opened(store, kek, by) as opened:
+        titles = [wanted] if wanted is not None else list({r.slot.device: 0 for r in opened.rotations.open()})
+        _run(opened, [(title, [], []) for title in titles], url, timeout, "", wire_log, json, recover=True)
+
+
+_Task = tuple[bytes, list[str], list[str]]
+
+
+def _run(
+    store: Store,
+    tasks: list[_Task],
+    url: str | None,
+    timeout: float,
+    why: str,
+    wire_log: Path | None,
+    json: bool,
+    *,
+    recover: bool,
+) -> None:
+    """Rotate or recover at each device; what became of it, and the exit code."""
+    import asyncio
+
+    from meterseal.authority.probing import Line
+    from meterseal.authority.rotator import Rotator
+    from meterseal.cli import keys_pages
+    from meterseal.net import WireLog
+
+    async def all_of_them(line: Line) -> list[Report]:
+        rotator, found = Rotator(store, line), []
+        for title, kinds, roles in tasks:
+            try:
+                report = await (
+                    rotator.recover(title) if recover else rotator.rotate(title, kinds, roles, why)
+                )
+            except StateLocked as error:
+                output.note(str(error))
+                busy.append(title)
+                continue
+            keys_pages.report(report, json)
+            found.append(report)
+        return found
+
+    busy: list[bytes] = []
+    log = None if wire_log is None else WireLog(wire_log)
+    try:
+        reports = asyncio.run(all_of_them(Line(url, timeout, log)))
+    finally:
+        if log is not None:
+            log.close()
+    if busy or any(one.again for one in reports):
+        raise typer.Exit(given.AGAIN)
+    if any(one.failed for one in reports):
+        raise typer.Exit(output.REFUSED)
+
+
+@app.command("revoke")
+def revoke(
+    store: given.Where,
+    device: given.Device,
+    kind: given.Kind,
+    why: given.Why = "",
+    role: given.OneRole = "",
+    number: given.Number = None,
+    kek: given.Kek = None,
+    by: given.By = None,
+    json: options.Json = False,
+) -> None:
+    """Mark a key as compromised: from now on it protects nothing, but for bringing in its successor.
+
+    Prints what it protected and since when; `keys rotate` of the same kind ends the exposure.
+    """
+    with given.opened(store, kek, by) as opened:
+        from meterseal.keys.lifecycle import Verb
+
+        record = _chosen(opened, given.title(device), role, kind, number)
+        _shown(opened, opened.keys.apply(Verb.COMPROMISE, record, why), json)
+
+
+@app.command("destroy")
+def destroy(
+    store: given.Where,
+    device: given.Device,
+    kind: given.Kind,
+    number: Annotated[
+        int, typer.Option("--key", help="Number of the key, as `keys history` shows it.", min=1, metavar="N")
+    ],
+    why: given.Why = "",
+    role: given.OneRole = "",
+    kek: given.Kek = None,
+    by: given.By = None,
+    json: options.Json = False,
+) -> None:
+    """Take a key's material away for good. Only one that was replaced, and never a device's last."""
+    with given.opened(store, kek, by) as opened:
+        from meterseal.keys.lifecycle import Verb
+
+        record = _chosen(opened, given.title(device), role, kind, number)
+        _shown(opened, opened.keys.apply(Verb.DESTROY, record, why), json)
+
+
+@app.command("retire")
+def retire(
+    store: given.Where,
+    device: given.Device,
+    kek: given.Kek = None,
+    by: given.By = None,
+    why: given.Why = "",
+) -> None:
+    """Take a device out of service; its last keys may be destroyed then."""
+    with given.opened(store, kek, by) as opened:
+        opened.keys.retire(given.title(device), why)
+
+
+@app.command("export-credentials")
+def export_credentials(
+    store: given.Where,
+    device: given.Device,
+    out: Annotated[Path, typer.Option("--out", help="File to write, mode 0600.", metavar="FILE")],
+    role: given.Roles = None,
+    kek: given.Kek = None,
+    by: given.By = None,
+    why: given.Why = "",
+) -> None:
+    """Write a credentials file with a device's active keys, for some roles or for all.
+
+    It counts above all that was used, and has 10,000 messages in each role. It works until somebody else
+    speaks in the same role: a device takes no counter below one that it has seen.
+    """
+    with given.opened(store, kek, by) as opened:
+        from meterseal.authority.adoption import export_credentials
+
+        export_credentials(opened, given.title(device), out, role or (), why)
+
+
+@app.command("rewrap")
+def rewrap(
+    store: given.Where,
+    new: Annotated[
+        str | None,
+        typer.Option("--to", help="The new storage KEK: a file, made where there is none.", metavar="FILE"),
+    ] = None,
+    kek: given.Kek = None,
+    by: given.By = None,
+    why: given.Why = "",
+    json: options.Json = False,
+) -> None:
+    """Wrap every secret anew under another storage KEK; cut off, it is gone on with when it is run again.
+
+    With --to the KEK is changed first. From then on the store is opened with the new one.
+    """
+    with given.opened(store, kek, by) as opened:
+        from meterseal.authority.store.opening import kek_to_be
+        from meterseal.authority.store.rewrapping import change_kek, rewrap
+
+        if new is not None:
+            change_kek(opened.core, kek_to_be(given.place(new) or Path(new)), why)
+        *_, done = 0, *rewrap(opened.core)
+        check = opened.core.vault.kcv
+    if json:
+        output.emit_json({"rewrapped": done, "kek": check})
+    else:
+        output.emit(f"{done} keys wrapped under storage KEK {check}")
+
+
+@app.command("restored")
+def restored(
+    store: given.Where, why: given.Why, kek: given.Kek = None, by: given.By = None, json: options.Json = False
+) -> None:
+    """Take a store into use that was put back from an older copy: every counter jumps over what may be used.
+
+    Say why (--why). Then run `keys recover` for the devices whose keys were changed since the copy.
+    """
+    with given.opened(store, kek, by, restored=True) as opened:
+        from meterseal.authority.store.counters import take_restored
+
+        jump = take_restored(opened.core, why)
+    if json:
+        output.emit_json({"jump": jump})
+    else:
+        output.emit(f"every counter has jumped by {jump}" if jump else "the store is no older copy")
+
+
+def _chosen(store: Store, title: bytes, role: str, kind: str, number: int | None) -> Record:
+    """The key that is meant: by its number, else the active one of the slot."""
+    from meterseal.authority.store.keeping import slot_of
+    from meterseal.keys.lifecycle import State, find
+
+    slot = slot_of(title, role, kind)
+    held = store.keys.slot(slot)
+    record = find(held, State.ACTIVE) if number is None else next((r for r in held if r.id == number), None)
+    if record is None:
+        raise Misuse(f"{slot.text}: no {'active key' if number is None else f'key {number}'} there")
+    return record
+
+
+def _shown(store: Store, record: Record, json: bool) -> None:
+    from meterseal.cli import keys_pages
+
+    found = store.keys.find(record.id)
+    if json:
+        output.emit_json({"key": keys_pages.key(found)})
+    else:
+        keys_pages.listed([found])
+
+
+app.command("status")(keys_look.status)
+app.command("due")(keys_look.due)
+app.command("history")(keys_look.history)
+app.add_typer(keys_look.journal_app, name="journal")

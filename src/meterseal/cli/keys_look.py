@@ -1,0 +1,142 @@
+"""`meterseal keys status`, `due`, `history`, `journal`: what changes nothing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from meterseal.cli import keys_options as given
+from meterseal.cli import options, output
+from meterseal.cli.output import answering
+
+journal_app = typer.Typer(help="The journal of a store: who did what to which key, when and why.")
+
+
+@journal_app.callback()
+def journal_family() -> None:
+    """The journal of a store: who did what to which key, when and why."""
+
+
+def status(
+    store: given.Where,
+    device: given.MaybeDevice = None,
+    kek: given.Kek = None,
+    json: options.Json = False,
+) -> None:
+    """Show how many keys are in which state, what is weak, shared, due or stuck; or one device's keys."""
+    wanted = given.maybe_title(device)
+    with given.opened(store, kek, None) as found:
+        from meterseal.authority.overview import overview
+        from meterseal.cli import keys_pages
+
+        if wanted is None:
+            keys_pages.overview(overview(found, datetime.now(UTC)), json)
+            return
+        keys = [one for kept in found.keys.stored(wanted).values() for one in kept]
+        shown = [one for one in keys if one.record.standing.held or one.record.state.value != "destroyed"]
+        keys_pages.device(shown, found.rotations.open(wanted), json)
+
+
+def due(
+    store: given.Where,
+    limit: Annotated[
+        int, typer.Option("--limit", help="At most so many.", min=1, max=1_000_000, metavar="N")
+    ] = 100,
+    every: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--every",
+            help="Set the period of a kind for good, as guek=365 (days; 0: never due).",
+            metavar="KIND=DAYS",
+        ),
+    ] = None,
+    kek: given.Kek = None,
+    by: given.By = None,
+    json: options.Json = False,
+) -> None:
+    """List keys that are due to be changed, the most overdue first. Exits 3 when there are any."""
+    wanted = [_period(text) for text in every or ()]
+    with given.opened(store, kek, by) as found:
+        from meterseal.authority import overview
+        from meterseal.cli import keys_pages
+
+        if wanted:
+            overview.set_every(found, dict(wanted))
+        late = overview.due(found, datetime.now(UTC), limit)
+        if json:
+            output.emit_json({"count": late.count, "keys": [keys_pages.key(one) for one in late.keys]})
+        elif late.keys:
+            keys_pages.listed(late.keys)
+    if late.count:
+        raise typer.Exit(given.AGAIN)
+
+
+def _period(text: str) -> tuple[str, int]:
+    kind, _, days = text.partition("=")
+    if not days.isdecimal():
+        raise typer.BadParameter("a kind and days are wanted, as guek=365", param_hint="--every")
+    return kind, int(days)
+
+
+def history(
+    store: given.Where,
+    device: given.Device,
+    kind: given.Kinds = None,
+    role: given.Roles = None,
+    kek: given.Kek = None,
+    json: options.Json = False,
+) -> None:
+    """Show all keys that a device has had, and what the journal says of them."""
+    wanted = given.title(device)
+    with given.opened(store, kek, None) as found:
+        from meterseal.cli import keys_pages
+
+        slots = found.keys.stored(wanted)
+        keys = [
+            one
+            for slot, kept in slots.items()
+            for one in kept
+            if (not kind or slot.kind in kind) and (not role or slot.role in role)
+        ]
+        entries = [
+            one
+            for one in found.core.entries(wanted)
+            if (not kind or one.said.get("kind") in kind) and (not role or one.said.get("role") in role)
+        ]
+    if json:
+        shown = [keys_pages.key(one) for one in keys]
+        output.emit_json({"keys": shown, "journal": [keys_pages.entry(one) for one in entries]})
+        return
+    keys_pages.listed(keys)
+    keys_pages.journal(entries, False)
+
+
+@journal_app.command("show")
+def journal_show(
+    store: given.Where,
+    last: Annotated[
+        int, typer.Option("--last", help="Only the last so many entries.", min=1, metavar="N")
+    ] = 50,
+    device: given.MaybeDevice = None,
+    kek: given.Kek = None,
+    json: options.Json = False,
+) -> None:
+    """Show the last entries, a line of JSON each with --json."""
+    wanted = given.maybe_title(device)
+    with given.opened(store, kek, None) as found:
+        from meterseal.cli import keys_pages
+
+        keys_pages.journal(found.core.entries(wanted, last), json)
+
+
+@journal_app.command("verify")
+def journal_verify(store: given.Where, kek: given.Kek = None, json: options.Json = False) -> None:
+    """Go through the whole journal; exits 1 and names the first entry that is changed, missing or added."""
+    with answering(), given.opened(store, kek, None) as found:
+        number = found.core.verify_journal()
+    if json:
+        output.emit_json({"entries": number, "verified": True})
+    else:
+        output.emit(f"{number} entries, as they were written")
