@@ -126,20 +126,18 @@ class Keeping:
             found = device_rows(connection, title)
         return {slot: [one.record for one in kept] for slot, kept in found.items()}
 
-<<<<<<< HEAD
     def holders(self, mark: bytes) -> list[Slot]:
         """The slots that have a secret with this mark (`KeyStore.mark`), whatever its state."""
         k = schema.keys.c
         with self.store.reading() as connection:
             found = connection.execute(select(k.device, k.role, k.kind).where(k.mark == mark))
             return [Slot(*row) for row in found]
-=======
+
     def stored(self, title: bytes) -> dict[Slot, list[Stored]]:
         """As `slots`, with what else is stored of each key."""
         with self.store.reading() as connection:
             device(connection, title)
             return device_rows(connection, title)
->>>>>>> e28563a (meterseal keys: the store on the command line, and what must be run again as an exit code of its own)
 
     def find(self, number: int) -> Stored:
         """A key by its number.  Raises UnknownKey."""
