@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from meterseal import apdu
 from meterseal.apdu.services import DataNotification
 from meterseal.association import Service
 from meterseal.codec.data import Data
+from meterseal.credentials import Credentials
 from meterseal.crypto import AgreementKey, SigningKey, curve
 from meterseal.crypto.certificates import Certificate, Purpose
 from meterseal.crypto.issuing import Authority, Validity
@@ -23,6 +25,7 @@ from meterseal.security.context import Counted
 from meterseal.security.layers import CIPHERING, SIGNING, Layer
 from meterseal.security.parameters import Element, elements_value
 from meterseal.state import MemoryCounters
+from meterseal.utility.session import make_setup
 from tests.meter.test_push import Bench
 
 UTILITY = bytes.fromhex("4D534C5554490001")
@@ -195,6 +198,49 @@ def test_without_its_certificate_nothing_is_sealed_for_a_third_party(tmp_path: P
     assert bench.call() == 0
     with pytest.raises(MetersealError, match="certificate"):
         bench.orders[0].seal()
+
+
+THIRD = """
+[third_parties.utility]
+system_title = "4D534C5554490001"
+{peer}
+[[third_parties.utility.rights]]
+objects = ["0.0.96.11.1.255", "0.0.25.9.0.255"]
+attributes = "read"
+
+[[roles.operator.rights]]   # nobody reads it through this role but the utility
+objects = ["0.0.96.11.1.255"]
+attributes = "read"
+for = ["utility"]
+"""
+WRAPPED = "[third_parties.utility.peer]\nthird_party_wrapped_key = true"
+
+
+@pytest.mark.parametrize(
+    ("preset", "form"), [("suite0", "wrapped"), ("suite1", "one-pass"), ("suite2", "static")]
+)
+def test_a_third_party_of_the_meter_opens_what_it_may_read(preset: str, form: str, tmp_path: Path) -> None:
+    """With its own credentials; what the role may not read at all goes to it alone."""
+    text = f'layers = "{form}"\nrecipient = "{UTILITY.hex().upper()}"\n' + (
+        "signed = true\n" if form != "wrapped" else ""
+    )
+    bench = made(tmp_path, text + THIRD.format(peer=WRAPPED if preset == "suite0" else ""), preset)
+    (octets,) = pushed(bench)
+    one = taken(bench.receiver, octets)
+    assert one.error is None and one.sealed is not None and one.plain is None
+    credentials = Credentials.load(bench.path)
+    third = credentials.third_party("utility")
+    setup = make_setup(credentials, third)
+    context = Context(setup, setup.peer_title, general=True, minimum=BOTH, options=third.peer | {"ak_in_use"})
+    opened = unprotect(context, one.sealed.octets)
+    assert opened.applied == (BOTH if form == "wrapped" else BOTH | SIGNED)
+    message = apdu.decode(opened.apdu)
+    assert isinstance(message, DataNotification)
+    name, energy, unit, event, nothing = message.notification_body.value
+    assert name == bytes.fromhex("0000190900FF") and event is not None
+    assert (energy, unit, nothing) == (None, None, None)  # the utility may not read the register
+    with pytest.raises(MetersealError):
+        unprotect(context, one.sealed.octets)
 
 
 # --- what is refused ------------------------------------------------------------------------------

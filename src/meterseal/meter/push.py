@@ -30,13 +30,14 @@ from meterseal.meter.configured import Configured
 from meterseal.meter.keyring import KeyRing
 from meterseal.meter.objects import OTHER_REASON, Asker, Denied, Value, elements
 from meterseal.meter.plant import Plant
-from meterseal.meter.push_protection import check_parameters, sealed
+from meterseal.meter.push_protection import check_parameters, sealed, third_party_of
 from meterseal.meter.store import MeterStore
 from meterseal.security import Context, unprotect
 from meterseal.security.protection import AUTHENTICATED, of_response
 
 if TYPE_CHECKING:
     from meterseal.association import ServerProfile
+    from meterseal.association.profile import ThirdParty
     from meterseal.meter.view import View
 
 TCP, UDP, HDLC = 0, 1, 5
@@ -201,14 +202,14 @@ class PushSetup(Configured):
         wait = self.opens_in() + self._random_start()
         confirmed = self.version == 2 and self.values[11][0] == CONFIRMED and transport != HDLC
         self._invoke = self._invoke % _INVOKE_IDS + 1
-        body, asked = self._body()
+        parameters = self.values[10][0] if self.version else []
+        body, asked = self._body(third_party_of(around, parameters))
         plain = DataNotification(
             self._invoke | (_ASKS_FOR_CONFIRMATION if confirmed else 0),
             around.plant.clock(around.plant.now()).to_octets(),
             body,
         ).encode()
         client = self.values[9][0] & 0xFF if self.version else around.client
-        parameters = self.values[10][0] if self.version else []
         around.send(
             Order(
                 self.obis, transport, destination.decode("ascii"), around.device, client,
@@ -255,12 +256,18 @@ class PushSetup(Configured):
         least, exponent, most = given
         return float(min(most, least * (exponent / 100) ** number))
 
-    def _body(self) -> tuple[Data, int]:
-        """The values in the order of the list, and the rights that they ask to be kept to."""
+    def _body(self, third: ThirdParty | None) -> tuple[Data, int]:
+        """The values in the order of the list, and the rights that they ask to be kept to.
+
+        What is sealed for a third party holds what the role may read, or carry for it, and it may read.
+        """
         asked, parts, view = 0, [], self._around.view()
         for element in self.values[2][0]:
             operation = _operation(element)
             right = 0 if view is None else view.right(operation, None) or 0
+            if third is not None:
+                right |= 0 if third.extra is None else third.extra.right(operation, None) or 0
+                right = right if (third.view.right(operation, None) or 0) & READ else 0
             # Null-data for what the role of the push may not read.  A name is no secret: it is in the list.
             right = READ if operation.member == 1 else right
             asked |= right

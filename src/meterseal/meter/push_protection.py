@@ -23,6 +23,7 @@ from meterseal.security.parameters import Element, layers_of, read_elements
 from meterseal.security.protection import AUTHENTICATED, ENCRYPTED, SIGNED, of_response
 
 if TYPE_CHECKING:
+    from meterseal.association.profile import ThirdParty
     from meterseal.meter.push import Surroundings
 
 _BOTH: Final = AUTHENTICATED | ENCRYPTED
@@ -90,6 +91,15 @@ def sealed(around: Surroundings, plain: bytes, asked: int, parameters: Any) -> b
     third = third or setup
     inside = _protected(around, third, plain, _BOTH | (applied | required) & SIGNED, layers)
     return _protected(around, setup, inside, required & _BOTH, ())
+
+
+def third_party_of(around: Surroundings, parameters: Any) -> ThirdParty | None:
+    """The third party that a push with these parameters is sealed for, where the meter has such a one."""
+    outer = find(layers_of(read_elements(parameters))[1], CIPHERING)
+    profile = around.profile()
+    if outer is None or profile is None or not _is_third(around.ring.setup, outer):
+        return None
+    return profile.third_parties.get(outer.recipient)
 
 
 def _protected(
