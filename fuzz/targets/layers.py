@@ -7,9 +7,14 @@ from __future__ import annotations
 
 from fuzz.script import FATES, Script, written
 from fuzz.target import Target
+from meterseal.codec.data import Data, encode
+from meterseal.cosem.texts import json_text
 from meterseal.errors import MetersealError
+from meterseal.listener.outside import is_protected, outside
 from meterseal.security import AUTHENTICATED, SIGNED, Context, Style, protect, unprotect
-from tests.security.parties import ALL, BOTH, GET, MIRRORED, both, ciphering, floors, signing
+from meterseal.security.layers import CIPHERING, SIGNING, Layer
+from meterseal.security.parameters import Element, elements_value, layers_of, read_elements
+from tests.security.parties import ALL, BOTH, GET, MIRRORED, both, by, ciphering, floors, signing
 
 SUITES = (1, 0, 2)
 APPLIED = (BOTH, ALL, ALL ^ BOTH, 1, 2)
@@ -85,4 +90,44 @@ def _seeds() -> list[bytes]:
     return found
 
 
-TARGETS = (Target("layers", layers, _seeds(), stateful=True),)
+def push_outside(octets: bytes) -> object:
+    """What a listener tells of a protected push before it has any key."""
+    if not is_protected(octets):
+        return None
+    found = outside(octets)
+    assert len(found.title) in (0, 8) or octets[0] == 0xDB
+    return json_text(found.shown)
+
+
+def parameters(octets: bytes) -> object:
+    """Protection parameters out of any value; what is read is written and read the same."""
+    found = read_elements(Data.decode(octets).value)
+    assert read_elements(Data.decode(encode(*elements_value(found))).value) == found
+    try:
+        return layers_of(found)
+    except MetersealError:
+        return None
+
+
+def _pushes() -> list[bytes]:
+    client, _ = both(1)
+    layered = [by(client, form) for form in MIRRORED]
+    signed = protect(client, GET, SIGNED, Style.PLAIN, (signing(),))
+    return [*layered, signed, protect(client, GET, ALL, Style.GENERAL_GLO, (signing(),))]
+
+
+_SIGNATURE = Element(SIGNED, Layer(SIGNING, b"", b"MSLUTI01", b"12345678"))
+KEYS = ("identified", "broadcast", "wrapped", "one-pass", "static")
+PARAMETERS = [
+    encode(*elements_value(elements))
+    for elements in (
+        *([Element(BOTH, Layer(CIPHERING, b"", b"MSLUTI01", form=form))] for form in KEYS),
+        [_SIGNATURE, Element(1, Layer(CIPHERING, b"MSL00001", b"", b"12345678", "one-pass"), bytes(128))],
+    )
+]
+
+TARGETS = (
+    Target("layers", layers, _seeds(), stateful=True),
+    Target("push-outside", push_outside, _pushes()),
+    Target("protection-parameters", parameters, PARAMETERS),
+)

@@ -59,16 +59,14 @@ OPTIONS = (b"", b"", b"", b"", (0, 0))
 @pytest.mark.parametrize("value", [
     None, 1, b"", [1], [(2,)], [(2, OPTIONS[:4])], [(4, OPTIONS)], [(-1, OPTIONS)], [(b"", OPTIONS)],
     [(2, (b"7 octet", *OPTIONS[1:]))] * 3, [(2, (b"", b"MSL", b"", b"", (0, 0)))], [(2, (1, *OPTIONS[1:]))],
-    [(2, (*OPTIONS[:4], (1, (0, 1))))], [(2, (*OPTIONS[:4], (0, None)))], [(2, (bytes(65), *OPTIONS[1:]))],
+    [(2, (*OPTIONS[:4], (1, (0, 1))))], [(2, (*OPTIONS[:4], ([], 0)))], [(2, (*OPTIONS[:4], (0, None)))], [(2, (bytes(65), *OPTIONS[1:]))],
 ])  # fmt: skip
 def test_E06_F02_values_that_are_no_parameters(value: Any) -> None:
     with pytest.raises(DecodeError):
         read_elements(value)
 
 
-@pytest.mark.parametrize(
-    "key", [(0, 2), (3, 0), (1, (1, b"")), (2, (b"\x03", b"")), (2, (b"", b"")), (b"", 0)]
-)
+@pytest.mark.parametrize("key", [(0, 2), (3, 0), (1, (1, b"")), (2, (b"\x03", b"")), (2, (b"", b""))])
 def test_B15_keys_that_there_are_not(key: Any) -> None:
     with pytest.raises(UnknownKey):
         read_elements([(2, (*OPTIONS[:4], key))])

@@ -101,7 +101,7 @@ def _element(value: Any) -> Element:
 
 def _key(kind: Any, options: Any) -> tuple[str, bytes]:
     first, data = options if isinstance(options, list | tuple) and len(options) == 2 else (options, b"")
-    if not isinstance(data, bytes) or not isinstance(first, int | bytes):
+    if not isinstance(data, bytes) or not isinstance(first, int | bytes) or not isinstance(kind, int):
         raise Malformed("key_info_options of another type")
     form = _FORMS.get((kind, first))
     if form is None:
