@@ -59,7 +59,8 @@ OPTIONS = (b"", b"", b"", b"", (0, 0))
 @pytest.mark.parametrize("value", [
     None, 1, b"", [1], [(2,)], [(2, OPTIONS[:4])], [(4, OPTIONS)], [(-1, OPTIONS)], [(b"", OPTIONS)],
     [(2, (b"7 octet", *OPTIONS[1:]))] * 3, [(2, (b"", b"MSL", b"", b"", (0, 0)))], [(2, (1, *OPTIONS[1:]))],
-    [(2, (*OPTIONS[:4], (1, (0, 1))))], [(2, (*OPTIONS[:4], ([], 0)))], [(2, (*OPTIONS[:4], (0, None)))], [(2, (bytes(65), *OPTIONS[1:]))],
+    [(2, (*OPTIONS[:4], (1, (0, 1))))],
+    [(2, (*OPTIONS[:4], ([], 0)))], [(2, (*OPTIONS[:4], (0, None)))], [(2, (bytes(65), *OPTIONS[1:]))],
 ])  # fmt: skip
 def test_E06_F02_values_that_are_no_parameters(value: Any) -> None:
     with pytest.raises(DecodeError):
