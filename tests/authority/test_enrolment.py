@@ -16,7 +16,7 @@ from meterseal import net, sync
 from meterseal.authority import CertificateAuthority, State
 from meterseal.authority.enrolment import Done, Enrolment, enrol
 from meterseal.authority.register import Register
-from meterseal.client.setups import SetupSteps
+from meterseal.client.setups import ByEntity, SetupSteps
 from meterseal.credentials import Credentials
 from meterseal.crypto import SigningKey, curve
 from meterseal.crypto.certificates import Purpose
@@ -194,6 +194,19 @@ def test_files_that_a_cut_run_did_not_write(lines: list[Site], tmp_path: Path) -
     write_credentials(here.world.meter, here.file)  # brings the anchors' file back
     found = here.enrol()
     assert {what for _, _, what in done(found)} == {"there"} and found.proved is not None
+
+
+def test_a_meter_without_any_pair(lines: list[Site], tmp_path: Path) -> None:
+    """Its pair went with its certificate: it refuses to request one, and generates a pair first."""
+    here = site(lines, tmp_path)
+    here.enrol()
+    with sync.connect(credentials=Credentials.load(here.file), role="manager") as manager:
+        manager.security_setup().remove_certificate(ByEntity("server", "agreement", here.title))
+    pairs = here.world.meter.pairs
+    assert pairs is not None and not pairs.own(AGREEMENT).keys
+    found = here.enrol()
+    assert [what for who, _, what in done(found) if who == "meter"] == ["there", "renewed"]
+    assert pairs.own(AGREEMENT).certificate is not None
 
 
 def test_clients_of_another_meter(lines: list[Site], tmp_path: Path) -> None:

@@ -169,7 +169,9 @@ class Requesting(GeneralBlocks):
         return self._asking
 
     def _check_protection(self, opened: Opened) -> None:
-        required = self._running().answer_minimum | self._added & ~self.profile.waived
+        required = self._running().answer_minimum
+        if self._added:
+            required |= self._added & ~self.profile.waived
         if required & ~opened.applied:
             raise TooWeak(f"the answer is {text(opened.applied)}, less than {text(required)}")
         # A layer that the request did not have belongs to no exchange that has a name.

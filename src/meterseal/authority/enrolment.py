@@ -191,15 +191,19 @@ class _Enrolling:
         there = held is not None and holds and _lists(listed, held.certificate)
         if held is not None and there and not self.again:
             return held, "there"
-        waiting = self._certified(Request(setup.generate_certificate_request(pair.kind)), pair)
-        if waiting is not None and not there:
+        waiting = None if there else self._waiting(setup, pair)
+        if waiting is not None:
             return waiting, "imported"
         setup.generate_key_pair(pair.kind)
         request = Request(setup.generate_certificate_request(pair.kind))
         return self._certify(request, self.title, pair.purpose, self.token)
 
-    def _certified(self, request: Request, pair: Pair) -> Entry | None:
-        """The valid certificate that the key of a request has already, for just this."""
+    def _waiting(self, setup: SecuritySetup, pair: Pair) -> Entry | None:
+        """The valid certificate, for just this, that the key of the meter's pair has already."""
+        try:
+            request = Request(setup.generate_certificate_request(pair.kind))
+        except Refused:  # it has no pair yet
+            return None
         entry = self._authority.register.of_key(request.key(pair.purpose))
         fits = entry is not None and (entry.title, entry.purpose) == (self.title, pair.purpose)
         return entry if entry is not None and fits and entry.state is State.VALID else None
