@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meterseal.cli import keys_look, options, output
+from meterseal.cli import keys_files, keys_look, options, output
 from meterseal.cli import keys_options as given
 from meterseal.cli.output import answering
 from meterseal.cli.pki_options import actor
@@ -377,6 +377,9 @@ def _shown(store: Store, record: Record, json: bool) -> None:
         keys_pages.listed([found])
 
 
+app.command("generate")(keys_files.generate)
+app.command("import")(keys_files.import_)
+app.command("export")(keys_files.export)
 app.command("status")(keys_look.status)
 app.command("due")(keys_look.due)
 app.command("history")(keys_look.history)
