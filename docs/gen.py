@@ -256,49 +256,37 @@ def _default(field: Any) -> str:
     return f"{value:g}" if isinstance(value, int | float) else str(value or "")
 
 
-def credentials_meter() -> str:
-    """List the keys of `[meter]` in a credentials file."""
-    from meterseal.credentials import MeterCredentials
-    from meterseal.credentials.fields import METER
+def credentials_table(name: str) -> Callable[[], str]:
+    """Return the generator for one table of a credentials file."""
 
-    return keys(METER, MeterCredentials, "credentials", "meter")
+    def listed() -> str:
+        from meterseal import credentials
+        from meterseal.credentials import fields as rows
 
+        record = f"{name.title().replace('_', '')}Credentials"
+        return keys(getattr(rows, name.upper()), getattr(credentials, record), "credentials", name)
 
-def credentials_role() -> str:
-    """List the keys of `[roles.NAME]` in a credentials file."""
-    from meterseal.credentials import RoleCredentials
-    from meterseal.credentials.fields import ROLE
-
-    return keys(ROLE, RoleCredentials, "credentials", "role")
-
-
-def credentials_third_party() -> str:
-    """List the keys of `[third_parties.NAME]` in a credentials file."""
-    from meterseal.credentials import ThirdPartyCredentials
-    from meterseal.credentials.fields import THIRD_PARTY
-
-    return keys(THIRD_PARTY, ThirdPartyCredentials, "credentials", "third_party")
-
-
-def meter_third_party() -> str:
-    """List the keys of `[third_parties.NAME]` in a meter's configuration."""
-    from meterseal.meter.config_third import THIRD_PARTY
-    from meterseal.meter.plan import ThirdPartyPlan
-
-    return keys(THIRD_PARTY, ThirdPartyPlan, "meter", "third_party")
+    return listed
 
 
 def meter_table(name: str) -> Callable[[], str]:
     """Return the generator for one table of a meter's configuration."""
 
     def listed() -> str:
-        from meterseal.meter import MeterPlan, ObjectPlan, RolePlan
+        from meterseal.meter import MeterPlan, ObjectPlan, RolePlan, config_third
         from meterseal.meter import fields as rows
+        from meterseal.meter.plan import ThirdPartyPlan
 
-        records = {"METER": MeterPlan, "OBJECT": ObjectPlan, "ROLE": RolePlan}
-        return keys(getattr(rows, name), records.get(name), "meter", name.lower())
+        records = {"METER": MeterPlan, "OBJECT": ObjectPlan, "ROLE": RolePlan, "THIRD_PARTY": ThirdPartyPlan}
+        table = config_third if name == "THIRD_PARTY" else rows
+        return keys(getattr(table, name), records.get(name), "meter", name.lower())
 
     return listed
+
+
+def sealed(way: str) -> Callable[[], str]:
+    """Return the generator for one message of the recorded exchange."""
+    return lambda: str(import_module("docs.sealed").exchange(way))
 
 
 def listing(names: Iterable[str]) -> str:
@@ -431,14 +419,12 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "classes": classes,
     "attacks": elsewhere("proofs", "attacks"),
     "commands": commands,
-    "credentials-meter": credentials_meter,
-    "credentials-role": credentials_role,
+    **{f"credentials-{name}": credentials_table(name) for name in ("meter", "role", "third_party")},
     **{
         f"meter-{name.lower()}": meter_table(name)
-        for name in ("METER", "DEVICE", "OBJECT", "ROLE", "GRANT", "USER")
+        for name in ("METER", "DEVICE", "OBJECT", "ROLE", "GRANT", "USER", "THIRD_PARTY")
     },
-    "meter-third_party": meter_third_party,
-    "credentials-third_party": credentials_third_party,
+    **{f"sealed-{way}": sealed(way) for way in ("request", "answer")},
     "value-types": value_types,
     "sources": sources,
     "services": services,
@@ -456,7 +442,10 @@ BLOCKS: dict[str, Callable[[], str]] = {
 }
 """Name in a page's marker -> generator of what stands there."""
 
-FILES: dict[str, Callable[[], str]] = {"pictures/layers.svg": layers_picture}
+FILES: dict[str, Callable[[], str]] = {
+    "pictures/layers.svg": layers_picture,
+    "pictures/sealed.svg": lambda: str(import_module("docs.sealed").picture()),
+}
 """Path under docs/ -> generator of the whole file."""
 
 
