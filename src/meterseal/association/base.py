@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator
-from typing import Any, TypeVar
+from collections.abc import Callable
+from types import GeneratorType
+from typing import Any, TypeVar, cast
 
 from meterseal.association.effects import Compute, Effect, Need
 from meterseal.errors import MetersealError, TooLarge
@@ -75,8 +76,8 @@ class Association(ABC):
         self, found: T | Steps[T], go: Callable[[T], list[Effect]], during: str = _SENDING
     ) -> list[Effect]:
         """Go on with what was found, or when the party has run the jobs that it takes."""
-        if not isinstance(found, Generator):
-            return go(found)
+        if not isinstance(found, GeneratorType):  # an abstract base would be a call of Python
+            return go(cast("T", found))
         return self._advance(found, None, go, during)
 
     def _advance(

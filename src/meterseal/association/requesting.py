@@ -176,7 +176,7 @@ class Requesting(GeneralBlocks):
             raise TooWeak(f"the answer is {text(opened.applied)}, less than {text(required)}")
         # A layer that the request did not have belongs to no exchange that has a name.
         transaction = self._transaction if self._layers else b""
-        if any(layer.transaction_id != transaction for layer in opened.layers):
+        if opened.layers and any(layer.transaction_id != transaction for layer in opened.layers):
             raise ProtocolViolation("the answer is of another exchange: it has another transaction-id")
 
     def _transfer_of(self, block: Block) -> Transfer | None:
@@ -244,7 +244,8 @@ class Requesting(GeneralBlocks):
         if not self.server_max_pdu or self._prefers_blocks:
             return None
         around = PROTECTION_OVERHEAD + TITLE_OVERHEAD if self.profile.ciphered else 0
-        around += overhead(planned(self._applied, self._layers), self._setup.suite)
+        if self._layers or self._applied & SIGNED:
+            around += overhead(planned(self._applied, self._layers), self._setup.suite)
         if self.server_max_pdu <= around:
             raise TooLarge("the meter's PDU size leaves no room for a request")
         return self.server_max_pdu - around

@@ -6,6 +6,7 @@ must be there is the association's rule.  Unknown, repeated or misplaced fields 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from meterseal.errors import Malformed, Misuse, Truncated
@@ -45,45 +46,53 @@ def tlv(tag: int, contents: bytes) -> bytes:
 def functions(cls: Any, rows: list[tuple[str, Ber]]) -> tuple[Any, Any]:
     """`read(b, p, e)` and `encode(self)` of a BER declaration."""
 
+    # What fields an element may be, by its outer tag: place, further tags inside, the row.
+    known: dict[int, list[tuple[int, tuple[int, ...], Ber]]] = {}
+    for place, (_, row) in enumerate(rows):
+        known.setdefault(row.tags[0], []).append((place, tuple(row.tags[1:]), row))
+    wraps = [(tuple(reversed(row.tags)), row.content == "octets") for _, row in rows]
+
     def read(b: bytes, p: int, e: int) -> tuple[Any, int]:
         # The outer tag has been taken: what stands here is the length of the whole APDU.
         _, p, end = read_tlv(b, p - 1, e)
-        values: dict[str, Any] = {}
+        values: list[Any] = [None] * len(rows)
         last = -1
         while p < end:
             start = p
-            tag, _, p = read_tlv(b, p, end)
-            at, value = _match(rows, b, start, p)
+            tag, inner, p = read_tlv(b, p, end)
+            at, value = _match(known.get(tag, ()), b, start, inner, p)
             if at <= last:
                 raise Malformed(f"{cls.name}: field {tag:02X} is repeated or out of order")
-            values[rows[at][0]], last = value, at
-        return tuple.__new__(cls, tuple(values.get(name) for name, _ in rows)), end
+            values[at], last = value, at
+        return tuple.__new__(cls, values), end
 
     def encode(self: Any) -> bytes:
-        chunks = [
-            _wrap(row, value) for (_, row), value in zip(rows, tuple(self), strict=True) if value is not None
-        ]
+        chunks = []
+        for (tags, is_octets), value in zip(wraps, self, strict=True):
+            if value is not None:
+                octets = value if is_octets else _integer(value)
+                for tag in tags:
+                    octets = tlv(tag, octets)
+                chunks.append(octets)
         return tlv(cls.tag[0], b"".join(chunks))
 
     return staticmethod(read), encode
 
 
-def _match(rows: list[tuple[str, Ber]], b: bytes, start: int, end: int) -> tuple[int, Any]:
-    """The row whose tags lead to the contents of the element, and the value found there."""
-    for at, (_, row) in enumerate(rows):
-        if row.tags[0] != b[start]:
-            continue
-        p, e, fits = start, end, True
-        for depth, tag in enumerate(row.tags):
-            found, inner, inner_end = read_tlv(b, p, e)
+def _match(
+    known: Sequence[tuple[int, tuple[int, ...], Ber]], b: bytes, start: int, inner: int, end: int
+) -> tuple[int, Any]:
+    """The place of the row whose tags lead to the contents of the element, and the value found there."""
+    for at, tags, row in known:
+        p = inner
+        for tag in tags:
+            found, p, inner_end = read_tlv(b, p, end)
             if found != tag:
-                fits = False
                 break
-            if inner_end != e:
-                raise Malformed(f"BER element {row.tags[depth]:02X}: octets left over")
-            p, e = inner, inner_end
-        if fits:
-            return at, _contents(row, b[p:e])
+            if inner_end != end:
+                raise Malformed(f"BER element {tag:02X}: octets left over")
+        else:
+            return at, _contents(row, b[p:end])
     raise Malformed(f"no field for BER element {b[start : start + 2].hex().upper()}")
 
 
@@ -93,13 +102,6 @@ def _contents(row: Ber, octets: bytes) -> Any:
     if not 1 <= len(octets) <= _INTEGER_OCTETS:
         raise Malformed(f"an INTEGER of {len(octets)} octets in field {row.tags[0]:02X}")
     return int.from_bytes(octets, "big", signed=True)
-
-
-def _wrap(row: Ber, value: Any) -> bytes:
-    octets = value if row.content == "octets" else _integer(value)
-    for tag in reversed(row.tags):
-        octets = tlv(tag, octets)
-    return bytes(octets)
 
 
 def _integer(value: int) -> bytes:

@@ -7,7 +7,8 @@ Counters, keys and floors are touched between the calls only, never within one.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Any, TypeAlias, TypeVar, overload
+from types import GeneratorType
+from typing import Any, TypeAlias, TypeVar, cast, overload
 
 from meterseal.errors import MetersealError
 
@@ -23,7 +24,7 @@ def settle(found: Steps[T]) -> T: ...
 def settle(found: T) -> T: ...
 def settle(found: Any) -> Any:
     """The result, every job done here and now.  Raises what a job or the steps raise."""
-    if not isinstance(found, Generator):
+    if not isinstance(found, GeneratorType):
         return found
     try:
         job = next(found)
@@ -40,4 +41,6 @@ def settle(found: Any) -> Any:
 
 def through(found: T | Steps[T]) -> Steps[T]:
     """The result, from within other steps."""
-    return (yield from found) if isinstance(found, Generator) else found
+    if isinstance(found, GeneratorType):
+        found = yield from found
+    return cast("T", found)
