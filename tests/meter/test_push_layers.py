@@ -12,6 +12,7 @@ from meterseal import apdu
 from meterseal.apdu.services import DataNotification
 from meterseal.association import Service
 from meterseal.codec.data import Data
+from meterseal.codec.types import Tag
 from meterseal.credentials import Credentials
 from meterseal.crypto import AgreementKey, SigningKey, curve
 from meterseal.crypto.certificates import Certificate, Purpose
@@ -20,7 +21,16 @@ from meterseal.errors import ConfigurationError, MetersealError
 from meterseal.framing.items import Item
 from meterseal.listener import Book, Receiver
 from meterseal.meter.objects import Denied
-from meterseal.security import AUTHENTICATED, ENCRYPTED, SIGNED, Context, SecuritySetup, unprotect
+from meterseal.security import (
+    AUTHENTICATED,
+    ENCRYPTED,
+    SIGNED,
+    Context,
+    SecuritySetup,
+    Style,
+    protect,
+    unprotect,
+)
 from meterseal.security.context import Counted
 from meterseal.security.layers import CIPHERING, SIGNING, Layer
 from meterseal.security.parameters import Element, elements_value
@@ -28,6 +38,7 @@ from meterseal.state import MemoryCounters
 from meterseal.utility.session import make_setup
 from tests.meter.test_push import Bench
 
+OPERATOR = bytes.fromhex("4D534C4845530002")
 UTILITY = bytes.fromhex("4D534C5554490001")
 BOTH = AUTHENTICATED | ENCRYPTED
 ALWAYS = Validity(datetime(2020, 1, 1, tzinfo=UTC), datetime(2060, 1, 1, tzinfo=UTC))
@@ -120,6 +131,38 @@ def test_B01_B22_every_bit_of_a_push_in_layers(tmp_path: Path) -> None:
     assert taken(bench.receiver, good).error is None
 
 
+def test_B17_signed_and_nothing_else_where_anything_is_taken(tmp_path: Path) -> None:
+    """No counter orders it: the signature is verified, and its exchange is taken once."""
+    bench = made(tmp_path, "signed = true\n")
+    setup = next(ring.setup for ring in bench.meter.rings.values() if ring.setup.peer_title == OPERATOR)
+    layer = Layer(SIGNING, b"", b"", b"exchange")
+    plain = DataNotification(1, b"", Data.of(7, Tag.UNSIGNED)).encode()
+    octets = protect(
+        Context(setup, setup.peer_title, general=True, serving=True), plain, SIGNED, Style.PLAIN, (layer,)
+    )
+    assert octets[:1] == b"\xdf"
+    anything = Receiver(Book(bench.path, MemoryCounters()), MemoryCounters(), accept=0)
+    assert taken(bench.receiver, octets).error.kind == "too-weak"
+    forged = taken(anything, octets[:-1] + bytes((octets[-1] ^ 1,)))
+    assert forged.error.kind == "forged" and forged.plain is None
+    one = taken(anything, octets)
+    assert one.error is None and one.plain == plain
+    assert [(layer["kind"], layer["verified"]) for layer in one.layers] == [(SIGNING, True)]
+    assert taken(anything, octets).error.kind == "replayed"
+
+
+def test_a_file_of_the_credentials_that_is_no_good_stops_what_needs_it_alone(tmp_path: Path) -> None:
+    bench = made(tmp_path, 'layers = "one-pass"\n')
+    (layered,) = pushed(bench)
+    bench.setup.values[10] = elements_value([])
+    (usual,) = pushed(bench)
+    next(tmp_path.rglob("operator-agree.key")).write_bytes(b"nothing")
+    receiver = Receiver(Book(bench.path, MemoryCounters()), MemoryCounters())
+    refused = taken(receiver, layered)
+    assert refused.error.kind == "configuration" and refused.plain is None
+    assert taken(receiver, usual).error is None
+
+
 # --- for a third party ----------------------------------------------------------------------------
 
 
@@ -135,10 +178,12 @@ class Utility:
         bench.meter.pairs.trust.pin(issued)
         ring = next(iter(bench.meter.rings.values()))
         setup = SecuritySetup(ring.setup.suite, UTILITY, ring.setup.own_title)
-        setup.unicast, setup.agreement = ring.setup.unicast, key
+        setup.agreement = key
         setup.fresh = Counted(setup.fresh.tx, setup.fresh.rx)
         setup.directory = _Known(bench)
-        self.context = Context(setup, setup.peer_title, general=True, minimum=BOTH, options=frozenset())
+        self.context = Context(
+            setup, setup.peer_title, general=True, minimum=BOTH, options=frozenset({"ak_in_use"})
+        )
 
 
 class _Known:

@@ -113,8 +113,10 @@ def _protected(
             around.store.reserve(one, 1)
     profile = around.profile()
     options = frozenset() if profile is None else profile.options
-    if setup is not around.ring.setup and profile is not None:
-        options = profile.third_parties[setup.peer_title or b""].context(0).options
+    if outer is not None and _is_third(around.ring.setup, outer):
+        party = None if profile is None else profile.third_parties.get(outer.recipient)
+        # The authentication key is the client's, and no third party has it.
+        options = (options if party is None else party.options) | {"ak_in_use"}
     context = Context(setup, setup.peer_title, general=True, serving=True, options=options)
     return protect(context, octets, applied, Style.GENERAL_GLO if outer is None else Style.LAYERED, layers)
 
