@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from meterseal.cli.app import app
 from meterseal.credentials import Credentials
+from meterseal.demo import street
+from meterseal.errors import ConnectionLost
+from tests.endtoend.whole import whole
 
 COMMAND = "from meterseal.cli import main; main()"
 
@@ -26,7 +32,7 @@ def alive(pid: int) -> bool:
     return True
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_street_stands_until_it_is_told_to_end(tmp_path: Path) -> None:
     folder = tmp_path / "street"
     words = ["street", "up", "--dir", str(folder), "--meters", "1"]
@@ -62,6 +68,65 @@ def test_a_street_stands_until_it_is_told_to_end(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
     assert not [pid for pid in pids if alive(pid)]
+
+
+async def test_a_street_is_told_of_and_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The short form: who runs the street says one line, keeps it, and ends with it."""
+    never, closed, said = asyncio.Event(), [], list[str]()
+
+    class Fake:
+        def __init__(self, folder: Path, count: int) -> None:
+            assert (folder, count) == (tmp_path, 2)
+
+        async def __aenter__(self) -> Fake:
+            return self
+
+        async def __aexit__(self, *causes: object) -> None:
+            closed.append(True)
+
+        def told(self) -> dict[str, str]:
+            return {"via": "https://127.0.0.1:1"}
+
+        async def died(self) -> street.Process:
+            await never.wait()
+            return SimpleNamespace(name="headend", log="its log")  # type: ignore[return-value]
+
+    monkeypatch.setattr(street, "Street", Fake)
+    stop = asyncio.Event()
+
+    def say(line: str) -> None:
+        said.append(line)
+        stop.set()
+
+    await street.stay(tmp_path, 2, stop, say)
+    assert (said, closed) == (['{"via": "https://127.0.0.1:1"}'], [True])
+    never.set()
+    with pytest.raises(ConnectionLost, match="headend has ended"):
+        await street.stay(tmp_path, 2, asyncio.Event(), said.append)
+    assert len(closed) == 2
+
+
+async def test_a_utilitys_commands_go_end_to_end(tmp_path: Path) -> None:
+    async with whole(tmp_path) as all_:
+        path = tmp_path / "utility.toml"
+        all_.credentials.save(path)
+        title = all_.meter.system_title.hex().upper()
+        via = ["--via", str(all_.via._client.base_url), "--credentials", str(path), "--json", title]
+
+        async def asked(*words: str) -> tuple[int, Any]:
+            done = await asyncio.to_thread(CliRunner().invoke, app, ["utility", words[0], *via, *words[1:]])
+            return done.exit_code, json.loads(done.stdout)
+
+        code, body = await asked("read", "3/1.0.1.8.0.255:2", "1/0.0.96.1.10.255:2")
+        assert code == 1, "one was refused"
+        assert ["value" in one for one in body["values"]] == [True, False]
+        assert [layer["kind"] for layer in body["layers"]] == ["general-ciphering", "general-signing"]
+        assert all(layer["verified"] for layer in body["layers"])
+        code, body = await asked("call", "70/0.0.96.3.10.255:1")
+        assert (code, body["values"][0]["obis"]) == (0, "0.0.96.3.10.255")
+        assert not all_.meter.plant.connected
+        code, body = await asked("write", "8/0.0.1.0.0.255:2", "2026-01-01T00:00:00")
+        assert (code, body["values"][0]["error"]["type"]) == (1, "refused")
 
 
 def test_a_folder_that_is_in_use_is_left_alone(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from meterseal.demo import attacks, captures, lives, signed, trusted, views
+from meterseal.demo import attacks, captures, carried, lives, signed, trusted, views
 from meterseal.demo.scene import Scene
 
 SCENES: Final = (
@@ -99,6 +99,18 @@ SCENES: Final = (
         "A meter that has nothing but a trust anchor is certified by requests of its own, against a one-time "
         "token; cut in the middle, the same command ends it, and the meter signs on.",
         trusted.enrolled,
+    ),
+    Scene(
+        "sealed past a head-end",
+        "A utility reads a load profile and switches the supply off by a signed call, past a concentrator "
+        "and a head-end: their files and their memory then hold neither a row nor a key of the layers.",
+        carried.sealed,
+    ),
+    Scene(
+        "hostile head-end",
+        "A head-end that alters, replays, swaps or withholds what it carries is found out by the utility, "
+        "which names each.",
+        carried.hostile,
     ),
     Scene(
         "killed",

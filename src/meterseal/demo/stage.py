@@ -14,6 +14,7 @@ from meterseal import client
 from meterseal.client import Wishes
 from meterseal.credentials import Credentials
 from meterseal.credentials.files import write_private
+from meterseal.demo.street import Street
 from meterseal.demo.wire import Middle, Passed, Wire, untouched
 from meterseal.errors import ConnectionLost, Misuse
 from meterseal.probe import Dissector, Keyring
@@ -40,6 +41,7 @@ class Stage:
         self._folder = TemporaryDirectory(prefix="meterseal-demo-")
         self._preset, self._config, self._trust = preset, config, trust
         self._other: Stage | None = None
+        self._street: Street | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._read = 0
         self.url = ""
@@ -62,6 +64,8 @@ class Stage:
         try:
             if self._other is not None:
                 await self._other._leave()
+            if self._street is not None:
+                await self._street.close()
             await self.kill()
         finally:
             self._folder.cleanup()
@@ -72,6 +76,13 @@ class Stage:
             self._other = Stage("suite1", COMPRESSED)
             await self._other.start()
         return self._other
+
+    async def street(self) -> Street:
+        """The street beside the stage: made when the first scene asks for it."""
+        if self._street is None:
+            self._street = Street(Path(self.at("street")))
+            await self._street.open()
+        return self._street
 
     # --- the meter ----------------------------------------------------------------------------------
 

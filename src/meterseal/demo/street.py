@@ -141,12 +141,16 @@ class Street:
         ]
         self.processes: list[Process] = []
 
-    async def __aenter__(self) -> Street:
+    async def open(self) -> None:
+        """Build it and start everybody; whoever opens it closes it."""
         try:
             await self._build()
         except BaseException:
             await self.close()
             raise
+
+    async def __aenter__(self) -> Street:
+        await self.open()
         return self
 
     async def __aexit__(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from meterseal import client
 from meterseal.cosem.texts import json_text
 from meterseal.crypto import random_octets
-from meterseal.errors import Blame, MetersealError, Refused, StateUnavailable, TimedOut
+from meterseal.errors import Blame, MetersealError, Refused, StateUnavailable
 from meterseal.headend import store
 from meterseal.headend.config import MeterEntry
 from meterseal.headend.tables import State
@@ -136,7 +136,8 @@ class Visitor:
         while meter.is_open and not meter.is_lost:
             self._some.clear()
             if self._pending:
-                await self._carry(meter, self._pending.popleft())
+                if not await self._carry(meter, self._pending.popleft()):
+                    meter.drop()  # what comes late over this association is nobody's
             elif self._next_reading <= time.time():
                 await self._collect(meter)
             else:
@@ -146,32 +147,28 @@ class Visitor:
                 except TimeoutError:
                     return
 
-    async def _carry(self, meter: client.Meter, request: Request) -> None:
+    async def _carry(self, meter: client.Meter, request: Request) -> bool:
+        """Send a request and bring its answer; False when the association is not to be used any more."""
         house = self._house
         left = request.deadline - time.time()
         if left <= 0:
             await house.ended(request, State.EXPIRED, "the deadline passed before it could be sent")
-            return
+            return True
         if not await house.store.run(store.sent(request.id)):
-            return
+            return True
         state, cause, answer = State.ANSWERED, None, None
-        lost: MetersealError | None = None
         try:
             async with asyncio.timeout(left):
                 answer = (await meter.forward(request.sealed)).octets
         except TimeoutError:
             state, cause = State.UNANSWERED, "timed-out: the deadline passed before an answer came"
-            lost = TimedOut("an answer may still come: the association is given up")
         except MetersealError as error:
             house.metrics.refused(error)
             cause = f"{error.kind}: {error}"
             state = State.UNANSWERED if _tells_nothing(error) else State.REFUSED
-            lost = error if state is State.UNANSWERED else None
         house.metrics.counters_left(meter.counters_left)
         await house.ended(request, state, cause, answer)
-        if lost is not None:
-            meter.drop()
-            raise lost
+        return state is not State.UNANSWERED
 
     async def _collect(self, meter: client.Meter) -> None:
         """Read what this role is to read; what is refused is told, and the rest is kept."""
