@@ -237,7 +237,7 @@ WALKS: list[Walk] = [
     (C, PENDING, Kind.ERROR, "failed", {}, _to_client(ERROR)),
     (C, STANDS, Kind.RESPONSE, "answered", {}, _ask),
     (C, STANDS, Kind.ERROR, "failed", {}, _to_client(ERROR)),
-    (C, STANDS, Kind.NOTIFICATION, "ignored", {}, _to_client(PUSH)),
+    (C, STANDS, Kind.NOTIFICATION, "heard", {}, _to_client(PUSH)),
     (C, STANDS, Kind.SEALED, "carried", {"policy": 0}, _to_client(SEALED)),
     (C, CLOSING, Kind.RESPONSE, "ignored", {}, _to_client(GET_ANSWER)),
     (C, CLOSING, Kind.NOTIFICATION, "ignored", {}, _to_client(PUSH)),

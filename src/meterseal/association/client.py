@@ -11,6 +11,7 @@ from typing import Any
 
 from meterseal import apdu
 from meterseal.apdu.acse import Aare, Rlre, Rlrq
+from meterseal.apdu.services import EventNotificationRequest
 from meterseal.association.accessing import identity
 from meterseal.association.asking import BLOCK_RESPONSES, Asking, error_answer, refused
 from meterseal.association.base import T
@@ -265,8 +266,14 @@ class ClientAssociation(Requesting):
             self._asking = None  # surely its answer: there is no other request it could be about
         raise hint
 
+    def _hear(self, step: Step, message: Any, opened: Opened) -> list[Effect]:
+        """Events go to who asked for them; pushes are for a listener.  Neither answers a request."""
+        if self.profile.events is not None and type(message) is EventNotificationRequest:
+            self.profile.events(message)
+        return []
+
     def _ignore(self, step: Step, message: Any, opened: Opened) -> list[Effect]:
-        """Pushes are for a listener, answers during the release too late: they end and answer nothing."""
+        """What comes during the release is too late: it ends and answers nothing."""
         return []
 
     def _released(self, step: Step, message: Any, opened: Opened) -> list[Effect]:
@@ -329,6 +336,7 @@ _ACTIONS: dict[str, Callable[[ClientAssociation, Step, Any, Opened], list[Effect
     "answer": ClientAssociation._answer,
     "carry": ClientAssociation._carry,
     "fail": ClientAssociation._fail,
+    "hear": ClientAssociation._hear,
     "ignore": ClientAssociation._ignore,
     "released": ClientAssociation._released,
 }

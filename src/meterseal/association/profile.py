@@ -34,6 +34,7 @@ DEFAULT_CONFORMANCE = conformance(
 )
 
 BLOCKS = conformance("general-block-transfer")
+EVENTS = conformance("event-notification")
 PREFERS_BLOCKS = "prefers_gbt"
 """The peer option: long APDUs go to this peer by general block transfer, whoever began."""
 
@@ -147,7 +148,7 @@ class ClientProfile(Profile):
     general-ciphering takes the place of all these (a row of `security.keyforms`); `user` goes into
     calling-AE-invocation-id.  `datagrams`: the line may lose, repeat and reorder, and strangers can
     write on it.  `around`: octets of every APDU's size, both ways, that are for what a line puts around it
-    (a gateway prefix, more 1).
+    (a gateway prefix, more 1).  `events` is called with each EventNotification, and asks for them.
     """
 
     secret: bytes = field(default=b"", repr=False)
@@ -158,6 +159,7 @@ class ClientProfile(Profile):
     user: int | None = None
     datagrams: bool = False
     around: int = 0
+    events: Callable[[Any], None] | None = None
 
     def within(self, size: int) -> int:
         """What is left of a largest APDU for the APDU itself; 0 stands for no limit, here as there."""
@@ -165,5 +167,6 @@ class ClientProfile(Profile):
 
     @property
     def proposed(self) -> int:
-        """The conformance block that is asked for: general block transfer where it is preferred."""
-        return self.conformance | (BLOCKS if PREFERS_BLOCKS in self.options else 0)
+        """The conformance block that is asked for: blocks where they are preferred, events where wanted."""
+        wanted = self.conformance | (BLOCKS if PREFERS_BLOCKS in self.options else 0)
+        return wanted | (EVENTS if self.events is not None else 0)

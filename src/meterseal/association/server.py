@@ -19,6 +19,7 @@ from meterseal.association import exchange as ex
 from meterseal.association import signon
 from meterseal.association.effects import Associated, Effect, Refusal, Released, Reply
 from meterseal.association.memory import TransferMemory
+from meterseal.association.notifying import Notifying
 from meterseal.association.operations import (
     OTHER_REASON,
     SCOPE_VIOLATED,
@@ -27,7 +28,7 @@ from meterseal.association.operations import (
     Service,
 )
 from meterseal.association.profile import ServerProfile, conformance
-from meterseal.association.serving import SUITE_BITS, Serving, error_response
+from meterseal.association.serving import SUITE_BITS, error_response
 from meterseal.association.signon import Proposal, Rejected, Request
 from meterseal.association.states import TABLE, Kind, Role, State, Step, kind_of
 from meterseal.codec.data import Data, Tag
@@ -63,7 +64,7 @@ _GENERAL_PROTECTION = conformance("general-protection")
 _BLOCK = bytes((gbt.TAG,))
 
 
-class ServerAssociation(Serving):
+class ServerAssociation(Notifying):
     """One association of a meter, in any state; `draw(n)` gives n random octets for challenges.
 
     `datagrams`: the line may lose, repeat and reorder.  Counters may then come out of order, each once,

@@ -310,7 +310,7 @@ class Serving(ServingBlocks):
             return octets
         style = x.style
         if style is Style.PLAIN:
-            style = _OWN_STYLE[x.service is Several.ACCESS, self.context.dedicated is not None]
+            style = own_style(x.service is Several.ACCESS, self.context.dedicated is not None)
         return protecting(self.context, octets, x.required, style, answered(x.layers))
 
     def _sealed_twice(self, x: Exchange, third: Third, octets: bytes) -> Steps[bytes]:
@@ -341,6 +341,11 @@ _OWN_STYLE = {
     (True, True): Style.GENERAL_DED,
 }
 """How the answer to a plain request is protected: (ACCESS, with a dedicated key)."""
+
+
+def own_style(access: bool, dedicated: bool) -> Style:
+    """The form that this end takes where no request says which."""
+    return _OWN_STYLE[access, dedicated]
 
 
 def _joined(right: int | None, more: int | None) -> int | None:

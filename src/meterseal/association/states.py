@@ -98,7 +98,7 @@ TABLE: dict[tuple[Role, State, Kind], Step] = {
     (Role.CLIENT, State.ASSOCIATED, Kind.RESPONSE): Step("answer", {"answered": State.ASSOCIATED}),
     (Role.CLIENT, State.ASSOCIATED, Kind.SEALED): Step("carry", {"carried": State.ASSOCIATED}),
     (Role.CLIENT, State.ASSOCIATED, Kind.ERROR): Step("fail", {"failed": State.ASSOCIATED}),
-    (Role.CLIENT, State.ASSOCIATED, Kind.NOTIFICATION): Step("ignore", {"ignored": State.ASSOCIATED}),
+    (Role.CLIENT, State.ASSOCIATED, Kind.NOTIFICATION): Step("hear", {"heard": State.ASSOCIATED}),
     (Role.CLIENT, State.CLOSING, Kind.RESPONSE): Step("ignore", {"ignored": State.CLOSING}),
     (Role.CLIENT, State.CLOSING, Kind.NOTIFICATION): Step("ignore", {"ignored": State.CLOSING}),
     (Role.CLIENT, State.CLOSING, Kind.SEALED): Step("ignore", {"ignored": State.CLOSING}),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from meterseal.client.elements import Call, NotDone, Read, Write, Written
     from meterseal.client.plan import Wishes
     from meterseal.client.setups import ByEntity, BySerial, CertificateInfo
-    from meterseal.client.values import Answer, NotRead, Profile, Value
+    from meterseal.client.values import Answer, Notice, NotRead, Profile, Value
 
 _DOORS = {
     "Link": "aio",
@@ -32,6 +32,7 @@ _DOORS = {
     "Written": "elements",
     "Answer": "values",
     "NotRead": "values",
+    "Notice": "values",
     "Profile": "values",
     "Value": "values",
 }
@@ -46,6 +47,7 @@ __all__ = [
     "Meter",
     "NotDone",
     "NotRead",
+    "Notice",
     "Profile",
     "Read",
     "Value",

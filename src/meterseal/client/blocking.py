@@ -125,6 +125,10 @@ class Meter(MeterBase, BlockingVerbs):
         """A Security setup object by name, as `0.0.43.0.1.255`; that of this association when left out."""
         return SecuritySetup(SetupSteps(self._verbs, self._session, object), self._run)
 
+    def watch(self, seconds: float) -> None:
+        """Wait for what the meter tells unasked, for so many seconds; `events` is called with each event."""
+        self._run(self._session.watch(seconds))
+
     def release(self) -> str:
         """Release the association; a warning when it was not answered as it was asked, else empty."""
         return self._run(self._session.release())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Final, TypedDict
 
 from meterseal.association import ClientProfile
 from meterseal.client.titles import FileTitles, MemoryTitles, Titles
+from meterseal.client.values import Notice
 from meterseal.credentials import Credentials, RoleCredentials
 from meterseal.credentials.fields import ROLE, Where, read_table, seconds
 from meterseal.crypto import WrappingKey, random_octets, suite
@@ -37,7 +39,8 @@ class Wishes(TypedDict, total=False):
     `timeout` in seconds for each answer; `manufacturer` is the function of mechanism 2; `user` goes into
     calling-AE-invocation-id; `dedicated` makes a key for this association alone; `general` uses general-glo
     and general-ded forms; `max_pdu` is the largest APDU taken, in octets; `policy`, `layers` and
-    `compression` are words as in a credentials file.
+    `compression` are words as in a credentials file.  `events` asks for EventNotifications, and is called
+    with each of them as a `Notice`, when one comes before an answer or while `watch` waits.
     """
 
     timeout: float
@@ -50,6 +53,7 @@ class Wishes(TypedDict, total=False):
     layers: str
     compression: str
     max_pdu: int
+    events: Callable[[Notice], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,6 +108,9 @@ class Plan:
         size = wishes.get("max_pdu", role.max_pdu)
         if size is not None:
             profile.max_pdu = size
+        told = wishes.get("events")
+        if told is not None:
+            profile.events = lambda message: told(Notice.of(message))
         if wishes.get("dedicated", role.dedicated):
             profile.dedicated_key = random_octets(setup.suite.key_length)
         return profile

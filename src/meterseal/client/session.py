@@ -304,6 +304,20 @@ class Session:
             if bits & SIGN_REQUEST
         }
 
+    def watch(self, duration: float) -> Steps[None]:
+        """Take what the meter says unasked, for so many seconds.  Raises what is wrong with it."""
+        exchange = Exchange(self.plan.pair, duration)
+        exchange.deadline = time.monotonic() + duration
+        while True:
+            try:
+                octets = yield exchange
+            except TimedOut:
+                break
+            for effect in self.association.receive(octets):
+                if type(effect) is Failed:
+                    raise effect.error
+        yield from self.shared.keyring.note(self._held)
+
     def renew(self, new: Mapping[int, bytes]) -> Steps[None]:
         """Go on under new keys, by key id, that the meter has taken for this association's Security setup."""
         held, association = self._held, self.association

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, overload
 
 from meterseal.apdu.common import ACTION_RESULT, DATA_ACCESS_RESULT
+from meterseal.apdu.services import EventNotificationRequest
 from meterseal.association.operations import SCOPE_VIOLATED
 from meterseal.codec.data import decode, describe
 from meterseal.codec.types import Tag, Type
@@ -24,6 +25,7 @@ _TIMES: Final[dict[Kind, tuple[int, type[DateTime] | type[Date] | type[Time]]]] 
     Kind.DATE: (5, Date),
     Kind.TIME: (4, Time),
 }
+_TIME_OCTETS: Final = 12
 _TIME_TAGS: Final = {int(Tag.DATE_TIME): Kind.DATE_TIME, int(Tag.DATE): Kind.DATE, int(Tag.TIME): Kind.TIME}
 
 
@@ -36,6 +38,25 @@ def python_value(value: Any, kind: Kind, tag: int = 0) -> Any:
         size, reader = _TIMES[kind]
         return reader.from_octets(value) if len(value) == size else value
     return Obis(value) if kind is Kind.LOGICAL_NAME and len(value) == 6 else value
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """An event that the meter tells of unasked: an attribute's value, and when, where the meter says it."""
+
+    class_id: int
+    obis: Obis
+    attribute: int
+    value: Any
+    time: DateTime | None = None
+
+    @classmethod
+    def of(cls, message: EventNotificationRequest) -> Notice:
+        """What an EventNotification says."""
+        what, time = message.attribute, message.time
+        moment = DateTime.from_octets(time) if time is not None and len(time) == _TIME_OCTETS else None
+        value = message.value.value
+        return cls(what.class_id, Obis(what.instance_id), what.attribute_id, value, moment)
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,8 @@ class Events:
         self._store, self._plant = store, plant
         self._lines = Rate(LINES_PER_SECOND, 1)
         self._entries: dict[Event, Rate] = {}
+        self.on_entry: list[Callable[[Event, int], None]] = []
+        """Told of each entry and its moment, by the clock as it is shown."""
         plant.on_clock_set.append(self._clock_set)
 
     def refused(self, who: str, error: MetersealError, during: str) -> None:
@@ -91,6 +93,8 @@ class Events:
         budget = self._entries.setdefault(event, Rate(ENTRIES_PER_MINUTE, 60))
         if budget.take(self._plant.real())[0]:
             self._store.event(shown, event.code, event.log)
+            for listener in self.on_entry:
+                listener(event, shown)
 
     def _clock_set(self, offset: int) -> tuple[dict[str, Any], Callable[[], None]]:
         before = self._plant.now().shown

@@ -8,9 +8,14 @@ from functools import partial
 from types import TracebackType
 from typing import Final
 
-from meterseal.association import TransferMemory
+from meterseal.association import Operation, Service, TransferMemory
+from meterseal.association.profile import EVENTS
+from meterseal.codec.data import Data
+from meterseal.codec.types import Tag
+from meterseal.cosem.obis import Obis
 from meterseal.errors import MetersealError, Misuse, StateUnavailable
 from meterseal.meter.delays import Delays
+from meterseal.meter.events import Event
 from meterseal.meter.keyring import KeyRing
 from meterseal.meter.model import Meter
 from meterseal.meter.pushing import Pusher
@@ -38,6 +43,8 @@ class Party:
         meter.on_gak.append(self._new_gak)
         meter.on_policy.append(self._stronger)
         meter.status = self._status
+        meter.events.on_entry.append(self._happened)
+        self._untold: list[tuple[Event, int]] = []
 
     def session(self, link: Link) -> Session:
         """The handler of a new connection."""
@@ -110,6 +117,23 @@ class Party:
             self.meter.note_all()
         except StateUnavailable as error:
             self.events.note(f"the state could not be kept: {error}")
+
+    def _happened(self, event: Event, shown: int) -> None:
+        """Clients are told once what happens now is over: it may be in the midst of one of their requests."""
+        if not any(role.conformance & EVENTS for role in self.meter.plan.roles):
+            return
+        if not self._untold:
+            self.timer.call_later(0.0, self._tell)
+        self._untold.append((event, shown))
+
+    def _tell(self) -> None:
+        untold, self._untold = self._untold, []
+        for event, shown in untold:
+            code = Operation(Service.GET, 1, Obis(f"0.0.96.11.{event.log}.255"), 2)
+            value = Data.of(event.code, Tag.UNSIGNED)
+            moment = self.meter.plant.home.zone.local(shown).to_octets()
+            for session in list(self._sessions):
+                session.tell(code, value, moment)
 
     def _status(self, association: object) -> int:
         states = [live.machine.state for _, live in self.live() if live.association is association]

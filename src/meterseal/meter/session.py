@@ -26,6 +26,7 @@ from meterseal.association import (
     State,
 )
 from meterseal.association.serving import error_response
+from meterseal.codec.data import Data
 from meterseal.crypto import suite
 from meterseal.errors import (
     ConnectionLost,
@@ -336,6 +337,12 @@ class Session:
         for (source, destination), live in self._live.items():
             if live.machine.half_open and live.touched < latest and live.held is None:
                 self._carry_out(live, source, destination, live.machine.timed_out())
+
+    def tell(self, attribute: Operation, value: Data, time: bytes) -> None:
+        """Tell every client that asked for events of one; who waits for an answer is not told before it."""
+        for (source, destination), live in list(self._live.items()):
+            if live.held is None and not self._gone:
+                self._carry_out(live, source, destination, live.machine.notify(attribute, value, time))
 
     # --- answers ----------------------------------------------------------------------------
 

@@ -1,0 +1,137 @@
+"""EventNotification: a meter tells its clients of entries in its logs, on every wire; who hears what."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, ExitStack
+from pathlib import Path
+
+import pytest
+
+import meterseal
+from meterseal import Notice, sync
+from meterseal.apdu.initiate import CONFORMANCE_BITS
+from meterseal.association.profile import SERVER_CONFORMANCE
+from meterseal.cosem.obis import Obis
+from meterseal.meter import MeterServer, load_plan, open_meter, write_credentials
+from meterseal.meter.events import NOT_AUTHENTIC, PARAMETERS, Event
+from meterseal.net import WireLog
+from tests.net.parties import until
+
+CODE, POINT = Obis("0.0.96.11.1.255"), "1/0.0.96.1.10.255:2"
+SERVED = [name for name, bit in CONFORMANCE_BITS.items() if SERVER_CONFORMANCE & bit]
+CONFIG = "".join(
+    f"[roles.{role}]\nservices = {json.dumps([*SERVED, 'event-notification'])}\n"
+    for role in ("manager", "operator", "public")
+)
+SCHEMES = ["tcp", "udp", "hdlc+tcp"]
+
+
+class House:
+    def __init__(self, server: MeterServer, file: Path) -> None:
+        self.server, self.file = server, file
+
+    def happens(self, event: Event = PARAMETERS) -> None:
+        self.server.meter.events.happened(event)
+
+
+@pytest.fixture(params=SCHEMES)
+async def house(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[House]:
+    config = tmp_path / "config.toml"
+    config.write_text(CONFIG)
+    with ExitStack() as stack:
+        meter = open_meter(load_plan("suite0", config), tmp_path / "state", stack)
+        async with MeterServer(meter, url=f"{request.param}://127.0.0.1:0") as server:
+            write_credentials(meter, tmp_path / "meter.toml", server.url)
+            yield House(server, tmp_path / "meter.toml")
+
+
+async def test_a_client_is_told_between_its_requests_and_while_it_watches(house: House) -> None:
+    told: list[Notice] = []
+    async with meterseal.connect(credentials=house.file, role="manager", events=told.append) as meter:
+        assert "event-notification" in meter.services
+        house.happens()
+        await asyncio.sleep(0)
+        assert (await meter.read(POINT)).error is None
+        house.happens(NOT_AUTHENTIC)
+        watching = asyncio.create_task(meter.watch(0.6))
+        await until(lambda: len(told) == 2)
+        await watching
+        assert (await meter.read(POINT)).error is None, "counters and answers go on as before"
+    assert [(one.class_id, one.obis, one.attribute, one.value) for one in told] == [
+        (1, CODE, 2, 47),
+        (1, CODE, 2, 49),
+    ]
+    assert all(one.time is not None for one in told)
+
+
+async def test_what_a_client_does_is_told_after_its_answer(house: House, tmp_path: Path) -> None:
+    """A write that makes an entry: the answer first, then the event, each under its own counter."""
+    told: list[Notice] = []
+    log = tmp_path / "wire.jsonl"
+    with WireLog(log) as wires:
+        async with meterseal.connect(
+            credentials=house.file, role="manager", events=told.append, wire_log=wires
+        ) as meter:
+            await meter.call("70/0.0.96.3.10.255:1")
+            await meter.watch(0.5)
+    assert [one.value for one in told] == [62], "switched off from afar"
+
+
+async def test_who_did_not_ask_hears_nothing(house: House, tmp_path: Path) -> None:
+    log = tmp_path / "wire.jsonl"
+    with WireLog(log) as wires:
+        async with meterseal.connect(credentials=house.file, role="operator", wire_log=wires) as meter:
+            before = len(log.read_text().splitlines())
+            house.happens()
+            await asyncio.sleep(0.05)
+            if "hdlc" not in house.server.url:
+                assert len(log.read_text().splitlines()) == before
+            assert (await meter.read("0.0.42.0.0.255")).value
+
+
+async def test_a_role_that_may_not_read_the_code_is_not_told_of_it(house: House) -> None:
+    told: list[Notice] = []
+    async with meterseal.connect(credentials=house.file, role="public", events=told.append) as meter:
+        assert "event-notification" in meter.services
+        house.happens()
+        await meter.watch(0.3)
+    assert told == []
+
+
+async def test_the_blocking_twin_is_told(house: House) -> None:
+    told: list[Notice] = []
+    loop = asyncio.get_running_loop()
+
+    def watch() -> None:
+        with sync.connect(credentials=house.file, role="manager", events=told.append) as meter:
+            loop.call_soon_threadsafe(house.happens)
+            meter.watch(0.5)
+
+    await asyncio.to_thread(watch)
+    assert [one.value for one in told] == [47]
+
+
+async def test_events_are_protected_as_answers_are(tmp_path: Path) -> None:
+    """By the service's own form, with a dedicated key by that one; by no means in the clear."""
+    config = tmp_path / "config.toml"
+    config.write_text(CONFIG)
+    async with AsyncExitStack() as stack:
+        meter = open_meter(load_plan("suite0", config), tmp_path / "state", stack.enter_context(ExitStack()))
+        server = await stack.enter_async_context(MeterServer(meter))
+        file = tmp_path / "meter.toml"
+        write_credentials(meter, file, server.url)
+        for dedicated, tag in ((False, "CA"), (True, "D2")):
+            told: list[Notice] = []
+            log = tmp_path / f"{tag}.jsonl"
+            with WireLog(log) as wires:
+                async with meterseal.connect(
+                    credentials=file, role="manager", events=told.append, dedicated=dedicated, wire_log=wires
+                ) as client:
+                    meter.events.happened(PARAMETERS)
+                    await client.watch(0.3)
+            assert len(told) == 1
+            tags = [json.loads(line)["hex"][16:18] for line in log.read_text().splitlines()]
+            assert tags.count(tag) == 1 and "C2" not in tags
