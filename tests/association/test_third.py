@@ -9,11 +9,19 @@ import pytest
 from meterseal.apdu import services as s
 from meterseal.apdu.common import ResultCode
 from meterseal.apdu.general import GeneralCiphering
-from meterseal.association import Confirmed, State
+from meterseal.association import Confirmed, Refusal, State, conformance
 from meterseal.association.profile import BLOCKS, DEFAULT_CONFORMANCE
 from meterseal.codec.data import Data, Tag
-from meterseal.errors import Forged, MetersealError, Refused
-from meterseal.security import Style, protect, unprotect
+from meterseal.errors import (
+    Forged,
+    MetersealError,
+    Misuse,
+    ProtocolViolation,
+    Refused,
+    TooLarge,
+    Unsupported,
+)
+from meterseal.security import SIGNED, Style, protect, unprotect
 from meterseal.security.sealed import Sealed
 from tests.association.pair import CLOCK, HIDDEN, METER_TITLE, SMALL, SWITCH, TO_CLIENT, TO_METER, call
 from tests.association.pair import get as own_get
@@ -261,3 +269,61 @@ def test_what_is_not_sealed_is_not_taken_for_it() -> None:
         with pytest.raises(MetersealError):
             Sealed.of(broken.encode())
     assert sealed.octets.hex().upper() not in f"{sealed!r} {sealed}"
+
+
+@pytest.mark.parametrize("applied", [1, 2, 0])
+def test_B04_a_layer_that_whoever_carries_could_read_or_change_is_none(applied: int) -> None:
+    """Not even sealed, so no honest client carries it; the meter opens it neither."""
+    pair = carrier()
+    octets = protect(pair.utility, switch(), applied | SIGNED, Style.LAYERED, pair.layers())
+    with pytest.raises(MetersealError):
+        Sealed.of(octets)
+    pair.refusals.clear()
+    effects = pair.to_meter(protect(pair.client.context, octets, BOTH, Style.GENERAL_GLO))
+    assert any(isinstance(effect, Refusal) and isinstance(effect.error, Forged) for effect in effects)
+    assert not pair.plant.done
+
+
+def test_B10_the_deepest_nesting_is_refused_at_its_third_layer() -> None:
+    """Fifty layers, past every size that a client would carry."""
+    pair = carrier()
+    octets = switch()
+    for number in range(50):
+        octets = protect(pair.utility, octets, ALL, Style.LAYERED, pair.layers(number.to_bytes(2, "big")))
+    with pytest.raises(Forged, match="may not be inside"):
+        unprotect(pair.server.context, protect(pair.client.context, octets, BOTH, Style.GENERAL_GLO))
+
+
+def test_what_is_sealed_counts_as_too_long_where_no_blocks_were_agreed() -> None:
+    pair = carrier(server={"max_pdu": 512})
+    with pytest.raises(TooLarge):
+        pair.client.forward(pair.seal(bytes(600)))
+    assert pair.opened(pair.carry(pair.seal(get(), b"shorter"))).name == "get-response-normal"
+
+
+def test_forwarding_needs_an_association_with_general_protection() -> None:
+    sealed = Carrier().seal(get())
+    idle = Carrier()
+    with pytest.raises(Misuse):
+        idle.client.forward(sealed)
+    plain = carrier(client={"conformance": DEFAULT_CONFORMANCE & ~conformance("general-protection")})
+    with pytest.raises(Unsupported):
+        plain.client.forward(sealed)
+    busy = carrier()
+    busy.tap = lambda direction, octets: []
+    busy.run(busy.client.forward(sealed))
+    with pytest.raises(Misuse, match="under way"):
+        busy.client.forward(sealed)
+
+
+def test_a_plain_answer_to_what_was_sealed_is_none() -> None:
+    pair = carrier()
+    answered = s.GetResponseNormal(0xC1, ResultCode(1)).encode()
+
+    def instead(direction: str, octets: bytes) -> list[bytes]:
+        if direction == TO_METER:
+            return [octets]
+        return [protect(pair.server.context, answered, BOTH, Style.GLO)]
+
+    pair.tap = instead
+    assert isinstance(pair.refused(pair.seal(get())), ProtocolViolation)

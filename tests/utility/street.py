@@ -73,13 +73,19 @@ class Street:
 
 @contextmanager
 def street(
-    folder: Path, suite: int = 1, *, role: str = "operator", more: str = "", **wishes: Any
+    folder: Path,
+    suite: int = 1,
+    *,
+    role: str = "operator",
+    more: str = "",
+    state: Path | None = None,
+    **wishes: Any,
 ) -> Iterator[Street]:
     """A street, signed on."""
     config = folder / "meter-config.toml"
     config.write_text("# Configuration of a test\n" + configuration(suite, more))
     seconds = [float(NOON)]
-    meter = Meter(load_plan(f"suite{suite}", config), wall=lambda: seconds[0])
+    meter = Meter(load_plan(f"suite{suite}", config), state, wall=lambda: seconds[0])
     write_credentials(meter, folder / "meter.toml", "tcp://127.0.0.1:1")
     credentials = Credentials.load(folder / "meter.toml")
     line = blocking_loopback(Party(meter, Timer()).session)

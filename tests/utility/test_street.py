@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 
 from meterseal import Call, NotDone, Read, Value
-from meterseal.errors import Refused
+from meterseal.credentials import identity
+from meterseal.crypto.certificates import Purpose
+from meterseal.errors import Refused, Withheld
+from meterseal.state import MemoryCounters
+from meterseal.utility.blocking import SealedMeter
 from tests.utility.street import UTILITY, Street, street
 
 SUITES = [0, 1, 2]
@@ -72,12 +77,10 @@ def test_E11_a_rogue_with_a_valid_certificate_may_do_nothing(tmp_path: Path) -> 
         rogue = s.other()
         credentials = s.credentials
         manager = credentials.role("manager")
-        from meterseal.credentials import identity
 
         setup = rogue._session.setup
         setup.own_title = manager.client_system_title or b""
         identity.equip(setup, credentials, manager)
-        from meterseal.errors import Withheld
 
         with pytest.raises(Withheld, match="deciphering-error"):
             rogue.call("70/0.0.96.3.10.255:1")
@@ -85,8 +88,6 @@ def test_E11_a_rogue_with_a_valid_certificate_may_do_nothing(tmp_path: Path) -> 
 
 
 def test_the_same_store_goes_on_counting(tmp_path: Path) -> None:
-    from meterseal.state import MemoryCounters
-    from meterseal.utility.blocking import SealedMeter
 
     with street(tmp_path) as s:
         store, credentials = MemoryCounters(), s.credentials.cut_third_party("utility")
@@ -98,3 +99,35 @@ def test_the_same_store_goes_on_counting(tmp_path: Path) -> None:
                 utility.read("3/1.0.1.8.0.255:2")
                 counters.append(utility._session.counting.counted.rx.lowest)
         assert counters[1] == counters[0] + 2
+
+
+def test_E02_what_passed_before_a_restart_of_the_meter_does_not_pass_again(tmp_path: Path) -> None:
+    """The floor of a third party is on disk before its command is done, and holds after a kill."""
+    with street(tmp_path, state=tmp_path / "state") as s:
+        s.utility.call("70/0.0.96.3.10.255:1")
+        kept = s.passed[0]
+        copied = tmp_path / "copied"
+        copytree(tmp_path / "state", copied)  # as a kill would leave it
+    with street(tmp_path, state=copied) as again:
+        assert supply_is_off(again)
+        again.meter.plant.take_supply(again.meter.plant.supply_record(True))
+        with pytest.raises(Refused, match="deciphering-error"):
+            again.carrier.forward(kept)
+        assert not supply_is_off(again)
+        other = again.other()
+        other._session._now = s.utility._session._now
+        other._session.counting._start = again.meter.thirds["utility"].fresh.rx.lowest
+        assert other.read("3/1.0.1.8.0.255:2").raw
+
+
+def test_a_third_party_whose_certificate_was_removed_is_one_no_more(tmp_path: Path) -> None:
+    with street(tmp_path) as s:
+        s.utility.read("3/1.0.1.8.0.255:2")
+        pairs = s.meter.pairs
+        assert pairs is not None
+        certificate = pairs.trust.find(UTILITY, Purpose.SIGNATURE)
+        assert certificate is not None
+        pairs.remove(certificate)
+        s.meter.pairs_changed()
+        with pytest.raises(Withheld):
+            s.utility.read("3/1.0.1.8.0.255:2")

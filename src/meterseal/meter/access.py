@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
 
 from meterseal.cosem import rights
+from meterseal.cosem.object_list import ObjectEntry
 from meterseal.errors import ConfigurationError
 from meterseal.meter.association_object import Association
 from meterseal.meter.config import load_plan
 from meterseal.meter.model import Meter
+from meterseal.meter.view import View
 from meterseal.security.protection import of_request, of_response, text
 
 
 class AccessRow(NamedTuple):
     """One member that one role may use.
 
-    `member` is `attribute 2` or `method 1`; `right` the words of `cosem.rights` as the view has them;
+    `role` of what is carried is `THIRD PARTY by ROLE`.  `member` is `attribute 2` or `method 1`; `right` the
+    words of `cosem.rights` as the view has them;
     `request` and `response` the protection that each must carry, policy and right taken together.
     """
 
@@ -38,7 +41,7 @@ def access_rows(meter: Meter, role: str | None = None) -> list[AccessRow]:
         known = ", ".join(known.name for known in meter.plan.roles)
         raise ConfigurationError(f"no role {role[:40]!r}; there are: {known}")
     found = (held for held in meter.associations() if role in (None, held.role))
-    return [row for association in found for row in _rows(association)]
+    return [row for association in found for row in (*_rows(association), *_carried(association))]
 
 
 def access_table(
@@ -55,28 +58,63 @@ def access_table(
 def _rows(association: Association) -> Iterator[AccessRow]:
     profile = association.profile
     policy = profile.setup.policy if profile.ciphered else 0
-    for entry in association.view.entries():
-        held = association.view.held(entry.class_id, entry.obis)
+    for entry, member, name, bits, method in _members(association):
+        if bits:
+            yield _row(association.role, profile.server_sap, entry, (member, name), bits, policy, method)
+
+
+def _carried(association: Association) -> Iterator[AccessRow]:
+    """What third parties may do through an association: what both may."""
+    profile = association.profile
+    for third in profile.third_parties.values():
+        limits, extra, policy = third.view, third.extra, profile.setup.policy | third.setup.policy
+        if not isinstance(limits, View) or not isinstance(extra, View):
+            continue
+        allowed = {(entry.class_id, entry.obis): entry for entry in limits.entries()}
+        for entry, member, name, bits, method in _members(association, extra.entries()):
+            limit = allowed.get((entry.class_id, entry.obis))
+            if limit is None:
+                continue
+            index = int(member.split()[1])
+            rights_of = limit.method_right(index) if method else limit.attribute_right(index)
+            both = (bits & rights_of & _DEED) | ((bits | rights_of) & rights.PROTECTION)
+            if both & _DEED:
+                role = f"{third.name} by {association.role}"
+                yield _row(role, profile.server_sap, entry, (member, name), both, policy, method)
+
+
+_DEED: Final = rights.READ | rights.WRITE | rights.ACCESS
+
+Member = tuple[ObjectEntry, str, str, int, bool]
+
+
+def _members(association: Association, more: Iterable[ObjectEntry] = ()) -> Iterator[Member]:
+    """Every member of the view with its right; `more` are entries whose rights are added."""
+    added = {(entry.class_id, entry.obis): entry for entry in more}
+    own = {(entry.class_id, entry.obis): entry for entry in association.view.entries()}
+    for key, entry in (added | own).items():
+        held, extra = association.view.held(*key), added.get(key)
         if held is None:
             continue
-        members = [
-            (f"{kind} {index}", table[index].name, bits, kind == "method")
-            for kind, given, table in (
-                ("attribute", entry.attributes, held.table.attributes),
-                ("method", entry.methods, held.table.methods),
-            )
-            for index, bits in given.items()
-            if bits
-        ]
-        for member, name, bits, method in members:
-            yield AccessRow(
-                association.role,
-                profile.server_sap,
-                entry.class_id,
-                str(entry.obis),
-                member,
-                name,
-                rights.text(bits, method=method),
-                text(of_request(policy | bits)),
-                text(of_response(policy | bits)),
-            )
+        for kind, given, plus, table in (
+            ("attribute", entry.attributes, extra and extra.attributes, held.table.attributes),
+            ("method", entry.methods, extra and extra.methods, held.table.methods),
+        ):
+            for index, bits in given.items():
+                joined = bits | (plus or {}).get(index, 0)
+                yield entry, f"{kind} {index}", table[index].name, joined, kind == "method"
+
+
+def _row(
+    role: str, sap: int, entry: ObjectEntry, member: tuple[str, str], bits: int, policy: int, method: bool
+) -> AccessRow:
+    return AccessRow(
+        role,
+        sap,
+        entry.class_id,
+        str(entry.obis),
+        *member,
+        rights.text(bits, method=method),
+        text(of_request(policy | bits)),
+        text(of_response(policy | bits)),
+    )

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 from meterseal.apdu.general import GeneralCiphering
 from meterseal.errors import Forged, Malformed, MetersealError, TooWeak, UnknownKey
-from meterseal.security.ciphering import unseal
+from meterseal.security.ciphering import take_content, unseal
 from meterseal.security.context import Context
 from meterseal.security.keyforms import Guard
 from meterseal.security.layers import CIPHERED_TAG, NEVER_SIGNED, SIGNED_TAG, Layers
@@ -72,23 +72,24 @@ def open_third(context: Context, octets: bytes) -> Steps[Third]:
 
 
 def _open(context: Context, octets: bytes) -> Steps[Third]:
-    title = GeneralCiphering.decode(octets).originator_system_title
+    message = GeneralCiphering.decode(octets)
+    title, applied = message.originator_system_title, of_control(take_content(message)[0])
     party = context.parties.get(title)
     if party is None:
         raise UnknownKey(f"{title.hex().upper() or 'nobody'} is no third party of this meter")
-    found = yield from unseal(party, octets)
-    plain, applied = found.plain, of_control(found.layer.sc)
-    layers: Layers = (found.layer,)
-    if found.guard is None or applied != _SEALED:
+    if applied != _SEALED:
         raise TooWeak(f"only {text(applied)}, a third party's layer is {text(_SEALED)}")
+    found = yield from unseal(party, octets)
+    plain, guard = found.plain, found.guard
+    layers: Layers = (found.layer,)
     if plain[:1] == bytes((SIGNED_TAG,)):
         plain, signed = yield from open_signed(party, plain)
         if signed.transaction_id != found.layer.transaction_id:
             raise Malformed("signed for another exchange than it is ciphered for")
-        layers, applied = (found.layer, signed), applied | SIGNED
-    if not plain or plain[0] in NEVER_SIGNED:
+        layers, applied = (*layers, signed), applied | SIGNED
+    if guard is None or not plain or plain[0] in NEVER_SIGNED:
         raise Malformed("nothing inside, or an APDU that may not be inside")
     required = of_request(party.setup.policy)
     if required & ~applied:
         raise TooWeak(f"{text(applied)}, less than {text(required)}")
-    return Third(party, plain, applied, layers, found.guard)
+    return Third(party, plain, applied, layers, guard)
