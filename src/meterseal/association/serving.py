@@ -286,7 +286,7 @@ class Serving(ServingBlocks):
             return None
         if not (x.layers or x.required & SIGNED or x.third):
             around = (PROTECTION_OVERHEAD + TITLE_OVERHEAD * x.style.general) if x.required else 0
-            return self.client_max_pdu - around
+            return size - around
         made = planned(x.required, x.layers)
         general = x.style.general or bool(made)
         around = (PROTECTION_OVERHEAD + TITLE_OVERHEAD * general) if x.required else 0

@@ -1,0 +1,145 @@
+"""Events at the core: to whom, in which form, and when nothing is said; answers to who has proved nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from meterseal.apdu import services
+from meterseal.association import Effect, Need, Refusal, Reply, State
+from meterseal.association.profile import DEFAULT_CONFORMANCE, EVENTS, SERVER_CONFORMANCE
+from meterseal.association.serving import UNPROVED
+from meterseal.codec.data import Data, Tag
+from meterseal.cosem.rights import READ, SIGN_RESPONSE
+from tests.association.pair import AUTHENTICATED_ENCRYPTED, CLOCK, DEK, REGISTER, Pair, get, octet_string
+
+CODE = Data.of(47, Tag.UNSIGNED)
+TOLD: dict[str, Any] = {"server": {"conformance": SERVER_CONFORMANCE | EVENTS}}
+
+
+def pair_of(heard: list[services.EventNotificationRequest], **more: Any) -> Pair:
+    client = {"events": heard.append, **more.pop("client", {})}
+    pair = Pair(client=client, **{**TOLD, **more})
+    pair.sign_on()
+    assert pair.server.negotiated & EVENTS
+    return pair
+
+
+def tell(pair: Pair, instance: bytes = REGISTER) -> list[Effect]:
+    """The meter tells of an attribute; its effects, those for the client delivered."""
+    effects = pair.server.notify(get(instance), CODE, bytes(12))
+    pair.run(effects, "meter")
+    return effects
+
+
+@pytest.mark.parametrize(
+    ("tag", "more"),
+    [
+        (0xCA, {}),
+        (0xD2, {"client": {"dedicated_key": DEK}}),
+        (0xC2, {"policy": 0}),
+        (0xC2, {"ciphered": False, "mechanism": 6}),
+    ],
+    ids=["glo", "ded", "no policy", "no ciphering"],
+)
+def test_what_is_told_is_heard_and_answers_nothing(tag: int, more: dict[str, Any]) -> None:
+    heard: list[services.EventNotificationRequest] = []
+    pair = pair_of(heard, **more)
+    tell(pair)
+    (message,) = heard
+    assert (message.attribute.instance_id, message.value, message.time) == (REGISTER, CODE, bytes(12))
+    assert pair.sent("meter")[-1][0] == tag
+    assert pair.outcomes(get())[0].code == 0, "counters go on"
+
+
+def test_nothing_is_said_to_who_did_not_ask_or_may_not_read() -> None:
+    heard: list[services.EventNotificationRequest] = []
+    silent = Pair()
+    silent.sign_on()
+    assert tell(silent) == []
+    pair = pair_of(heard)
+    assert tell(pair, bytes(6)) == [], "not in the view"
+    for right in (0, READ | SIGN_RESPONSE):
+        pair.view.rights[False, 3, REGISTER, 2] = right
+        expected = right != 0  # suite 0 has no signatures: what a right asks of them is not asked there
+        assert bool(tell(pair)) is expected
+    signed = pair_of(heard, suite_id=1)
+    signed.view.rights[False, 3, REGISTER, 2] = READ | SIGN_RESPONSE
+    assert tell(signed) == []
+    pair.release()
+    assert pair.server.state is State.IDLE and tell(pair) == []
+
+
+def test_who_is_at_work_is_not_told() -> None:
+    pair = pair_of([])
+    pair.hold = True
+    pair.ask(get(CLOCK, 2, 8))
+    assert pair.held and tell(pair) == []
+    pair.run(pair.answer(pair.held[0]), "meter")
+    assert len(tell(pair)) == 1
+
+
+def test_counters_are_reserved_first_and_without_them_nothing_is_said() -> None:
+    heard: list[services.EventNotificationRequest] = []
+    pair = pair_of(heard)
+    unicast = pair.server.profile.setup.unicast
+    assert unicast is not None
+    unicast.tx._next = unicast.tx._end
+    (need,) = pair.server.notify(get(), CODE)
+    assert isinstance(need, Need) and tell(pair) == [], "it waits for them"
+    (refusal,) = pair.server.resume(need.token)
+    assert isinstance(refusal, Refusal) and refusal.during == "telling of an event"
+    (need,) = pair.server.notify(get(), CODE)
+    assert isinstance(need, Need)
+    pair.reserve(need)
+    pair.run(pair.server.resume(need.token), "meter")
+    assert [message.time for message in heard] == [None]
+
+
+def test_a_client_without_an_ear_drops_what_it_is_told() -> None:
+    pair = pair_of([])
+    pair.client.profile.events = None
+    tell(pair)
+    assert pair.outcomes(get())[0].code == 0
+
+
+# --- datagrams to an address that has proved nothing (F16) ---------------------------------------------
+
+
+@pytest.mark.parametrize("size", [0, 30, 4096])
+def test_F16_long_answers_to_the_unproved_are_cut_small(size: int) -> None:
+    pair = Pair(mechanism=0, ciphered=False, datagrams=True, client={"max_pdu": size})
+    pair.sign_on()
+    long = octet_string(bytes(500)).raw
+    pair.plant.values[REGISTER, 2] = long
+    assert pair.outcomes(get())[0].data == long
+    answers = [octets for octets in pair.sent("meter") if octets[0] == 0xC4]
+    assert len(answers) > 15 and max(map(len, answers)) <= min(size or UNPROVED, UNPROVED)
+
+
+def test_F16_who_knows_no_blocks_or_has_signed_on_gets_what_it_takes() -> None:
+    for more in (
+        {"mechanism": 0, "ciphered": False, "client": {"conformance": DEFAULT_CONFORMANCE & ~(1 << 12)}},
+        {"mechanism": 5},
+    ):
+        pair = Pair(datagrams=True, policy=AUTHENTICATED_ENCRYPTED, **more)
+        pair.sign_on()
+        pair.plant.values[REGISTER, 2] = octet_string(bytes(200)).raw
+        assert pair.outcomes(get())[0].code == 0
+        assert all(octets[:2] != b"\xc4\x02" for octets in pair.sent("meter"))
+
+
+def test_a_line_that_puts_something_around_leaves_less_both_ways() -> None:
+    pair = Pair(client={"around": 20, "max_pdu": 500}, server={"max_pdu": 400})
+    pair.sign_on()
+    assert (pair.client.server_max_pdu, pair.server.client_max_pdu) == (380, 480)
+    unlimited = Pair(client={"around": 20, "max_pdu": 0})
+    unlimited.sign_on()
+    assert unlimited.server.client_max_pdu == 0
+
+
+def test_the_reply_is_an_effect_like_any_other() -> None:
+    pair = pair_of([])
+    (effect,) = pair.server.notify(get(), CODE)
+    assert isinstance(effect, Reply) and not effect.penalty
