@@ -193,6 +193,15 @@ def test_D10_D20_types_tell_the_purpose(on: Curve) -> None:
         VerifyingKey(other, signing.public.octets)
 
 
+@pytest.mark.parametrize("name", ["P-256", "P-384"])
+def test_the_public_half_is_the_point_that_its_octets_say(name: str) -> None:
+    on = curve(name)
+    made: list[SigningKey | AgreementKey] = [SigningKey.generate(on) for _ in range(20)]
+    for private in [*made, AgreementKey.generate(on)]:
+        public = private.public
+        assert public == type(public)(on, public.octets) == type(public).of(private.backend().public_key())
+
+
 def test_agreement_is_mutual() -> None:
     for on in (P256, P384):
         a, b = AgreementKey.generate(on), AgreementKey.generate(on)

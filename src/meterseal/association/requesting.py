@@ -112,12 +112,15 @@ class Requesting(GeneralBlocks):
     def _begin(self, asking: AnyAsking, in_blocks: bool) -> list[Effect]:
         octets = asking.first()
         self._end_transfer()
-        effects = self._with_counters(
-            1,
-            lambda: self._through(self._sealed(octets), lambda sealed: self._send_request(sealed, in_blocks)),
-        )
+        effects = self._with_counters(1, lambda: self._seal_request(octets, in_blocks))
         self._asking = asking
         return effects
+
+    def _seal_request(self, octets: bytes, in_blocks: bool) -> list[Effect]:
+        sealed = self._sealed(octets)
+        if isinstance(sealed, bytes):
+            return self._send_request(sealed, in_blocks)
+        return self._advance(sealed, None, lambda octets: self._send_request(octets, in_blocks))
 
     def _send_request(self, octets: bytes, in_blocks: bool) -> list[Effect]:
         """As it is, or where they were agreed in blocks: long requests, and what has long answers."""

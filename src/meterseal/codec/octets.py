@@ -7,7 +7,7 @@ from meterseal.errors import Malformed, Misuse, Truncated
 MAX_LENGTH_OCTETS = 4
 """Longest accepted length after the leading octet (84 xx xx xx xx)."""
 
-_SHORT = tuple(bytes((n,)) for n in range(0x80))
+SHORT = tuple(bytes((n,)) for n in range(0x80))
 
 
 def read_length(buf: bytes, pos: int, end: int) -> tuple[int, int]:
@@ -34,7 +34,7 @@ def read_length(buf: bytes, pos: int, end: int) -> tuple[int, int]:
 def length_octets(n: int) -> bytes:
     """Write `n` (0 to 2^32-1) in the shortest form (acse-xdlms 1.2); Misuse outside of that."""
     if 0 <= n < 0x80:
-        return _SHORT[n]
+        return SHORT[n]
     size = (n.bit_length() + 7) // 8
     if n < 0 or size > MAX_LENGTH_OCTETS:
         raise Misuse(f"length {n} does not fit the four length octets of A-XDR")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
-from meterseal.codec.octets import length_octets, read_length
+from meterseal.codec.octets import SHORT, length_octets, read_length
 from meterseal.errors import Malformed, Truncated
 
 DecodeAt = Callable[[bytes, int, int], tuple[Any, int]]
@@ -288,7 +288,8 @@ def read_octets(b: bytes, p: int, e: int) -> tuple[bytes, int]:
 
 def write_octets(value: bytes) -> bytes:
     """OCTET STRING: length and octets."""
-    return length_octets(len(value)) + value
+    size = len(value)
+    return (SHORT[size] if size < 0x80 else length_octets(size)) + value
 
 
 def read_boolean(b: bytes, p: int, e: int) -> tuple[bool, int]:

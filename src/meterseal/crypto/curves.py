@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384
 from cryptography.hazmat.primitives.kdf.concatkdf import ConcatKDFHash
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from meterseal.crypto.secret import Guarded
 from meterseal.errors import Forged, KeyLength, Malformed, Misuse, UnknownKey, Unsupported
@@ -95,6 +96,14 @@ class PublicKey:
                 return cls(row, x + y)
         raise Unsupported(f"a public key on {key.curve.name}: the suites have {', '.join(CURVES)}")
 
+    @classmethod
+    def beside(cls, curve: Curve, private: ec.EllipticCurvePrivateKey) -> Self:
+        """The public half of a private key on this curve: its backend made the point, and checked it."""
+        made = cls.__new__(cls)
+        made._key, made.curve = private.public_key(), curve
+        made.octets = made._key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)[1:]
+        return made
+
     def backend(self) -> ec.EllipticCurvePublicKey:
         """The backend's own object, for certificates of this package."""
         return self._key
@@ -168,7 +177,9 @@ class _Private(Guarded):
     @classmethod
     def generate(cls, curve: Curve) -> Self:
         """A new key from the backend's random source."""
-        return cls.of(ec.generate_private_key(curve.backend))
+        made = cls.__new__(cls)
+        made.curve, made._key = curve, ec.generate_private_key(curve.backend)
+        return made
 
     @classmethod
     def of(cls, key: object) -> Self:
@@ -217,7 +228,7 @@ class SigningKey(_Private):
     @property
     def public(self) -> VerifyingKey:
         """What verifies."""
-        return VerifyingKey.of(self.backend().public_key())
+        return VerifyingKey.beside(self.curve, self.backend())
 
 
 class TlsKey(_Private):
@@ -228,7 +239,7 @@ class TlsKey(_Private):
     @property
     def public(self) -> VerifyingKey:
         """What its certificate holds."""
-        return VerifyingKey.of(self.backend().public_key())
+        return VerifyingKey.beside(self.curve, self.backend())
 
 
 class AgreementKey(_Private):
@@ -253,4 +264,4 @@ class AgreementKey(_Private):
     @property
     def public(self) -> AgreementPoint:
         """What the peer agrees with."""
-        return AgreementPoint.of(self.backend().public_key())
+        return AgreementPoint.beside(self.curve, self.backend())

@@ -51,7 +51,10 @@ def seal(context: Context, layer: Layer, applied: int, apdu: bytes) -> Steps[byt
     head = _HEADER.pack(sc, counter)
     body = made.key.seal(sc, setup.own_title + head[1:], information, message.header())
     _forget(form, made.key)
-    return message.replace(key_info=made.info, ciphered_content=head + body).encode()
+    transaction, originator, recipient, date_time, other, *_ = message
+    return GeneralCiphering(
+        transaction, originator, recipient, date_time, other, made.info, head + body
+    ).encode()
 
 
 def unseal(context: Context, octets: bytes) -> Steps[Unsealed]:
