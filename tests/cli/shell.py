@@ -8,12 +8,18 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
-from typer.testing import CliRunner
+import typer
+from typer import testing
 
 from meterseal.cli.app import app
+
+_whole = cache(typer.main.get_command)
+"""The commands as they are put together, once: making them takes longer than most of them take to run."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,8 @@ class Ran:
 
 def run(*words: str, stdin: bytes | None = None, env: Mapping[str, str] | None = None) -> Ran:
     """Run a command in this process. An exception other than an exit is a failure of the test."""
-    result = CliRunner().invoke(app, list(words), input=stdin, env=dict(env or {}))
+    with patch.object(testing, "_get_command", _whole):
+        result = testing.CliRunner().invoke(app, list(words), input=stdin, env=dict(env or {}))
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return Ran(result.exit_code, result.stdout, result.stderr)
