@@ -68,7 +68,8 @@ class Rotator:
             run = _Run(self._store, title, self._line, lease)
             await run.go_on()
             if not run.blocked:
-                for slot in run.slots(wanted, set(roles)):
+                ended = set(run.report.done)  # what was begun earlier is what is wanted now
+                for slot in (one for one in run.slots(wanted, set(roles)) if one not in ended):
                     await run.end(self._store.rotations.begin(slot, run.drawing(slot), lease=lease, why=why))
                 await run.go_on()
         return run.report

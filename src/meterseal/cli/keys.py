@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meterseal.cli import keys_files, keys_look, options, output
+from meterseal.cli import keys_campaign, keys_files, keys_look, options, output
 from meterseal.cli import keys_options as given
 from meterseal.cli.output import answering
 from meterseal.cli.pki_options import actor
@@ -383,4 +383,5 @@ app.command("export")(keys_files.export)
 app.command("status")(keys_look.status)
 app.command("due")(keys_look.due)
 app.command("history")(keys_look.history)
+app.add_typer(keys_campaign.app, name="campaign")
 app.add_typer(keys_look.journal_app, name="journal")

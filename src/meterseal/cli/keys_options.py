@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -95,13 +96,9 @@ def opened(where: str, kek: str | None, by: str | None, *, restored: bool = Fals
 
 def from_server() -> None:
     """Raises ConfigurationError where the extra is not installed."""
-    try:
-        import alembic  # noqa: F401
-        import sqlalchemy  # noqa: F401
-    except ImportError:
-        raise ConfigurationError(
-            "a store needs the extra `server`: pip install 'meterseal[server]'"
-        ) from None
+    # Found and not imported: alembic is for new stores and upgrades, and takes its time.
+    if not (find_spec("sqlalchemy") and find_spec("alembic")):
+        raise ConfigurationError("a store needs the extra `server`: pip install 'meterseal[server]'")
 
 
 def again(reasons: list[str]) -> typer.Exit:

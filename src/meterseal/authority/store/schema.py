@@ -127,6 +127,27 @@ rotations = Table(
           sqlite_where=text("open"), postgresql_where=text("open")),
 )  # fmt: skip
 
+campaigns = Table(
+    "campaigns", metadata,
+    Column("name", String(64), primary_key=True),
+    Column("plan", Text, nullable=False),             # what is done and when, JSON
+    Column("paused", Boolean, nullable=False),
+    Column("made", BigInteger, nullable=False),
+)  # fmt: skip
+
+tasks = Table(
+    "tasks", metadata,
+    Column("campaign", String(64), ForeignKey("campaigns.name"), primary_key=True),
+    Column("device", LargeBinary, primary_key=True),
+    Column("place", String(64), nullable=False),
+    Column("number", Integer, nullable=False),        # its turn
+    Column("state", String(8), nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("next", BigInteger, nullable=False),       # not before; of one that is worked at: until when
+    Column("note", Text, nullable=False),
+    Index("task_turn", "campaign", "state", "next"),
+)  # fmt: skip
+
 leases = Table(
     "leases", metadata,
     Column("device", LargeBinary, primary_key=True),

@@ -133,6 +133,28 @@ def _work() -> None:
     )
 
 
+def _campaigns() -> None:
+    op.create_table(
+        "campaigns",
+        sa.Column("name", sa.String(64), primary_key=True),
+        sa.Column("plan", sa.Text, nullable=False),
+        sa.Column("paused", sa.Boolean, nullable=False),
+        sa.Column("made", sa.BigInteger, nullable=False),
+    )
+    op.create_table(
+        "tasks",
+        sa.Column("campaign", sa.String(64), sa.ForeignKey("campaigns.name"), primary_key=True),
+        sa.Column("device", sa.LargeBinary, primary_key=True),
+        sa.Column("place", sa.String(64), nullable=False),
+        sa.Column("number", sa.Integer, nullable=False),
+        sa.Column("state", sa.String(8), nullable=False),
+        sa.Column("tries", sa.Integer, nullable=False),
+        sa.Column("next", sa.BigInteger, nullable=False),
+        sa.Column("note", sa.Text, nullable=False),
+    )
+    op.create_index("task_turn", "tasks", ["campaign", "state", "next"])
+
+
 def _journal() -> None:
     op.create_table(
         "journal",
@@ -146,14 +168,14 @@ def _journal() -> None:
 
 def upgrade() -> None:
     """Make the tables."""
-    for part in (_stores, _devices, _keys, _work, _journal):
+    for part in (_stores, _devices, _keys, _work, _campaigns, _journal):
         part()
 
 
 def downgrade() -> None:
     """Take them away: what is before the first version is no store."""
     for table in (
-        "journal", "counters", "leases", "rotations", "periods", "tallies", "keys", "devices", "profiles",
-        "stores",
+        "journal", "tasks", "campaigns", "counters", "leases", "rotations", "periods", "tallies", "keys",
+        "devices", "profiles", "stores",
     ):  # fmt: skip
         op.drop_table(table)
