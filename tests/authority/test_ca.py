@@ -12,7 +12,7 @@ import pytest
 from cryptography import x509
 
 from meterseal.authority import CertificateAuthority, State, look
-from meterseal.authority import ca as module
+from meterseal.authority.terms import DEVICE_DAYS
 from meterseal.crypto import AgreementKey, SigningKey, curve
 from meterseal.crypto.certificates import NO_EXPIRY, Certificate, Purpose, verify_chain
 from meterseal.crypto.curves import TlsKey
@@ -193,7 +193,7 @@ def test_issued_for_each_purpose_and_remembered(tmp_path: Path) -> None:
         assert (certificate.purpose, certificate.title) == (entry.purpose, entry.title) == (purpose, TITLE)
         assert (certificate.serial, certificate.not_after) == (entry.serial, entry.end)
         assert certificate.not_before == entry.begin == START - timedelta(hours=1)
-        assert entry.end == START + module.DEVICE_DAYS * DAY
+        assert entry.end == START + DEVICE_DAYS * DAY
         assert [(one.at, one.what, one.by, one.why) for one in entry.history] == [
             (START, "issued", "tester", "first light")
         ]

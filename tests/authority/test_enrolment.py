@@ -26,6 +26,7 @@ from meterseal.errors import (
     ConfigurationError,
     ConnectionLost,
     MetersealError,
+    Misuse,
     Refused,
     StateDamaged,
 )
@@ -328,6 +329,13 @@ def test_D18_without_the_need_a_token_that_is_given_still_counts(tmp_path: Path)
         with pytest.raises(CertificateRefused, match="no token"):
             authority.issue(request(), TITLE, Purpose.SIGNATURE, token="AB" * 16)
         authority.issue(request(), TITLE, Purpose.SIGNATURE)
+
+
+def test_tokens_that_cannot_be(tmp_path: Path) -> None:
+    with root(tmp_path / "ca") as authority:
+        for title, days in ((TITLE[:7], 1), (TITLE, 0), (TITLE, 36_501)):
+            with pytest.raises(Misuse):
+                authority.token(title, days)
 
 
 def test_an_index_with_a_token_from_nowhere_is_damaged(tmp_path: Path) -> None:

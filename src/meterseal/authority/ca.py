@@ -21,11 +21,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from meterseal.authority import register, tokens
+from meterseal.authority import register, terms, tokens
 from meterseal.authority.register import Entry, Register
+from meterseal.authority.terms import DEVICE_DAYS, LIST_DAYS, ROOT_DAYS, SUB_DAYS, TOKEN_DAYS, check_days
 from meterseal.credentials.files import LARGEST_KEY, read_private, write_private, write_public
 from meterseal.crypto import SigningKey, curve
-from meterseal.crypto.certificates import NO_EXPIRY, Certificate, Purpose
+from meterseal.crypto.certificates import Certificate, Purpose
 from meterseal.crypto.issuing import Authority, Request, Validity, title_name
 from meterseal.crypto.keyfiles import read_key, write_key
 from meterseal.crypto.revocation import FOR_GOOD, Reason, RevocationList
@@ -33,17 +34,6 @@ from meterseal.errors import CertificateRefused, ConfigurationError, MetersealEr
 from meterseal.state import Journal, read_records
 
 KEY, CERTIFICATE, CHAIN, INDEX, LIST = "ca-key.pem", "ca.pem", "chain.pem", "index", "crl"
-
-ROOT_DAYS: Final = 7300
-SUB_DAYS: Final = 3650
-DEVICE_DAYS: Final = 1825
-LIST_DAYS: Final = 30
-TOKEN_DAYS: Final = 14
-MOST_DAYS: Final = 36_500
-"""Days that something is valid at most, if it has an end."""
-
-BACKDATED: Final = timedelta(hours=1)
-"""A certificate begins a little before it is made: clocks of meters are not that exact."""
 
 _PATIENCE: Final = 10.0
 _MEND: Final = "nothing is issued with it: put the folder back from a copy, and revoke what the copy lacks"
@@ -118,7 +108,7 @@ class CertificateAuthority:
         """
 
         def certify(key: SigningKey, now: datetime) -> Authority:
-            return Authority.root(key, name, _validity(now, days, None))
+            return Authority.root(key, name, terms.validity(now, days, None))
 
         return cls._new(folder, on, certify, (), password, by, why, tokens, clock)
 
@@ -267,8 +257,9 @@ class CertificateAuthority:
 
         It is in no record, only its digest is.  Raises Misuse, StateUnavailable.
         """
-        if not 1 <= days <= MOST_DAYS or len(title) != 8:
-            raise Misuse(f"a token is for a system title of 8 octets, for 1 to {MOST_DAYS} days")
+        check_days(days, "a token can be redeemed")
+        if len(title) != 8:
+            raise Misuse("a token is for a system title of 8 octets")
         made = tokens.draw()
         self._keep(register.promised(tokens.name_of(made), title, self._now() + timedelta(days=days)), why)
         return made
@@ -294,8 +285,7 @@ class CertificateAuthority:
             raise CertificateRefused(
                 f"the last list is of {register.moment_text(last)}, and it is not so late: the clock is wrong"
             )
-        if not 1 <= days <= MOST_DAYS:
-            raise Misuse(f"a list holds for 1 to {MOST_DAYS} days")
+        check_days(days, "a list holds")
         number, following = self.register.list_number + 1, now + timedelta(days=days)
         revoked = self.register.revocations()
         made = RevocationList(self._signer(now).revocation_list(revoked, number, now, following))
@@ -366,7 +356,7 @@ class CertificateAuthority:
 
     def _within(self, now: datetime, days: int | None) -> Validity:
         self.certificate.check_dates(now)
-        validity = _validity(now, days, self.certificate)
+        validity = terms.validity(now, days, self.certificate)
         if days is not None and validity.end > self.certificate.not_after:
             raise CertificateRefused(f"fewer days: its authority ends before, at {self._end_text}")
         return validity
@@ -414,12 +404,3 @@ def _founded(found: Register, folder: Path) -> Certificate:
 
 def _subject(title: bytes) -> str:
     return title_name(title).rfc4514_string()
-
-
-def _validity(now: datetime, days: int | None, above: Certificate | None) -> Validity:
-    if days is not None and not 1 <= days <= MOST_DAYS:
-        raise Misuse(f"a certificate is valid for 1 to {MOST_DAYS} days, or without a planned end")
-    begin = now - BACKDATED
-    if above is not None:
-        begin = max(begin, above.not_before)
-    return Validity(begin, NO_EXPIRY if days is None else now + timedelta(days=days))

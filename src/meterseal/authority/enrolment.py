@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from meterseal import sync
-from meterseal.authority.ca import DEVICE_DAYS, CertificateAuthority
+from meterseal.authority.ca import CertificateAuthority
 from meterseal.authority.register import Entry, State
 from meterseal.authority.requests import kept_request, new_request
+from meterseal.authority.terms import DEVICE_DAYS
 from meterseal.client.setups import CertificateInfo
 from meterseal.client.setups_blocking import SecuritySetup
 from meterseal.credentials import Credentials, RoleCredentials

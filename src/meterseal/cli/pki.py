@@ -43,7 +43,7 @@ def init(
     """
     on, secret = given.curve(curve), given.password(password)
     from meterseal.authority import CertificateAuthority
-    from meterseal.authority.ca import ROOT_DAYS
+    from meterseal.authority.terms import ROOT_DAYS
 
     valid = given.days(days, no_expiry, ROOT_DAYS)
     with (
@@ -82,7 +82,7 @@ def sub(
     on, secret = given.curve(curve), given.password(password)
     above = given.password(under_password, "--under-password")
     from meterseal.authority import CertificateAuthority
-    from meterseal.authority.ca import SUB_DAYS
+    from meterseal.authority.terms import SUB_DAYS
 
     valid = given.days(days, no_expiry, SUB_DAYS)
     with (
@@ -132,7 +132,7 @@ def issue(
     whose, what, secret = given.title(title), given.purpose(purpose), given.password(password)
     promise = given.token(token)
     from meterseal.authority import CertificateAuthority
-    from meterseal.authority.ca import DEVICE_DAYS
+    from meterseal.authority.terms import DEVICE_DAYS
 
     valid = given.days(days, no_expiry, DEVICE_DAYS)
     with answering():
@@ -171,7 +171,7 @@ def renew(
     if csr is None and not same_key:
         raise typer.BadParameter("name the request with the new key, or say --same-key", param_hint="--csr")
     from meterseal.authority import CertificateAuthority
-    from meterseal.authority.ca import DEVICE_DAYS
+    from meterseal.authority.terms import DEVICE_DAYS
 
     valid = given.days(days, no_expiry, DEVICE_DAYS)
     with answering():

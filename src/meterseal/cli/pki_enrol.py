@@ -65,8 +65,8 @@ def enrol(
     whose, secret = options.system_title(title, "--title"), given.password(password)
     promise = given.token(token)
     from meterseal.authority import CertificateAuthority
-    from meterseal.authority.ca import DEVICE_DAYS
     from meterseal.authority.enrolment import enrol
+    from meterseal.authority.terms import DEVICE_DAYS
     from meterseal.credentials import Credentials
     from meterseal.net.wirelog import WireLog
 
