@@ -22,7 +22,9 @@ from meterseal.net import parse
 from meterseal.security import Context, SecuritySetup, unprotect
 from meterseal.state import MemoryCounters
 from tests.meter.test_fleet import Street
-from tests.net.parties import until
+
+HANGING = 30.0
+"""Seconds after which a test is given up."""
 
 CONFIG = """[[objects]]
 class = 40
@@ -148,25 +150,22 @@ async def test_a_fleet_pushes_to_a_listener(tmp_path: Path, ports: bool) -> None
     """Each meter's push is opened by its own credentials; the source says which meter it is."""
     got: list[Received] = []
     out = tmp_path / "street"
-    port = await _free_port()
-    plan = plan_of(tmp_path, f"tcp://127.0.0.1:{port}", "")
-    async with FleetServer(plan, 3, tmp_path / "state", ports=ports) as server:
+    async with FleetServer(plan_of(tmp_path, more=""), 3, tmp_path / "state", ports=ports) as server:
         write_fleet(server.fleet, out, server.url_of)
         async with listening(out, got)() as listener:
-            await listener.open(parse(f"tcp://127.0.0.1:{port}"))
+            where = parse(await listener.open(parse("tcp://127.0.0.1:0")))
+            there = (0, f"127.0.0.1:{where.port}".encode(), 0)
             for path in sorted(out.glob("*.toml")):
                 async with meterseal.connect(credentials=path, role="manager") as meter:
+                    await meter.write("40/0.0.25.9.0.255:3", there)
                     await meter.call("40/0.0.25.9.0.255:1")
-            await until(lambda: len(got) == 3)
+            async with asyncio.timeout(HANGING):
+                while len(got) < 3:  # noqa: ASYNC110
+                    await asyncio.sleep(0.001)
     assert [one.error for one in got] == [None] * 3
     assert {one.meter for one in got} == {"meter-00001", "meter-00002", "meter-00003"}
     sources = sorted(one.layers[0]["source"] for one in got)
     assert sources == ([1, 1, 1] if ports else [1001, 1002, 1003])
-
-
-async def _free_port() -> int:
-    async with await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0) as held:
-        return int(held.sockets[0].getsockname()[1])
 
 
 async def test_a_port_for_each_meter(tmp_path: Path) -> None:
