@@ -24,16 +24,19 @@ def _named(text: str) -> x509.Name:
 
 
 class TimeStamper:
-    """One authority.  `usage`: the extended key usages of its certificate; `days`: its end, after MOMENT."""
+    """One authority.  `usage`: the extended key usages of its certificate, which is good from `before` days
+    before MOMENT to `days` after it.
+    """
 
     def __init__(
         self,
         usage: tuple[Any, ...] = (ExtendedKeyUsageOID.TIME_STAMPING,),
         *,
         days: int = 365,
+        before: int = 30,
         critical: bool = True,
     ) -> None:
-        begin = MOMENT - timedelta(days=30)
+        begin = MOMENT - timedelta(days=before)
         root_key = ec.generate_private_key(ec.SECP256R1())
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.root = (
@@ -43,7 +46,7 @@ class TimeStamper:
             .public_key(root_key.public_key())
             .serial_number(1)
             .not_valid_before(begin)
-            .not_valid_after(MOMENT + timedelta(days=3650))
+            .not_valid_after(MOMENT + timedelta(days=max(days, 3650)))
             .add_extension(x509.BasicConstraints(True, None), True)
             .sign(root_key, hashes.SHA256())
         )

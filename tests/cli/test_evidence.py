@@ -34,7 +34,7 @@ class Now(House):
         self.leaf = self.sub.issue(self.key.public, METER, Purpose.SIGNATURE, validity)
 
 
-HOUSE, STAMPER = Now(), TimeStamper(days=3650)
+HOUSE, STAMPER = Now(), TimeStamper(days=36_500, before=7_300)
 SIGNED = HOUSE.signed(date_time=bytes.fromhex("07EA0B1903173B3B00003C00"))
 
 
