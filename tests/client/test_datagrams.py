@@ -160,8 +160,8 @@ async def test_H07_with_thirty_per_cent_lost_who_asks_again_gets_there(
     lost = 0
     async with meterseal.connect(url, credentials=credentials, role="manager") as meter:
         between.fate = lambda to_meter, octets: [] if chance.random() < 0.3 else [octets]
-        meter._session._exchange.timeout = 0.1
-        for number in range(12):
+        meter._session._exchange.timeout = 0.2
+        for number in range(8):
             found = None
             while True:
                 try:

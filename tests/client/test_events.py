@@ -18,7 +18,6 @@ from meterseal.cosem.obis import Obis
 from meterseal.meter import MeterServer, load_plan, open_meter, write_credentials
 from meterseal.meter.events import NOT_AUTHENTIC, PARAMETERS, Event
 from meterseal.net import WireLog
-from tests.net.parties import until
 
 CODE, POINT = Obis("0.0.96.11.1.255"), "1/0.0.96.1.10.255:2"
 SERVED = [name for name, bit in CONFORMANCE_BITS.items() if SERVER_CONFORMANCE & bit]
@@ -26,7 +25,17 @@ CONFIG = "".join(
     f"[roles.{role}]\nservices = {json.dumps([*SERVED, 'event-notification'])}\n"
     for role in ("manager", "operator", "public")
 )
+HANGING = 30.0
+"""Seconds after which a test is given up."""
+
 SCHEMES = ["tcp", "udp", "hdlc+tcp"]
+
+
+async def heard(meter: meterseal.Meter, told: list[Notice], count: int) -> None:
+    """Watch until so many events have come."""
+    async with asyncio.timeout(HANGING):
+        while len(told) < count:
+            await meter.watch(0.2)
 
 
 class House:
@@ -56,9 +65,7 @@ async def test_a_client_is_told_between_its_requests_and_while_it_watches(house:
         await asyncio.sleep(0)
         assert (await meter.read(POINT)).error is None
         house.happens(NOT_AUTHENTIC)
-        watching = asyncio.create_task(meter.watch(0.6))
-        await until(lambda: len(told) == 2)
-        await watching
+        await heard(meter, told, 2)
         assert (await meter.read(POINT)).error is None, "counters and answers go on as before"
     assert [(one.class_id, one.obis, one.attribute, one.value) for one in told] == [
         (1, CODE, 2, 47),
@@ -76,7 +83,7 @@ async def test_what_a_client_does_is_told_after_its_answer(house: House, tmp_pat
             credentials=house.file, role="manager", events=told.append, wire_log=wires
         ) as meter:
             await meter.call("70/0.0.96.3.10.255:1")
-            await meter.watch(0.5)
+            await heard(meter, told, 1)
     assert [one.value for one in told] == [62], "switched off from afar"
 
 
@@ -108,7 +115,8 @@ async def test_the_blocking_twin_is_told(house: House) -> None:
     def watch() -> None:
         with sync.connect(credentials=house.file, role="manager", events=told.append) as meter:
             loop.call_soon_threadsafe(house.happens)
-            meter.watch(0.5)
+            while not told:
+                meter.watch(0.2)
 
     await asyncio.to_thread(watch)
     assert [one.value for one in told] == [47]
@@ -131,7 +139,7 @@ async def test_events_are_protected_as_answers_are(tmp_path: Path) -> None:
                     credentials=file, role="manager", events=told.append, dedicated=dedicated, wire_log=wires
                 ) as client:
                     meter.events.happened(PARAMETERS)
-                    await client.watch(0.3)
+                    await heard(client, told, 1)
             assert len(told) == 1
             tags = [json.loads(line)["hex"][16:18] for line in log.read_text().splitlines()]
             assert tags.count(tag) == 1 and "C2" not in tags

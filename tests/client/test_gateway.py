@@ -211,18 +211,21 @@ async def test_E08_over_udp_what_others_answer_is_passed_over(world: World, kind
 
 async def test_E08_over_udp_the_time_out_says_what_was_passed_over(world: World) -> None:
     credentials = world.credentials("udp")
-    async with meterseal.connect(
-        credentials=credentials, role="operator", state=world.state, timeout=0.2
-    ) as meter:
+    async with meterseal.connect(credentials=credentials, role="operator", state=world.state) as meter:
         world.gate.cheat = FOREIGN["network"]
+        meter._session._exchange.timeout = 1.0
         with pytest.raises(TimedOut, match="passed over: an answer from network 9"):
             await meter.read(CLOCK)
         world.gate.cheat = honest
 
     def read() -> None:
-        with sync.connect(credentials=credentials, role="operator", state=world.state, timeout=0.2) as meter:
+        with sync.connect(credentials=credentials, role="operator", state=world.state) as meter:
             world.gate.cheat = FOREIGN["network"]
-            meter.read(CLOCK)
+            meter._session._exchange.timeout = 1.0
+            try:
+                meter.read(CLOCK)
+            finally:
+                world.gate.cheat = honest
 
     with pytest.raises(TimedOut, match="passed over: an answer from network 9"):
         await asyncio.to_thread(read)
