@@ -19,7 +19,7 @@ def decode(
     source: Annotated[
         list[str],
         typer.Argument(
-            metavar="HEX|FILE|-",
+            metavar="HEX|FILE|-...",
             help="Hex text (spaces, colons allowed), a file of hex or octets, a wire log, or - for stdin.",
         ),
     ],

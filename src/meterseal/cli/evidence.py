@@ -35,7 +35,7 @@ def save(
     source: Annotated[
         list[str],
         typer.Argument(
-            metavar="HEX|FILE|-",
+            metavar="HEX|FILE|-...",
             help="The signed APDU, or frames that it is in: hex, a file, a wire log, or - for stdin.",
         ),
     ],

@@ -30,7 +30,7 @@ _VALUE = (
 
 def read(
     url: options.Url,
-    objects: Annotated[list[str], typer.Argument(metavar="OBJECT", help=_OBJECT)],
+    objects: Annotated[list[str], typer.Argument(metavar="OBJECT...", help=_OBJECT)],
     credentials: options.CredentialsFile,
     role: options.Role = None,
     policy: options.Policy = None,

@@ -52,7 +52,7 @@ def family() -> None:
 @app.command("read")
 def read(
     meter: Title,
-    objects: Annotated[list[str], typer.Argument(metavar="OBJECT", help=_OBJECT)],
+    objects: Annotated[list[str], typer.Argument(metavar="OBJECT...", help=_OBJECT)],
     via: Where,
     credentials: File,
     third_party: Who = None,
