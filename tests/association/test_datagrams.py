@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meterseal.apdu.initiate import CounterErrorResponse, ExceptionResponse
-from meterseal.association import Associated, Confirmed, Failed, Outcome, Released, Reply, State
-from meterseal.errors import Refused
+from meterseal.association import Associated, Confirmed, Failed, Outcome, Refusal, Released, Reply, State
+from meterseal.errors import Refused, Replayed
 from tests.association.pair import CLOCK, SMALL, TO_METER, Pair, get, octet_string, put
 
 FORMS = [{}, {"mechanism": 6}, {"mechanism": 6, "ciphered": False}, {"mechanism": 0, "ciphered": False}]
@@ -48,6 +48,7 @@ def confirmed(effects: list[Any]) -> tuple[Outcome, ...] | None:
     return found[0].outcomes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS[:2], ids=str)
 @given(seed=st.integers(0, 2**32))
 @settings(max_examples=25)
@@ -69,6 +70,7 @@ def test_C11_repeated_and_late_datagrams_change_nothing(form: dict[str, Any], se
     assert any(isinstance(effect, Released) for effect in pair.release())
 
 
+@pytest.mark.slow
 @given(order=st.permutations(range(12)), again=st.lists(st.integers(0, 11), max_size=6))
 def test_C11_requests_that_overtake_each_other_are_done_once_each(order: list[int], again: list[int]) -> None:
     pair = Pair(datagrams=True)
@@ -173,3 +175,18 @@ def test_garbage_at_a_meter_without_an_association_gets_no_answer() -> None:
     for octets in (b"", b"\x00", b"\xff" * 40, b"\x60", b"\x60\x02\xa1\x00", b"\xc0\x01"):
         assert not [effect for effect in pair.to_meter(octets) if isinstance(effect, Reply)], octets
     assert [e for e in pair.to_meter(bytes.fromhex("C001C1000800000100 00FF0200")) if isinstance(e, Reply)]
+
+
+def test_C11_an_aarq_that_comes_again_is_not_answered() -> None:
+    """Its counter has been used: a late copy, or somebody's; on a stream it would be refused aloud."""
+    pair = Pair(datagrams=True)
+    pair.sign_on()
+    aarq = pair.sent(TO_METER)[0]
+    pair.release()
+    (effect,) = pair.to_meter(aarq)
+    assert isinstance(effect, Refusal) and isinstance(effect.error, Replayed)
+    assert pair.server.state is State.IDLE
+    aloud = Pair()
+    aloud.sign_on()
+    aloud.release()
+    assert [type(effect) for effect in aloud.to_meter(aloud.sent(TO_METER)[0])] == [Refusal, Reply]

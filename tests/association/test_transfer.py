@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meterseal.association import transfer as transfers
 from meterseal.association.transfer import NOTHING, REPEATS, TRIES, Transfer, room, unconfirmed
 from meterseal.errors import Malformed, MetersealError, Misuse, TimedOut, TooLarge
 from meterseal.framing import gbt
@@ -366,3 +367,21 @@ def test_unconfirmed_blocks_are_joined_again() -> None:
     with pytest.raises(Malformed):  # a gap loses it all
         for block in (blocks[0], *blocks[2:]):
             joined.add(block)
+
+
+def test_F11_block_numbers_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Acknowledgements are blocks with numbers too: the last number is used, and none twice."""
+    monkeypatch.setattr(transfers, "MAX_BLOCKS", 5)
+    ends = transfer(window=1)
+
+    def peer(number: int) -> Block:
+        return Block(number, b"", last=False, streaming=False, window=1, acknowledged=number)
+
+    numbers = [decode(octets).number for octets in ends.acknowledge()]
+    for number in range(1, 5):
+        numbers += [decode(octets).number for octets in ends.take(peer(number)).send]
+    assert numbers == [1, 2, 3, 4, 5]
+    with pytest.raises(TooLarge, match="5 blocks are the most"):
+        ends.take(peer(5))
+    with pytest.raises(TooLarge, match="70 octets needs more than 5 blocks"):
+        transfer().send(APDU)

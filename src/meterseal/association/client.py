@@ -107,7 +107,7 @@ class ClientAssociation(Requesting):
         Raises Misuse when not associated.
         """
         self._must_stand(State.ASSOCIATED)
-        opening = self._running()
+        opening = self._opening
         return self._with_counters(1, lambda: self._send_rlrq(opening))
 
     def _send_rlrq(self, opening: Opening) -> list[Effect]:
@@ -177,7 +177,7 @@ class ClientAssociation(Requesting):
         return unprotecting(self.context, octets)
 
     def _accept(self, step: Step, message: Aare, opened: Opened) -> list[Effect]:
-        opening = self._running()
+        opening = self._opening
         accepted = opening.accept(message)
         initiate = accepted.initiate
         self.negotiated = initiate.negotiated_conformance
@@ -206,7 +206,7 @@ class ClientAssociation(Requesting):
 
     def _check(self, step: Step, message: Any, opened: Opened) -> list[Effect]:
         """Pass 4: the meter proves itself, or the association is given up."""
-        asking, opening = self._asked(message), self._running()
+        asking, opening = self._asked(message), self._opening
         self._check_protection(opened)
         outcomes = asking.take(message)
         if isinstance(outcomes, Message):
@@ -227,7 +227,7 @@ class ClientAssociation(Requesting):
     def _answer(self, step: Step, message: Any, opened: Opened) -> list[Effect]:
         answered = identity(message)
         if answered in self._given_up:
-            if not self._running().answer_minimum & ~opened.applied:
+            if not self._opening.answer_minimum & ~opened.applied:
                 self._given_up.discard(answered)
             return []
         asking = self._asked(message)
@@ -241,7 +241,7 @@ class ClientAssociation(Requesting):
         return [Confirmed(outcome)]
 
     def _is_in_order(self) -> None:
-        if self._running().response_minimum or not self.profile.datagrams:
+        if self._opening.response_minimum or not self.profile.datagrams:
             # In order, or a late one is known by its counter: what was given up is over.
             self._given_up.clear()
 
@@ -260,7 +260,7 @@ class ClientAssociation(Requesting):
         return [Carried(sealed)]
 
     def _fail(self, step: Step, message: Any, opened: Opened) -> list[Effect]:
-        trusted = not self._running().answer_minimum & ~opened.applied
+        trusted = not self._opening.answer_minimum & ~opened.applied
         hint = error_answer(message, trusted)
         if hint.authenticated and not self._given_up:
             self._asking = None  # surely its answer: there is no other request it could be about
@@ -277,7 +277,7 @@ class ClientAssociation(Requesting):
         return []
 
     def _released(self, step: Step, message: Any, opened: Opened) -> list[Effect]:
-        warning = self._release_warning(message, self._running())
+        warning = self._release_warning(message, self._opening)
         self.state = step.outcomes["released"]
         self._forget()
         return [Released(warning)]
@@ -305,7 +305,7 @@ class ClientAssociation(Requesting):
     def _forget(self) -> None:
         self.context.drop_dedicated()
         self.context = Context(self.profile.setup, self.server_title)
-        self._opening = self._asking = self._parked = None
+        self._asking = self._parked = None
         self._end_transfer()
         self._given_up.clear()
 

@@ -39,6 +39,7 @@ class Requesting(GeneralBlocks):
     """The part of a client's association that stands: requests out, one at a time."""
 
     profile: ClientProfile
+    _opening: Opening  # the latest sign-on: the table lets nothing come before one
 
     def __init__(self, profile: ClientProfile) -> None:
         super().__init__(profile.setup)
@@ -48,7 +49,6 @@ class Requesting(GeneralBlocks):
         self.server_max_pdu = 0
         self.server_title: bytes | None = profile.setup.peer_title
         self.context = Context(profile.setup, self.server_title)
-        self._opening: Opening | None = None
         self._asking: AnyAsking | None = None
         self._invoke = self._long_invoke = 0
         self._transaction = b""
@@ -161,18 +161,13 @@ class Requesting(GeneralBlocks):
 
     # --- what is under way --------------------------------------------------------------------
 
-    def _running(self) -> Opening:
-        if self._opening is None:
-            raise ProtocolViolation("no sign-on is under way")
-        return self._opening
-
     def _asked(self, message: Any) -> AnyAsking:
         if self._asking is None:
             raise ProtocolViolation(f"a {message.name} that nobody asked for")
         return self._asking
 
     def _check_protection(self, opened: Opened) -> None:
-        required = self._running().answer_minimum
+        required = self._opening.answer_minimum
         if self._added:
             required |= self._added & ~self.profile.waived
         if required & ~opened.applied:

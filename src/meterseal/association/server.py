@@ -62,6 +62,7 @@ REPLY_TO_HLS = (15, bytes.fromhex("0000280000FF"), 1)
 
 _GENERAL_PROTECTION = conformance("general-protection")
 _BLOCK = bytes((gbt.TAG,))
+_PROOF = services.ActionRequestNormal
 
 
 class ServerAssociation(Notifying):
@@ -283,9 +284,9 @@ class ServerAssociation(Notifying):
         scheme = self.profile.scheme
         verify, prove = scheme.verify, scheme.prove
         try:
+            if handshake is None or verify is None or prove is None or not isinstance(message, _PROOF):
+                raise ProtocolViolation(f"{message.name} before the sign-on is complete")
             proof = self._proof(message, opened)
-            if handshake is None or verify is None or prove is None:
-                raise ProtocolViolation("no challenge is open")
         except MetersealError as error:
             return self._not_proved(message, opened, error)
 
@@ -301,9 +302,7 @@ class ServerAssociation(Notifying):
 
         return self._computed(scheme.needs_keys, lambda: verify(handshake, proof, opened), verified)
 
-    def _proof(self, message: Any, opened: Opened) -> bytes:
-        if not isinstance(message, services.ActionRequestNormal):
-            raise ProtocolViolation(f"{message.name} before the sign-on is complete")
+    def _proof(self, message: services.ActionRequestNormal, opened: Opened) -> bytes:
         method = message.method
         called = (method.class_id, method.instance_id, method.method_id)
         if called != REPLY_TO_HLS or message.parameters is None:
@@ -322,7 +321,7 @@ class ServerAssociation(Notifying):
         return of_request(self.profile.setup.policy) if self.profile.ciphered else 0
 
     def _not_proved(self, message: Any, opened: Opened, error: MetersealError) -> list[Effect]:
-        if isinstance(message, services.ActionRequestNormal) and self._counters_left(1):
+        if isinstance(message, _PROOF) and self._counters_left(1):
             code = SCOPE_VIOLATED if isinstance(error, TooWeak) else OTHER_REASON
             answer = self._action_answer(message, opened, Outcome(code), mask=SUITE_BITS)
         else:

@@ -55,8 +55,7 @@ class ServingBlocks(GeneralBlocks):
         if self._by_blocks and self._parked is None and not self._indicated:
             # A request that wants no answer: its last block was taken, and that is all there is to say.
             self._by_blocks = False
-            if self._transfer is not None:
-                found += [Reply(octets) for octets in self._transfer.acknowledge()]
+            found += [Reply(octets) for octets in (self._transfer.acknowledge() if self._transfer else ())]
         return found
 
     def _blocks_of(self, reply: Reply) -> list[Effect]:

@@ -206,10 +206,8 @@ def _certificate(proposal: Proposal) -> None:
     request = proposal.request
     if not request.profile.scheme.needs_keys:
         return
-    title, sent = request.context.peer_title, request.aarq.calling_ae_qualifier
+    title, sent = request.context.peer_title or b"", request.aarq.calling_ae_qualifier
     try:
-        if title is None:
-            raise UnknownKey("no client system title")
         request.peer_key = request.profile.setup.verifying_key(title, sent)
     except MetersealError as error:
         raise Rejected(error) from error

@@ -387,7 +387,7 @@ class Session:
         return f"client {source} at {self._link.peer} to logical device {destination}"
 
 
-_NOT_POSSIBLE: Final = error_response(ProtocolViolation(""), False)
+_NOT_POSSIBLE: Final = error_response(ProtocolViolation("another answer is under way"), False)
 
 
 def _nobody(title: bytes) -> ServerProfile:

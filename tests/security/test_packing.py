@@ -1,0 +1,74 @@
+"""Compression under protection: when it is done, and what of it is refused unopened."""
+
+from __future__ import annotations
+
+import pytest
+
+from meterseal.errors import Malformed, TooWeak
+from meterseal.security.packing import COMPRESSION, check_packed, pack, unpack
+from tests.security.parties import CLIENT, METER, party
+
+AUTHENTICATED, ENCRYPTED, COMPRESSED = 0x10, 0x20, 0x80
+LONG, SHORT = b"A" * 300, bytes.fromhex("C001C100080000010000FF0200")
+PACKING = COMPRESSION["packet-default"]
+
+
+@pytest.mark.parametrize("name", COMPRESSION)
+def test_what_gets_shorter_is_compressed_and_comes_back(name: str) -> None:
+    c = party(CLIENT, METER, compression=COMPRESSION[name])
+    sc, packed = pack(c, AUTHENTICATED | ENCRYPTED | 1, LONG)
+    assert sc == COMPRESSED | AUTHENTICATED | ENCRYPTED | 1 and len(packed) < len(LONG)
+    assert unpack(c, sc, packed) == LONG
+    assert unpack(c, sc & ~COMPRESSED, packed) == packed
+
+
+@pytest.mark.parametrize(
+    ("suite_id", "sc", "compression", "apdu"),
+    [
+        (1, AUTHENTICATED, PACKING, SHORT),  # not shorter
+        (1, AUTHENTICATED, None, LONG),  # off
+        (0, AUTHENTICATED, PACKING, LONG),  # suite 0 has none
+        (1, ENCRYPTED, PACKING, LONG),  # nothing would say that it is whole
+    ],
+)
+def test_otherwise_it_goes_as_it_is(suite_id: int, sc: int, compression: object, apdu: bytes) -> None:
+    c = party(CLIENT, METER, suite_id, compression=compression)
+    assert pack(c, sc, apdu) == (sc, apdu)
+
+
+SC = COMPRESSED | AUTHENTICATED
+OPTION = frozenset({"compress_service_specific"})
+
+
+@pytest.mark.parametrize(
+    ("suite_id", "sc", "compression", "fits", "options"),
+    [
+        (1, SC, PACKING, True, frozenset()),
+        (2, SC | ENCRYPTED, PACKING, True, frozenset()),
+        (1, SC, PACKING, False, OPTION),
+        (0, AUTHENTICATED, None, False, frozenset()),
+        (0, ENCRYPTED, None, True, frozenset()),
+    ],
+)
+def test_compression_where_it_was_agreed(
+    suite_id: int, sc: int, compression: object, fits: bool, options: frozenset[str]
+) -> None:
+    check_packed(party(METER, CLIENT, suite_id, compression=compression, options=options), sc, "x", fits=fits)
+
+
+@pytest.mark.parametrize(
+    ("suite_id", "sc", "compression", "fits", "error", "text"),
+    [
+        (1, SC, PACKING, False, Malformed, "90: compression is not for glo-get"),
+        (1, SC, None, True, Malformed, "90: compression is off in this association"),
+        (0, SC, PACKING, True, Malformed, "90: compression is off in this association"),
+        (1, COMPRESSED | ENCRYPTED, PACKING, True, TooWeak, "A0: compressed content without a tag"),
+        (1, COMPRESSED, PACKING, True, TooWeak, "80: compressed content without a tag"),
+    ],
+)
+def test_B07_compression_where_it_has_no_place(
+    suite_id: int, sc: int, compression: object, fits: bool, error: type[Exception], text: str
+) -> None:
+    c = party(METER, CLIENT, suite_id, compression=compression)
+    with pytest.raises(error, match=f"security control {text}"):
+        check_packed(c, sc, "glo-get", fits=fits)
