@@ -154,7 +154,7 @@ ATTACKS: list[Attack] = [
 
 
 @contextmanager
-def under(attack: Attack, here: Running, most: int = 40) -> Iterator[list[int]]:
+def under(attack: Attack, here: Running, most: int = 20) -> Iterator[list[int]]:
     """The attack goes on in a thread of its own; the list counts its moves."""
     moves = [0]
     stop, begun = threading.Event(), threading.Event()
@@ -195,7 +195,7 @@ def test_A10_F14_F15_the_owner_is_served_while_a_stranger_attacks(attack: Attack
     before = here.signed_on("operator")
     with under(attack, here) as moves:
         begun = moves[0]
-        for _ in range(6):
+        for _ in range(2):
             for role in ("operator", "installer", "manager", "hash"):
                 client = served(here, role)
                 client.release()
@@ -272,7 +272,7 @@ def test_C01_replays_of_the_owners_sessions_do_not_disturb_him(here: Running) ->
 
     with under(replays, here) as moves:
         begun = moves[0]
-        for _ in range(10):
+        for _ in range(3):
             owner("operator").release()
             assert standing.get(3, REGISTER)
             client = here.client("manager")

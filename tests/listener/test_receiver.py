@@ -203,17 +203,20 @@ def test_B22_an_unknown_title_is_put_aside_by_name(file: Path, tmp_path: Path) -
     assert Path(one.aside).stat().st_mode & 0o077 == 0
 
 
-def test_B22_10_to_the_5_unknown_titles_fill_what_they_may_and_no_more(file: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [10_000, pytest.param(100_000, marks=pytest.mark.soak)])
+def test_B22_many_unknown_titles_fill_what_they_may_and_no_more(
+    file: Path, tmp_path: Path, count: int
+) -> None:
     quarantine = Quarantine(tmp_path / "unknown", titles=50, octets=20_000)
     listener = receiver(file, quarantine=quarantine)
     push = sealed(1)
-    for number in range(100_000):
+    for number in range(count):
         (one,) = listener.take([item(push[:2] + number.to_bytes(8, "big") + push[10:])], "x")
         assert one.error is not None
     files = list((tmp_path / "unknown").iterdir())
     assert len(files) == quarantine.titles <= 50
     assert sum(path.stat().st_size for path in files) <= 20_000
-    assert quarantine.left_out == 100_000 - quarantine.titles
+    assert quarantine.left_out == count - quarantine.titles
     assert kinds(listener.take([item(sealed(2))], "x")) == ["ok"]
     assert Quarantine(tmp_path / "unknown").titles == len(files)
 
