@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
+
+from meterseal.errors import MetersealError
 
 # Machines differ: no test measures time.  The normal run draws the same examples on every machine, so that
 # what it says is about the change at hand; the thorough one draws new ones each time (`make soak`).
 settings.register_profile("default", deadline=None, derandomize=True)
 settings.register_profile("thorough", deadline=None, max_examples=5_000)
+# For mutation testing, where a test runs a thousand times and need not tell why it fails.
+_FEW = (Phase.explicit, Phase.generate)
+settings.register_profile("few", deadline=None, max_examples=10, derandomize=True, phases=_FEW, database=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
@@ -19,3 +25,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "gbcs" in item.name.lower():
             item.add_marker(pytest.mark.gate)
+
+
+def _says_its_cause(self: MetersealError, *what: object) -> None:
+    """Every error that any test provokes has a text: it is all that people get to see of a cause."""
+    assert what and isinstance(what[0], str) and what[0], f"{type(self).__name__} without a text"
+    Exception.__init__(self, *what)
+
+
+MetersealError.__init__ = _says_its_cause  # type: ignore[assignment]
+
+_COUNTED = ("apdu", "association", "codec", "framing", "security", "vectors")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> None:
+    """Under --cov, branches are counted in the quick tests of the core alone: counting slows what it sees."""
+    plugin = item.config.pluginmanager.getplugin("_cov")
+    control = None if plugin is None else plugin.cov_controller
+    if control is None:
+        return
+    area = item.path.relative_to(Path(__file__).parent).parts[0]
+    wanted = area in _COUNTED and item.get_closest_marker("slow") is None
+    if wanted != control.started:
+        (control.resume if wanted else control.pause)()

@@ -111,5 +111,6 @@ def test_F01_every_truncation() -> None:
         assert len(cut) < 2 or isinstance(caught.value, Truncated)
 
 
+@pytest.mark.slow
 def test_F02_mutations() -> None:
     assert set(hammer(decode, SEEDS)) == {"value", "malformed", "truncated"}

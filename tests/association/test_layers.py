@@ -235,6 +235,7 @@ def test_pass_3_must_be_signed_where_the_policy_says_so() -> None:
 # --- hostile ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suite_id", [1, 2])
 @pytest.mark.parametrize("form", ["", *FORMS])
 def test_B01_every_bit_of_requests_and_answers(form: str, suite_id: int) -> None:

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -52,6 +53,8 @@ from tests.association.pair import (
     octet_string,
     protected_headers,
 )
+
+pytestmark = pytest.mark.slow
 
 Item = tuple[Direction, Effect]
 

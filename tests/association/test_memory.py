@@ -109,6 +109,7 @@ REST = SetRequestWithDatablock(0xC1, DataBlock(True, 2, LONG[4000:])).encode()
 GBT_FIRST = gbt.encode(gbt.Block(1, bytes(4000), window=8))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", [FIRST, GBT_FIRST], ids=["service-specific", "general"])
 def test_F12_ten_thousand_half_open_transfers(first: bytes) -> None:
     memory = TransferMemory(1 << 20)

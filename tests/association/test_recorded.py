@@ -83,6 +83,7 @@ def rejected_by_client(pair: Pair, octets: bytes) -> None:
         pair.client._given_up.clear()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SESSIONS)
 def test_core_B01_every_bit_of_every_protected_frame(name: str) -> None:
     """Between two ends that then go on as if nothing had been: the session completes as recorded."""
@@ -123,6 +124,7 @@ def recorded(name: str, number: int) -> bytes:
     return bytes.fromhex(RECORDED["sessions"][name][number]["octets"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SESSIONS)
 def test_core_B01_every_bit_of_the_aarq(name: str) -> None:
     """Refused at once; or, where the challenge was hit, a meter that cannot prove itself to this client.
@@ -150,6 +152,7 @@ def test_core_B01_every_bit_of_the_aarq(name: str) -> None:
     assert Aarq.decode(octets).calling_authentication_value == CLIENT_CHALLENGE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SESSIONS)
 def test_core_B01_every_bit_of_the_aare(name: str) -> None:
     """The client gives up at once; or, where the challenge was hit, proves what this meter did not ask."""
@@ -168,6 +171,7 @@ def test_core_B01_every_bit_of_the_aare(name: str) -> None:
     assert Aare.decode(octets).responding_authentication_value == METER_CHALLENGE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SESSIONS)
 def test_core_B01_every_bit_of_pass_4(name: str) -> None:
     octets = recorded(name, 3)
@@ -178,6 +182,7 @@ def test_core_B01_every_bit_of_pass_4(name: str) -> None:
         assert len(pair.sent(TO_METER)) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SESSIONS)
 def test_core_B01_every_bit_of_the_rlre(name: str) -> None:
     """The session is over either way; the client says that something was wrong."""

@@ -137,6 +137,7 @@ def test_two_signings_on_and_off_continue_the_counters() -> None:
 sizes = st.one_of(st.integers(64, 140), st.integers(64, 4096))
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(
     client=sizes,

@@ -51,6 +51,7 @@ def outcome(
     return error, budget, memory
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("read", READERS)
 def test_F01_every_truncation_is_typed_truncated(read: Callable[[bytes], Any]) -> None:
     for _, cut in truncations(SEEDS):
@@ -58,6 +59,7 @@ def test_F01_every_truncation_is_typed_truncated(read: Callable[[bytes], Any]) -
             read(cut)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("read", READERS)
 def test_F02_mutations_give_values_or_typed_errors(read: Callable[[bytes, Budget], Any]) -> None:
     last = [Budget(0)]
@@ -118,6 +120,7 @@ def test_F03_to_F08_killer_inputs(
     assert memory < FREE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("read", READERS)
 def test_F05_a_million_nulls_are_read(read: Callable[[bytes, Budget], Any]) -> None:
     octets = b"\x01" + length_octets(1_000_000) + bytes(1_000_000)
@@ -151,6 +154,7 @@ DENSE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("read", READERS)
 @pytest.mark.parametrize("name", DENSE)
 def test_F05_much_of_little_stays_within_work_and_memory(

@@ -55,6 +55,7 @@ def test_scalars_encode_alike(tag: Tag, draw: st.DataObject) -> None:
     assert bytes(buffer.array()) == data.encode(value, tag)
 
 
+@pytest.mark.slow
 @given(row_arrays(SHARED, least_fields=1))
 def test_rows_decode_alike(made: tuple[list[Any], MixedArray]) -> None:
     octets = data.encode(*made)

@@ -337,6 +337,7 @@ def test_F16_frames_in_one_capture_are_capped() -> None:
     assert len(items) == 65_537 and isinstance(items[-1].error, TooLarge)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "unit",
     [
@@ -371,6 +372,7 @@ def even(octets: bytes) -> bool:
     return len(octets) % 2 == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_apdu", [None, even], ids=["by-tag", "asked"])
 def test_F02_mutated_captures(is_apdu: Callable[[bytes], bool] | None) -> None:
     def decode(octets: bytes) -> None:

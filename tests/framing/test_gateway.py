@@ -59,5 +59,6 @@ def test_F01_every_truncation_within_the_prefix_is_truncated() -> None:
                 gateway.decode(prefix)
 
 
+@pytest.mark.slow
 def test_F02_mutated_prefixes() -> None:
     assert {"value", "truncated", "malformed"} == set(hammer(gateway.decode, SEEDS))

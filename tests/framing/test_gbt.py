@@ -174,11 +174,13 @@ def test_F01_every_truncation_is_truncated() -> None:
             gbt.decode(prefix)
 
 
+@pytest.mark.slow
 def test_F02_mutated_blocks() -> None:
     outcomes = hammer(gbt.decode, [*BLOCKS, *gbt_blocks(LONG_APDU, 300), gbt.encode(Block(1, b"", True))])
     assert {"value", "truncated", "malformed"} == set(outcomes)
 
 
+@pytest.mark.slow
 def test_F02_mutated_transfers() -> None:
     def decode(octets: bytes) -> None:
         reassembly = Reassembly(limit=1000, blocks=100)

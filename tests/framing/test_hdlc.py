@@ -41,6 +41,7 @@ def test_checksum_of_the_standard() -> None:
     assert hdlc.checksum(octets[:2]) == octets[2:]
 
 
+@pytest.mark.slow
 def test_checksum_is_the_table_of_the_standard() -> None:
     for octet in range(256):  # with every start state of 8 bits, and so every entry of the table
         for second in (0, 1, 0x7E, 0x80, 0xFF, octet):
@@ -280,11 +281,13 @@ def test_F01_every_truncation_is_truncated() -> None:
                 decode_parameters(prefix)
 
 
+@pytest.mark.slow
 def test_F02_mutated_frames() -> None:
     outcomes = hammer(hdlc.decode, HDLC_FRAMES)
     assert {"value", "truncated", "malformed"} == set(outcomes)
 
 
+@pytest.mark.slow
 def test_F02_mutated_parameters() -> None:
     outcomes = hammer(decode_parameters, PARAMETERS)
     assert {"value", "truncated", "malformed"} == set(outcomes)

@@ -239,6 +239,7 @@ def test_F10_segmentation_for_ever_has_an_end() -> None:
     assert only(here.connect()).kind is Kind.UA
 
 
+@pytest.mark.slow
 def test_F10_segmentation_for_ever_in_ui_has_an_end() -> None:
     here = Stranger(limit=1000)
     for number in range(10_000):
@@ -281,6 +282,7 @@ def test_F10_links_of_all_clients_have_an_end() -> None:
     assert not here.meter.links and here.meter.deadline is None
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, 255), st.binary(max_size=20), st.booleans()), max_size=40))
 def test_F10_any_frames_leave_a_meter_that_can_be_asked(frames: list[tuple[int, bytes, bool]]) -> None:
     here = Stranger(GET)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from meterseal.framing.hdlc import Kind, Parameters, Primary, Received, Secondary, State, Timing
 from tests.framing.hdlc_line import Line
+
+pytestmark = pytest.mark.slow
 
 PAIRS = [(1, 1), (16, 1), (16, 17)]
 NEVER = Timing(response=2.0, retries=10_000, hold=0.3, inactivity=None)

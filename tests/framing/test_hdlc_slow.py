@@ -110,6 +110,7 @@ def test_H08_answers_later_than_the_response_time_are_taken_once(latency: float)
     assert not here.client.downs and len(here.frames) < 1500
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     st.floats(0, 6),

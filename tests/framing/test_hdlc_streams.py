@@ -40,6 +40,7 @@ def test_flags_may_be_shared_or_doubled_and_pieces_of_any_size(stream: bytes, si
     assert (reader.noise, reader.held) == (0, 0)
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from(FLAGGED), max_size=4), st.binary(max_size=40), st.integers(1, 60))
 def test_noise_without_flags_costs_no_frame(sent: list[bytes], noise: bytes, size: int) -> None:
     noise = noise.replace(b"\x7e", b"")
@@ -100,6 +101,7 @@ def test_F10_false_starts_are_not_worth_their_work() -> None:
     assert found[-1:] == [FRAMES[0]]  # good frames are found again
 
 
+@pytest.mark.slow
 def test_F02_mutated_streams() -> None:
     readers: list[FrameReader] = []
 

@@ -167,11 +167,13 @@ def test_F01_every_truncation_is_truncated() -> None:
             mbus.decode(prefix)
 
 
+@pytest.mark.slow
 def test_F02_mutated_frames() -> None:
     assert {"value", "truncated", "malformed"} == set(hammer(mbus.decode, [*SEEDS, SINGLE]))
     assert "value" in hammer(lambda octets: mbus.decode(octets, True), SEEDS, count=10_000)
 
 
+@pytest.mark.slow
 def test_F02_mutated_streams() -> None:
     readers: list[FrameReader] = []
 

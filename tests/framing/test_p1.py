@@ -125,6 +125,7 @@ def test_ciphered_telegrams_out_of_a_stream_with_noise(size: int) -> None:
     assert reader.feed(telegram) == [telegram]
 
 
+@pytest.mark.slow
 def test_F14_a_ciphered_stream_of_starts_holds_little() -> None:
     reader = CipheredReader()
     for _ in range(100):
@@ -143,11 +144,13 @@ def test_F01_every_truncation_is_typed() -> None:
             p1.decode(p1_telegram()[: len(P1_TEXT) + end])
 
 
+@pytest.mark.slow
 def test_F02_mutated_telegrams() -> None:
     outcomes = hammer(p1.decode, [p1_telegram(), P1_OLD_TEXT, b"/ABC5\r\n\r\n1(2)\r\n!\r\n"])
     assert {"value", "truncated", "malformed"} <= set(outcomes)
 
 
+@pytest.mark.slow
 def test_F02_mutated_ciphered_streams() -> None:
     readers: list[CipheredReader] = []
 

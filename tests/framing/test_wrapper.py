@@ -195,11 +195,13 @@ def test_F01_every_truncation_is_truncated() -> None:
         assert list(WrapperReader().feed(prefix)) == []
 
 
+@pytest.mark.slow
 def test_F02_mutated_datagrams() -> None:
     outcomes = hammer(wrapper.decode, WRAPPER_FRAMES)
     assert {"value", "truncated", "malformed"} == set(outcomes)
 
 
+@pytest.mark.slow
 def test_F02_mutated_streams() -> None:
     def decode(octets: bytes) -> None:
         reader = WrapperReader(1024)

@@ -54,6 +54,7 @@ plain_apdus = st.builds(
 # --- every bit, every length ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suite_id", [1, 2])
 @pytest.mark.parametrize("form", [*MIRRORED, "signed"])
 def test_B01_every_bit_of_a_layer(form: str, suite_id: int) -> None:
