@@ -182,3 +182,10 @@ def test_F17_junk_in_dates_is_kept_as_octets(month: int) -> None:
     octets = bytes((0x19, 0xFF, 0xFF, month, 0xFF, 0x00, 0xFE, 0xFF, 0x60, 0x64, 0x80, 0x00, month))
     assert data.decode(octets) == octets[1:]
     assert data.encode(octets[1:], data.Tag.DATE_TIME) == octets
+
+
+@pytest.mark.parametrize("read", READERS)
+@pytest.mark.parametrize("octets", ["13", "1302", "130203", "1301", "130100", "13010005", "13020103"])
+def test_F01_a_type_description_that_ends_early(read: Callable[[bytes], object], octets: str) -> None:
+    with pytest.raises(Truncated):
+        read(bytes.fromhex(octets))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import pytest
@@ -14,7 +15,13 @@ from meterseal.errors import Forged, Malformed, MetersealError, Replayed, TooWea
 from meterseal.keys.counters import ReceiveCounter, SendCounter
 from meterseal.security import AUTHENTICATED, ENCRYPTED, SIGNED, Context, SecuritySetup
 from meterseal.security.context import Counted
-from meterseal.security.data_protection import answered, protecting_data, unprotecting_data
+from meterseal.security.data_protection import (
+    answered,
+    binding,
+    bound_elsewhere,
+    protecting_data,
+    unprotecting_data,
+)
 from meterseal.security.layers import CIPHERING, SIGNING, Layer
 from meterseal.security.parameters import Element, elements_value, read_elements
 from meterseal.security.steps import settle
@@ -200,3 +207,42 @@ def test_the_captured_parameters_are_written_as_they_came() -> None:
         value = codec.decode(octets)
         at = 0 if name.endswith("response") else 1
         assert codec.encode(*elements_value(read_elements(value[at]))) in octets
+
+
+# --- what a value is for ---------------------------------------------------------------------------------
+
+CLOCK = (8, bytes.fromhex("0000010000FF"), 2, 0)
+REGISTER = (3, bytes.fromhex("0100010800FF"), 2, 0)
+
+
+def test_E03_the_names_are_those_objects_in_that_order() -> None:
+    """The text is stated here once more: other parties have to arrive at the same 16 octets."""
+    said = b"8,0000010000FF,2,0,;3,0100010800FF,2,0,;"
+    assert binding([CLOCK, REGISTER]) == b"objects:" + hashlib.sha256(said).digest()[:16]
+    nested = (7, bytes.fromhex("0100630100FF"), 2, (1, None, [b"\xab"]))
+    said = b"7,0100630100FF,2,1,,AB,;"
+    assert binding([nested]) == b"objects:" + hashlib.sha256(said).digest()[:16]
+    others = ([], [CLOCK], [REGISTER, CLOCK], [CLOCK, CLOCK], [CLOCK, (*REGISTER[:2], 3, 0)])
+    assert len({binding(names) for names in ([CLOCK, REGISTER], *others)}) == 6
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_E03_a_layer_that_is_for_other_objects(signed: bool) -> None:
+    bound = parameters(signed=signed, other_information=binding([CLOCK]))
+    assert not bound_elsewhere(bound, [CLOCK])
+    assert bound_elsewhere(bound, [REGISTER]) and bound_elsewhere(bound, [CLOCK, REGISTER])
+    for said in (b"", b"objects", b"something else"):
+        assert not bound_elsewhere(parameters(other_information=said), [CLOCK]), "it says nothing of them"
+    assert bound_elsewhere((*parameters(), *bound), [REGISTER]), "one layer is enough"
+
+
+def test_no_value_under_a_key_for_all() -> None:
+    client, meter = both()
+    with pytest.raises(UnknownKey, match="no value is protected under a key that is broadcast"):
+        made(client, parameters("broadcast"))
+    elements, octets = made(client, parameters("identified"))
+    wrong = tuple(one._replace(layer=one.layer._replace(form="broadcast")) for one in elements)
+    before = floors(meter)
+    with pytest.raises(UnknownKey, match="that is broadcast"):
+        opened(meter, wrong, octets)
+    assert floors(meter) == before
