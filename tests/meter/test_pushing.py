@@ -65,7 +65,7 @@ async def test_again_after_a_pause_when_nobody_listens_with_the_same_octets() ->
         sealed[0] += 1
         return bytes((0x0F, sealed[0]))
 
-    pusher.send(replace(order(TCP, port, delays=(0.01, 0.01, 0.3, 0.3, 0.3)), seal=seal))
+    pusher.send(replace(order(TCP, port, delays=(0.01, 0.01, *(0.1,) * 300)), seal=seal))
     await asyncio.sleep(0.1)
     async with await net.serve("127.0.0.1", port, parties := Parties(silent)):
         party = await parties.last()
