@@ -35,6 +35,7 @@ from meterseal.codec.message import Message
 from meterseal.errors import Misuse, ProtocolViolation, Refused, TooLarge, Unsupported
 
 _NULL = Data(b"\x00", None)
+_NEEDED = {service: CONFORMANCE_BITS[name] for service, name in SERVICE_BIT.items()}
 
 
 class Asking:
@@ -64,7 +65,8 @@ class Asking:
         self._incoming = Incoming(limit)
         self._outgoing: Outgoing | None = None
         self._negotiated, self._options = negotiated, options
-        self._need(SERVICE_BIT[self.service])
+        if not negotiated & _NEEDED[self.service]:
+            self._need(SERVICE_BIT[self.service])
         if self.listed:
             self._need("multiple-references")
         for operation in operations:
