@@ -116,7 +116,7 @@ _SIGN_ON: Final = ("signing on", "pass 3")
 
 def _event(error: MetersealError, during: str) -> Event | None:
     """The entry in the security log; None for what is no matter of security."""
-    if isinstance(error, Replayed):
+    if isinstance(error, Replayed) or isinstance(error.__cause__, Replayed):  # of a third party: inside
         return REPLAY
     if during in _SIGN_ON:
         return SIGN_ON_FAILED
