@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.stamp
 CODE := $(wildcard src tests tools docs bench fuzz)
-.PHONY: setup demo test gates test-system soak lint bench fuzz docs coverage mutation oldest lock
+.PHONY: setup demo test gates test-system soak lint bench bench-large fuzz docs coverage mutation oldest lock
 
 setup: $(STAMP)
 
@@ -54,6 +54,10 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m bench; measured=$$?; $(BIN)/python docs/gen.py; exit $$measured
+
+# The store of keys with a million meters; takes long.
+bench-large: $(STAMP)
+	METERSEAL_BENCH_METERS=1000000 $(BIN)/python -m bench key_lookup
 
 # Mutated inputs to every decoder, then each target for a time, guided by coverage where atheris has wheels.
 COUNT ?= 1000000

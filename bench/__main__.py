@@ -20,6 +20,7 @@ from bench import (
     cases_curves,
     cases_framing,
     cases_headend,
+    cases_keys,
     cases_security,
     cases_service,
     cases_suites,
@@ -94,7 +95,13 @@ def main() -> int:
         if chosen(options.names, [case.name]):
             figures[case.name] = measure(case, options.rounds)
             show(case.name, figures[case.name], ">=" if case.faster else "<=")
-    for group in (*cases_v44.CASES, *cases_service.CASES, *cases_suites.CASES, *cases_headend.CASES):
+    for group in (
+        *cases_v44.CASES,
+        *cases_service.CASES,
+        *cases_suites.CASES,
+        *cases_headend.CASES,
+        *cases_keys.CASES,
+    ):
         if chosen(options.names, group.names):
             found = group.measure(max(group.rounds, options.rounds) if group.rounds > 1 else 1)
             figures |= found

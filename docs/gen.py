@@ -377,13 +377,12 @@ def key_states() -> str:
         ways.setdefault(verb.value, []).append(f"{before.value if before else '-'}: {following.value}")
     rules = {verb.value: rule for verb, rule in RULES.items()}
     verbs = [
-        (f"`{verb}`", rules[verb].meaning, "; ".join(found), ", ".join(rules[verb].by),
-         said(rules[verb].second), said(rules[verb].reason))
+        (f"`{verb}`", rules[verb].meaning, "; ".join(found), said(rules[verb].reason))
         for verb, found in ways.items()
     ]  # fmt: skip
     return "\n".join((
         table(("state", "SP 800-57", "meaning", "protects", "opens", "material kept"), states),
-        table(("verb", "meaning", "from: to", "who", "second person", "reason needed"), verbs),
+        table(("verb", "meaning", "from: to", "reason needed"), verbs),
     ))  # fmt: skip
 
 

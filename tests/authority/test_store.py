@@ -11,7 +11,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from meterseal.authority.store import create_store, migrations, open_store, schema
+from meterseal.authority.store import Device, create_store, migrations, open_store, schema
 from meterseal.authority.store.database import Database
 from meterseal.crypto import random_octets
 from meterseal.errors import (
@@ -27,7 +27,7 @@ from meterseal.errors import (
 from meterseal.keys.kinds import Slot
 from meterseal.keys.lifecycle import State, Verb
 from meterseal.keys.rotation import Heard, Phase
-from tests.authority.vaulted import GUEK, TITLE, House, add, adopt, states
+from tests.authority.vaulted import GUEK, ROLES, TITLE, House, add, adopt, states
 
 
 @pytest.fixture
@@ -232,6 +232,29 @@ def test_a_device_out_of_service_loses_its_last_key(house: House) -> None:
         store.keys.retire(TITLE, "scrapped")
         store.keys.apply(Verb.RETIRE, record, "scrapped")
         assert store.keys.apply(Verb.DESTROY, record, "scrapped").state is State.DESTROYED
+
+
+def test_many_new_devices_at_once_are_as_if_one_by_one(house: House) -> None:
+    secrets = {
+        ("operator", "guek"): random_octets(16),
+        ("", "kek"): random_octets(16),
+        ("a", "hls"): b"12345678",
+    }
+    titles = [TITLE[:7] + bytes((number,)) for number in range(2, 6)]
+    with house.open() as store:
+        with store.core.acting("bulk") as act:
+            new = [(Device(title=title, settings={"roles": ROLES}), secrets) for title in titles]
+            store.keys.put_new(act, new, "test")
+        for title in titles:
+            for (role, kind), octets in secrets.items():
+                (record,) = store.keys.slot(Slot(title, role, kind))
+                assert store.keys.reveal(record).reveal() == octets and record.state is State.ACTIVE
+            (entry,) = store.core.entries(title)
+            assert len(entry.said["keys"]) == 3 and entry.said["why"] == "bulk"
+            assert store.keys.stored(title)[Slot(title, "", "kek")][0].entry == entry.number
+        with pytest.raises(StateLocked), store.core.acting() as act:
+            store.keys.put_new(act, new[:1], "test")
+        assert store.core.verify_journal() > 0
 
 
 # --- rotations ------------------------------------------------------------------------------------

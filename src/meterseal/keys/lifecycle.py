@@ -92,22 +92,20 @@ MOVES: Final[dict[tuple[State | None, Verb], State]] = {
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Who may use a verb: `by` roles of people; `second`: another person has to agree (keys 7)."""
+    """What a verb means; `reason`: nobody uses it without saying why."""
 
     meaning: str
-    by: tuple[str, ...]
-    second: bool = False
     reason: bool = False
 
 
 RULES: Final = {
-    Verb.ADOPT: Rule("take over what the device is known to have", ("key officer",)),
-    Verb.STAGE: Rule("keep a new one, before the device has it", ("key officer", "service")),
-    Verb.ACTIVATE: Rule("the device has proved that it has it", ("key officer", "service", "HES operator")),
-    Verb.RETIRE: Rule("another one has taken its place", ("key officer", "service", "HES operator")),
-    Verb.WITHDRAW: Rule("a later one takes its place before it was proved", ("key officer", "service")),
-    Verb.COMPROMISE: Rule("somebody else may have it", ("key officer",), reason=True),
-    Verb.DESTROY: Rule("take the material away for good", ("key officer",), second=True, reason=True),
+    Verb.ADOPT: Rule("take over what the device is known to have"),
+    Verb.STAGE: Rule("keep a new one, before the device has it"),
+    Verb.ACTIVATE: Rule("the device has proved that it has it"),
+    Verb.RETIRE: Rule("another one has taken its place"),
+    Verb.WITHDRAW: Rule("a later one takes its place before it was proved"),
+    Verb.COMPROMISE: Rule("somebody else may have it", reason=True),
+    Verb.DESTROY: Rule("take the material away for good", reason=True),
 }
 
 

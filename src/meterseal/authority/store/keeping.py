@@ -227,6 +227,54 @@ class Keeping:
         made = moment(act.now)
         return Record(row.scalar_one(), slot, version, state, suite, name, origin, made, made)
 
+    def put_new(
+        self, act: Act, new: Iterable[tuple[Device, Mapping[tuple[str, str], bytes]]], origin: str
+    ) -> None:
+        """Many devices that the store does not have, each with its active keys by role and kind, at once.
+
+        One entry of the journal for each device names all its keys.  Raises StateLocked for a title that is
+        there, KeyLength; what `shipment` checks is not checked here.
+        """
+        found, rows, counted, profiles = [], [], dict[str, int](), dict[str, int]()
+        kek = self.store.vault.kcv
+        for one, secrets in new:
+            check_device(one)
+            body = json.dumps(one.settings, sort_keys=True)
+            if body not in profiles:
+                profiles[body] = self._profile(act.connection, one.settings)
+            found.append(
+                {
+                    "title": one.title, "suite": one.suite, "serial": one.serial, "url": one.url,
+                    "place": one.place, "profile": profiles[body],
+                    "serving": one.serving, "made": act.now,
+                }
+            )  # fmt: skip
+            made = []
+            for (role, name), secret in secrets.items():
+                slot, kind = slot_of(one.title, role, name), kind_of(name)
+                if kind.key_id is not None and len(secret) != SUITES[one.suite].key_length:
+                    raise KeyLength(f"{slot.text}: {len(secret)} octets, not as suite {one.suite} has them")
+                mark = self.store.mark(secret)
+                check = kcv(secret) if kind.material is Material.AES else mark.hex()[:10].upper()
+                blob = self.store.vault.wrap(framed(kind.material, secret))
+                made.append(f"{slot.role} {name} {check}".lstrip())
+                counted[name] = counted.get(name, 0) + 1
+                rows.append(
+                    {
+                        "device": one.title, "role": slot.role, "kind": name, "version": 1, "state": "active",
+                        "suite": one.suite, "kcv": check, "mark": mark, "blob": blob, "kek": kek,
+                        "seal": self.store.seal(*_place(slot, 1, kek, blob)), "origin": origin,
+                        "entry": act.chain.entry + 1, "flags": 0, "made": act.now, "changed": act.now,
+                    }
+                )  # fmt: skip
+            act.note("device", one.title, suite=one.suite, origin=origin, keys=made)
+        if found:
+            act.connection.execute(insert(schema.devices), found)
+        if rows:
+            act.connection.execute(insert(schema.keys), rows)
+        for name, number in counted.items():
+            count(act.connection, name, State.ACTIVE, number)
+
     def stage(self, slot: Slot, secret: bytes, origin: str = "generated", why: str = "") -> Record:
         """Keep a new key before its device has it; an older staged one of the slot is withdrawn (G03)."""
         with self.store.acting(why) as act:
