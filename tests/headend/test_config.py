@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,17 @@ def test_one_meters_data_are_exported_and_forgotten(folder: Path) -> None:
     assert [row["object"] for row in json.loads(done.stdout)["readings"]] == ["3/1.0.1.8.0.255:2"]
     assert runner.invoke(app, ["headend", "forget", M1, *state]).exit_code == 0
     assert json.loads(runner.invoke(app, ["headend", "export", M1, *state]).stdout)["readings"] == []
+
+
+def test_two_meters_under_one_key_are_refused(folder: Path) -> None:
+    plain = load(written(folder, WHOLE))
+    keyed = RoleCredentials(
+        client=2, mechanism="gmac", client_system_title=b"MSLHES01", guek=bytes(16), gak=bytes(16)
+    )
+    meters = []
+    for name in ("m1", "m2"):
+        where = MeterCredentials(url="tcp://127.0.0.1:1", system_title=METERS[name])
+        held = Credentials(where, {"r": keyed})
+        meters.append(replace(plain.meters[0], name=name, title=METERS[name], credentials=held, role="r"))
+    with pytest.raises(ConfigurationError, match="m1 and m2 have one key"):
+        HeadEnd(replace(plain, meters=tuple(meters)), folder / "state")

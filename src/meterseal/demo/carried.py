@@ -124,7 +124,7 @@ def _number(pem: bytes) -> bytes:
 
 async def _by_itself(street: Street, house: House) -> None:
     """What the head-end gets with all that it holds, counters included, when it asks for itself."""
-    counters = FileCounters(street.folder / ROLE / "state" / "counters")
+    counters = FileCounters(street.folder / ROLE / "state" / "counters" / house.title.hex().upper())
     held = Credentials.load(house.files[ROLE])
     async with client.connect(credentials=held, role=ROLE, counters=counters) as meter:
         await meter.profile(PROFILE, entries=(1, 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import TracebackType
@@ -11,7 +12,7 @@ from typing import Final
 
 from meterseal import client
 from meterseal.crypto import random_octets
-from meterseal.errors import DecodeError, MetersealError, Misuse
+from meterseal.errors import ConfigurationError, DecodeError, MetersealError, Misuse
 from meterseal.headend import store
 from meterseal.headend.config import Config, MeterEntry, Utility
 from meterseal.headend.journal import Journal
@@ -45,10 +46,11 @@ class HeadEnd:
     def __init__(
         self, config: Config, folder: Path, journal: Journal | None = None, wire_log: WireLog | None = None
     ) -> None:
+        _check_keys(config.meters)
         make_folder(folder)
         self.config, self.journal, self.wire_log = config, journal or Journal(), wire_log
         self.store = store.Store(config.database or folder / store.FILE)
-        self.counters = FileCounters(folder / "counters")
+        self._counters = {meter.title: _counters(folder, meter.title) for meter in config.meters}
         self.metrics = Metrics(lambda: sum(one.waiting for one in self.visitors.values()))
         self.metrics.certificate("headend", config.certificate)
         self.slots = asyncio.Semaphore(config.at_once)
@@ -105,7 +107,10 @@ class HeadEnd:
     def sign_on(self, meter: MeterEntry) -> AbstractAsyncContextManager[client.Meter]:
         """An association with a meter, direct or behind a concentrator: its URL says."""
         return client.connect(
-            credentials=meter.credentials, role=meter.role, counters=self.counters, wire_log=self.wire_log
+            credentials=meter.credentials,
+            role=meter.role,
+            counters=self._counters[meter.title],
+            wire_log=self.wire_log,
         )
 
     def broken(self, error: BaseException | None) -> None:
@@ -201,6 +206,25 @@ class HeadEnd:
                 return False
             await self.ended(request, State.CANCELLED)
         return await self.store.run(store.remove(id, utility.name))
+
+
+def _counters(folder: Path, title: bytes) -> FileCounters:
+    """The counters of one meter: none waits for another's, however many there are."""
+    above = folder / "counters"
+    make_folder(above)
+    return FileCounters(above / title.hex().upper())
+
+
+def _check_keys(meters: Iterable[MeterEntry]) -> None:
+    """Counters are kept for each meter, so no two may be under one key and title (law 1)."""
+    seen: dict[tuple[bytes | None, bytes | None], str] = {}
+    for meter in meters:
+        role = meter.credentials.role(meter.role)
+        key = role.octets("guek"), role.client_system_title
+        if key[0] is not None and seen.setdefault(key, meter.name) != meter.name:
+            raise ConfigurationError(
+                f"meters {seen[key]} and {meter.name} have one key: every meter has keys of its own"
+            )
 
 
 def _originator(octets: bytes) -> str:
