@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	@$(BIN)/meterseal demo
 
-# Every branch of codec, framing, apdu, security and association is taken by the quick tests of these packages:
+# Branches of codec, framing, apdu, security and association are to be taken by the quick tests of these packages:
 # they are counted (tests/conftest.py), the others run at full speed.
 COUNTED := --cov --cov-report=term
 test: $(STAMP)

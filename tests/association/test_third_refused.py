@@ -116,3 +116,19 @@ def test_E11_what_the_association_may_only_when_it_carries() -> None:
     assert pair.outcomes(own_get(CLOCK, 2, 8))[0].code == 3
     pair.limits.rights[member] = 0
     assert pair.opened(pair.carry(pair.seal(get(2, CLOCK, 8), b"3"))).result.code == 3
+
+
+def test_E11_rights_of_its_own_are_joined_with_those_that_it_adds() -> None:
+    """A right to read and one to read with a signature: what both ask for is asked for."""
+    pair = carrier(1, signed=False)
+    member = (True, 70, SWITCH, 1)
+    pair.limits.rights[member] = 1
+    pair.view.rights[member] = 1 | 16
+    extra = View()
+    extra.rights[member] = 1
+    pair.third.extra = extra
+    assert pair.opened(pair.carry(pair.seal(switch()))).outcome.result == 0x0D
+    pair.view.rights[member], extra.rights[member] = 0, None
+    assert pair.opened(pair.carry(pair.seal(switch(), b"2"))).outcome.result == 3
+    pair.view.rights[member], extra.rights[member] = None, 1
+    assert pair.opened(pair.carry(pair.seal(switch(), b"3"))).outcome.result == 0

@@ -44,7 +44,7 @@ def test_requests_wait_in_a_bounded_queue() -> None:
         assert line.pair.server.receive(protect(line.context, request, 3, Style.GLO)) == []
     refusal, reply = line.pair.server.receive(protect(line.context, request, 3, Style.GLO))
     assert isinstance(refusal, Refusal)
-    assert isinstance(refusal.error, ProtocolViolation)
+    assert isinstance(refusal.error, ProtocolViolation) and refusal.during == "queueing"
     assert reply == Reply(ExceptionResponse(1, 1).encode())
     line.pair.hold = False
     effects = line.pair.server.respond(indication.token, [Outcome(0, SMALL.raw)])
