@@ -241,7 +241,7 @@ def revoke(
 ) -> None:
     """Mark a key as compromised: from now on it protects nothing, but for bringing in its successor.
 
-    Prints what it protected and since when; `keys rotate` of the same kind ends the exposure.
+    `keys rotate` of the same kind brings in the successor and ends the exposure.
     """
     with given.opened(store, kek, by) as opened:
         from meterseal.keys.lifecycle import Verb

@@ -31,7 +31,7 @@ def check(connection: Connection, name: str) -> None:
         raise StateDamaged(f"store {name}: there are no tables of a store in it")
     if found != HEAD:
         newer = found > HEAD
-        how = "a later version of this program made it" if newer else "`keys upgrade` brings it there"
+        how = "a later version of this program made it" if newer else "there is no way from there to here"
         raise Unsupported(f"store {name} is at version {found}, this program is at {HEAD}: {how}")
 
 
