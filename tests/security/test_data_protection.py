@@ -222,8 +222,10 @@ def test_E03_the_names_are_those_objects_in_that_order() -> None:
     nested = (7, bytes.fromhex("0100630100FF"), 2, (1, None, [b"\xab"]))
     said = b"7,0100630100FF,2,1,,AB,;"
     assert binding([nested]) == b"objects:" + hashlib.sha256(said).digest()[:16]
-    others = ([], [CLOCK], [REGISTER, CLOCK], [CLOCK, CLOCK], [CLOCK, (*REGISTER[:2], 3, 0)])
-    assert len({binding(names) for names in ([CLOCK, REGISTER], *others)}) == 6
+    others: list[list[tuple[Any, ...]]] = [
+        [CLOCK, REGISTER], [], [CLOCK], [REGISTER, CLOCK], [CLOCK, CLOCK], [CLOCK, (*REGISTER[:2], 3, 0)]
+    ]  # fmt: skip
+    assert len({binding(names) for names in others}) == 6
 
 
 @pytest.mark.parametrize("signed", [False, True])
