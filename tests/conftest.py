@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -49,3 +51,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> None:
     wanted = area in _COUNTED and item.get_closest_marker("slow") is None
     if wanted != control.started:
         (control.resume if wanted else control.pause)()
+    if not wanted:
+        # A worker's plugin has a second collector below, which goes on when the first one stops.
+        sys.settrace(None)
+        threading.settrace(None)
