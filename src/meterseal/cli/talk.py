@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from meterseal.cli import options, output, values
-from meterseal.cli.output import answering, understanding
+from meterseal.cli import options, values
+from meterseal.cli.output import answering
 from meterseal.client.plan import Wishes
-from meterseal.cosem.obis import ObjectAddress, parse_object
-from meterseal.cosem.present import error_object
+from meterseal.cosem.obis import ObjectAddress
 from meterseal.errors import Refused
 from meterseal.net.wirelog import WireLog
 
@@ -40,23 +39,14 @@ def read(
     state: options.StateFolder = None,
 ) -> None:
     """Sign on, read, release. Exit code 1 when any of it was refused."""
-    wanted = [_object(text) for text in objects]
+    wanted = [values.object_of(text) for text in objects]
     with (
         answering(),
         _signed_on(url, credentials, role, wire_log, state, policy=policy, layers=layers) as meter,
     ):
         found = meter.read_many(wanted)
         association = meter.described()
-    if json:
-        output.emit_json({"values": [one.as_json() for one in found], "association": association})
-    else:
-        for asked, one in zip(wanted, found, strict=True):
-            values.attribute(asked, one)
-    for one in found:
-        if one.error is not None:
-            output.note(f"{one.error.kind}: {one.error}")
-    if any(one.error is not None for one in found):
-        raise typer.Exit(output.REFUSED)
+    values.read(wanted, found, json, association=association)
 
 
 def write(
@@ -72,7 +62,7 @@ def write(
     state: options.StateFolder = None,
 ) -> None:
     """Sign on, write one attribute, release."""
-    asked = _object(object)
+    asked = values.object_of(object)
     with (
         answering(),
         _signed_on(url, credentials, role, wire_log, state, policy=policy, layers=layers) as meter,
@@ -80,11 +70,7 @@ def write(
         association = meter.described()
         with _reporting(asked, association, json):
             meter.write(asked, value)
-    done = {"obis": str(asked.obis), "class": asked.class_id, "attribute": asked.member, "value": value}
-    if json:
-        output.emit_json({"values": [done], "association": association})
-    else:
-        output.emit(f"{asked}  written")
+    values.written(asked, value, json, association=association)
 
 
 def call(
@@ -102,9 +88,7 @@ def call(
     state: options.StateFolder = None,
 ) -> None:
     """Sign on, call one method, release."""
-    asked = _object(object)
-    if not asked.explicit_member:
-        raise typer.BadParameter("say which method, as in OBIS:1", param_hint="OBJECT")
+    asked = values.method_of(object)
     with (
         answering(),
         _signed_on(url, credentials, role, wire_log, state, policy=policy, layers=layers) as meter,
@@ -112,15 +96,7 @@ def call(
         association = meter.described()
         with _reporting(asked, association, json):
             answer = meter.call(asked, parameters)
-    if json:
-        output.emit_json({"values": [answer.as_json()], "association": association})
-    else:
-        values.answer(asked, answer)
-
-
-def _object(text: str) -> ObjectAddress:
-    with understanding("OBJECT"):
-        return parse_object(text)
+    values.called(asked, answer, json, association=association)
 
 
 @contextmanager
@@ -153,7 +129,5 @@ def _reporting(asked: ObjectAddress, association: Any, json: bool) -> Iterator[N
     try:
         yield
     except Refused as error:
-        if json:
-            refused = error_object(asked.class_id, asked.obis, asked.member, error)
-            output.emit_json({"values": [refused], "association": association})
+        values.refused(asked, error, json, association=association)
         raise

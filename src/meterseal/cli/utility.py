@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from meterseal.cli import options, output, values
-from meterseal.cli.output import answering, understanding
-from meterseal.cosem.obis import ObjectAddress, parse_object
-from meterseal.cosem.present import error_object
+from meterseal.cli import options, values
+from meterseal.cli.output import answering
+from meterseal.cosem.obis import ObjectAddress
 from meterseal.credentials import Credentials
 from meterseal.errors import ConfigurationError, MetersealError, Unsupported
 
@@ -61,21 +60,12 @@ def read(
     state: options.StateFolder = None,
 ) -> None:
     """Read objects of a meter, sealed both ways. Exit code 1 when any of it was refused."""
-    wanted = [_object(text) for text in objects]
+    wanted = [values.object_of(text) for text in objects]
     with answering():
         found, layers = _through(
             via, credentials, meter, third_party, timeout, state, lambda at: at.read_many(wanted)
         )
-    if json:
-        output.emit_json({"values": [one.as_json() for one in found], "layers": layers})
-    else:
-        for asked, one in zip(wanted, found, strict=True):
-            values.attribute(asked, one)
-    for one in found:
-        if one.error is not None:
-            output.note(f"{one.error.kind}: {one.error}")
-    if any(one.error is not None for one in found):
-        raise typer.Exit(output.REFUSED)
+    values.read(wanted, found, json, layers=layers)
 
 
 @app.command("write", context_settings=_NO_OPTIONS)
@@ -91,7 +81,7 @@ def write(
     state: options.StateFolder = None,
 ) -> None:
     """Write one attribute of a meter, sealed both ways."""
-    asked = _object(object)
+    asked = values.object_of(object)
     with answering():
         _, layers = _reported(
             asked,
@@ -100,11 +90,7 @@ def write(
                 via, credentials, meter, third_party, timeout, state, lambda at: at.write(asked, value)
             ),
         )
-    done = {"obis": str(asked.obis), "class": asked.class_id, "attribute": asked.member, "value": value}
-    if json:
-        output.emit_json({"values": [done], "layers": layers})
-    else:
-        output.emit(f"{asked}  written")
+    values.written(asked, value, json, layers=layers)
 
 
 @app.command("call", context_settings=_NO_OPTIONS)
@@ -120,9 +106,7 @@ def call(
     state: options.StateFolder = None,
 ) -> None:
     """Call one method of a meter, sealed both ways."""
-    asked = _object(object)
-    if not asked.explicit_member:
-        raise typer.BadParameter("say which method, as in OBIS:1", param_hint="OBJECT")
+    asked = values.method_of(object)
     with answering():
         answer, layers = _reported(
             asked,
@@ -131,15 +115,7 @@ def call(
                 via, credentials, meter, third_party, timeout, state, lambda at: at.call(asked, parameters)
             ),
         )
-    if json:
-        output.emit_json({"values": [answer.as_json()], "layers": layers})
-    else:
-        values.answer(asked, answer)
-
-
-def _object(text: str) -> ObjectAddress:
-    with understanding("OBJECT"):
-        return parse_object(text)
+    values.called(asked, answer, json, layers=layers)
 
 
 def _reported(asked: ObjectAddress, json: bool, work: Callable[[], T]) -> T:
@@ -147,9 +123,7 @@ def _reported(asked: ObjectAddress, json: bool, work: Callable[[], T]) -> T:
     try:
         return work()
     except MetersealError as error:
-        if json:
-            refused = error_object(asked.class_id, asked.obis, asked.member, error)
-            output.emit_json({"values": [refused], "layers": []})
+        values.refused(asked, error, json, layers=[])
         raise
 
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, Unpack
 from meterseal import net
 from meterseal.client.base import CredentialsLike, LinkBase, MeterBase
 from meterseal.client.broadcasting import broadcast
+from meterseal.client.driving import AsyncDriver
 from meterseal.client.elements import Write
 from meterseal.client.plan import Wishes
 from meterseal.client.session import Session
@@ -21,7 +22,7 @@ from meterseal.client.steps import Exchange, Pair, Pause, Send, Step, Steps, Wor
 from meterseal.client.verbs_aio import AsyncVerbs
 from meterseal.codec.types import Type
 from meterseal.cosem.obis import ObjectAddress
-from meterseal.errors import ConnectionLost, MetersealError, Misuse
+from meterseal.errors import ConnectionLost, Misuse
 from meterseal.security.sealed import Sealed
 from meterseal.state import CounterStore
 
@@ -29,7 +30,7 @@ T = TypeVar("T")
 Object = str | ObjectAddress
 
 
-class Driver:
+class Driver(AsyncDriver):
     """Does the steps of conversations on one line."""
 
     def __init__(self, line: net.Line) -> None:
@@ -37,27 +38,8 @@ class Driver:
         self._channels: dict[Pair, net.Channel] = {}
         self._loop = asyncio.get_running_loop()
 
-    async def run(self, steps: Steps[T]) -> T:
-        """Do all steps of a conversation; what it returns or raises."""
-        try:
-            step = next(steps)
-            while True:
-                try:
-                    result = await self._exchange(step) if type(step) is Exchange else await self._other(step)
-                except MetersealError as error:
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(result)
-        except StopIteration as done:
-            value: T = done.value
-            return value
-        finally:
-            steps.close()
-
     async def _exchange(self, step: Exchange) -> bytes:
-        channel = self._channels.get(step.pair)
-        if channel is None:
-            channel = self._channels[step.pair] = self.line.channel(*step.pair)
+        channel = self._channel(step.pair)
         timeout = step.timeout
         if step.octets is not None:
             if timeout is not None:

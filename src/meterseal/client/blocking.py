@@ -12,6 +12,7 @@ from typing import Any, TypeVar, Unpack
 from meterseal import net
 from meterseal.client.base import CredentialsLike, LinkBase, MeterBase
 from meterseal.client.broadcasting import broadcast
+from meterseal.client.driving import BlockingDriver
 from meterseal.client.elements import Write
 from meterseal.client.plan import Wishes
 from meterseal.client.session import Session
@@ -21,7 +22,7 @@ from meterseal.client.steps import Exchange, Pair, Pause, Send, Step, Steps, Wor
 from meterseal.client.verbs_blocking import BlockingVerbs
 from meterseal.codec.types import Type
 from meterseal.cosem.obis import ObjectAddress
-from meterseal.errors import ConnectionLost, MetersealError, Misuse
+from meterseal.errors import ConnectionLost, Misuse
 from meterseal.net.blocking import Channel, Line
 from meterseal.security.sealed import Sealed
 from meterseal.state import CounterStore
@@ -30,34 +31,15 @@ T = TypeVar("T")
 Object = str | ObjectAddress
 
 
-class Driver:
+class Driver(BlockingDriver):
     """Does the steps of conversations on one line."""
 
     def __init__(self, line: Line) -> None:
         self.line = line
         self._channels: dict[Pair, Channel] = {}
 
-    def run(self, steps: Steps[T]) -> T:
-        """Do all steps of a conversation; what it returns or raises."""
-        try:
-            step = next(steps)
-            while True:
-                try:
-                    result = self._exchange(step) if type(step) is Exchange else self._other(step)
-                except MetersealError as error:
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(result)
-        except StopIteration as done:
-            value: T = done.value
-            return value
-        finally:
-            steps.close()
-
     def _exchange(self, step: Exchange) -> bytes:
-        channel = self._channels.get(step.pair)
-        if channel is None:
-            channel = self._channels[step.pair] = self.line.channel(*step.pair)
+        channel = self._channel(step.pair)
         timeout = step.timeout
         if step.octets is not None:
             if timeout is not None:

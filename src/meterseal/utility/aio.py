@@ -10,13 +10,14 @@ from types import TracebackType
 from typing import Any, Self, TypeAlias, TypeVar
 
 from meterseal.client.base import CredentialsLike
-from meterseal.client.steps import Acting, Passing, Pause, Step, Steps, Work
+from meterseal.client.driving import AsyncDriver
+from meterseal.client.steps import Acting, Exchange, Passing, Pause, Step, Steps, Work
 from meterseal.client.verbs_aio import AsyncVerbs
-from meterseal.errors import MetersealError, Misuse, TimedOut
+from meterseal.errors import Misuse, TimedOut
 from meterseal.security.sealed import Sealed
 from meterseal.state import CounterStore
 from meterseal.utility.base import SealedBase, ThirdBase, protected_session, sealed_session
-from meterseal.utility.session import Pushed
+from meterseal.utility.session import NO_LINE, Pushed, ThirdSession
 
 T = TypeVar("T")
 
@@ -31,29 +32,16 @@ Act: TypeAlias = Callable[[int, bytes, int, bytes], Awaitable[bytes | None]]
 """Calls a method by its descriptor in somebody's association, as `Meter.action` does."""
 
 
-class _Runner(ThirdBase, AsyncVerbs):
-    """Does the steps of a third party's conversation: one at a time, others wait for their turn."""
+class _Carrying(AsyncDriver):
+    """Does the steps of a third party's conversation by `carried`, which has no line of its own."""
 
-    _turn: asyncio.Lock
+    def __init__(self, carried: Callable[[Passing | Acting], Awaitable[Any]]) -> None:
+        self._carried = carried
 
-    async def _run(self, steps: Steps[T]) -> T:
-        async with self._turn:
-            try:
-                step = next(steps)
-                while True:
-                    try:
-                        result = await self._do(step)
-                    except MetersealError as error:
-                        step = steps.throw(error)
-                    else:
-                        step = steps.send(result)
-            except StopIteration as done:
-                value: T = done.value
-                return value
-            finally:
-                steps.close()
+    async def _exchange(self, step: Exchange) -> bytes:
+        raise Misuse(NO_LINE)
 
-    async def _do(self, step: Step) -> Any:
+    async def _other(self, step: Step) -> Any:
         match step:
             case Passing() | Acting():
                 try:
@@ -64,7 +52,19 @@ class _Runner(ThirdBase, AsyncVerbs):
                 return await asyncio.to_thread(step.job) if step.slow else step.job()
             case Pause():
                 return await asyncio.sleep(step.seconds)
-        raise Misuse("a third party has no line of its own")
+        raise Misuse(NO_LINE)
+
+
+class _Runner(ThirdBase, AsyncVerbs):
+    """A third party's conversation: one request at a time, others wait for their turn."""
+
+    def __init__(self, session: ThirdSession) -> None:
+        super().__init__(session)
+        self._driver, self._turn = _Carrying(self._carried), asyncio.Lock()
+
+    async def _run(self, steps: Steps[T]) -> T:
+        async with self._turn:
+            return await self._driver.run(steps)
 
     @abstractmethod
     async def _carried(self, step: Passing | Acting) -> Any:
@@ -101,7 +101,7 @@ class SealedMeter(SealedBase, _Runner):
         timeout: float | None = None,
     ) -> None:
         super().__init__(sealed_session(credentials, name, counters, state, timeout))
-        self._carry, self._turn = carry, asyncio.Lock()
+        self._carry = carry
 
     async def _carried(self, step: Passing | Acting) -> Any:
         if not isinstance(step, Passing):
@@ -135,7 +135,7 @@ class ProtectedMeter(_Runner):
         timeout: float | None = None,
     ) -> None:
         super().__init__(protected_session(credentials, name, object, counters, state, timeout))
-        self._act, self._turn = act, asyncio.Lock()
+        self._act = act
 
     async def _carried(self, step: Passing | Acting) -> Any:
         if not isinstance(step, Acting):

@@ -10,13 +10,14 @@ from types import TracebackType
 from typing import Any, Self, TypeAlias, TypeVar
 
 from meterseal.client.base import CredentialsLike
-from meterseal.client.steps import Acting, Passing, Pause, Step, Steps, Work
+from meterseal.client.driving import BlockingDriver
+from meterseal.client.steps import Acting, Exchange, Passing, Pause, Step, Steps, Work
 from meterseal.client.verbs_blocking import BlockingVerbs
-from meterseal.errors import MetersealError, Misuse, TimedOut
+from meterseal.errors import Misuse, TimedOut
 from meterseal.security.sealed import Sealed
 from meterseal.state import CounterStore
 from meterseal.utility.base import SealedBase, ThirdBase, protected_session, sealed_session
-from meterseal.utility.session import Pushed
+from meterseal.utility.session import NO_LINE, Pushed, ThirdSession
 
 T = TypeVar("T")
 
@@ -28,26 +29,16 @@ Act: TypeAlias = Callable[[int, bytes, int, bytes], bytes | None]
 """Calls a method by its descriptor in somebody's association, as `Meter.action` does."""
 
 
-class _Runner(ThirdBase, BlockingVerbs):
-    """Does the steps of a third party's conversation, for one thread."""
+class _Carrying(BlockingDriver):
+    """Does the steps of a third party's conversation by `carried`, which has no line of its own."""
 
-    def _run(self, steps: Steps[T]) -> T:
-        try:
-            step = next(steps)
-            while True:
-                try:
-                    result = self._do(step)
-                except MetersealError as error:
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(result)
-        except StopIteration as done:
-            value: T = done.value
-            return value
-        finally:
-            steps.close()
+    def __init__(self, carried: Callable[[Passing | Acting], Any]) -> None:
+        self._carried = carried
 
-    def _do(self, step: Step) -> Any:
+    def _exchange(self, step: Exchange) -> bytes:
+        raise Misuse(NO_LINE)
+
+    def _other(self, step: Step) -> Any:
         match step:
             case Passing() | Acting():
                 deadline = time.monotonic() + step.timeout
@@ -59,7 +50,18 @@ class _Runner(ThirdBase, BlockingVerbs):
                 return step.job()
             case Pause():
                 return time.sleep(step.seconds)
-        raise Misuse("a third party has no line of its own")
+        raise Misuse(NO_LINE)
+
+
+class _Runner(ThirdBase, BlockingVerbs):
+    """A third party's conversation, for one thread."""
+
+    def __init__(self, session: ThirdSession) -> None:
+        super().__init__(session)
+        self._driver = _Carrying(self._carried)
+
+    def _run(self, steps: Steps[T]) -> T:
+        return self._driver.run(steps)
 
     @abstractmethod
     def _carried(self, step: Passing | Acting) -> Any:

@@ -79,6 +79,10 @@ def load(credentials: CredentialsLike) -> Credentials:
     return credentials if isinstance(credentials, Credentials) else Credentials.load(credentials)
 
 
+NO_LINE: Final = "a third party has no line of its own"
+"""Why a step that wants one is refused."""
+
+
 class ThirdSession(ABC):
     """One third party toward one meter: its keys, its counters, and what it asks with.
 
