@@ -18,6 +18,7 @@ from meterseal.authority.store.keystore import Act
 from meterseal.authority.store.records import Flag, Stored, device, device_rows
 from meterseal.cosem.obis import parse_object
 from meterseal.credentials import Credentials, RoleCredentials
+from meterseal.credentials.records import SECRETS
 from meterseal.crypto import kcv
 from meterseal.errors import ConfigurationError, CounterExhausted, CounterUnknown, UnknownKey
 from meterseal.keys.counters import LIMIT, key_id
@@ -26,7 +27,6 @@ from meterseal.keys.lifecycle import Record, State, Verb, find
 from meterseal.keys.rotation import candidates
 from meterseal.state import FileCounters
 
-_KEYS: Final = ("guek", "gak", "gbek", "kek", "secret")
 _FILES: Final = (
     "signing_key", "signing_certificate", "agreement_key", "agreement_certificate", "trust",
 )  # fmt: skip
@@ -42,13 +42,19 @@ def secret_kind(mechanism: str) -> str:
     return "lls" if mechanism == "lls" else "hls"
 
 
+def tables_of(credentials: Credentials) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """The tables `meter` and `roles` of credentials, keys and all, as their file has them."""
+    tables = tomllib.loads(credentials.to_toml())
+    return tables["meter"], tables.get("roles", {})
+
+
 def settings_of(credentials: Credentials) -> dict[str, dict[str, Any]]:
     """What a device is spoken to by, without its keys: `Device.settings`."""
-    tables = tomllib.loads(credentials.to_toml())
-    meter = {name: value for name, value in tables["meter"].items() if name not in (*_OF_DEVICE, *_FILES)}
+    given, held = tables_of(credentials)
+    meter = {name: value for name, value in given.items() if name not in (*_OF_DEVICE, *_FILES)}
     roles = {}
-    for name, table in tables.get("roles", {}).items():
-        roles[name] = {key: value for key, value in table.items() if key not in (*_KEYS, *_FILES)}
+    for name, table in held.items():
+        roles[name] = {key: value for key, value in table.items() if key not in (*SECRETS, *_FILES)}
         if "kek" in table:
             roles[name]["carries"] = True
     return {"meter": meter, "roles": roles}
@@ -124,7 +130,7 @@ def slots_of(credentials: Credentials) -> list[tuple[Slot, bytes]]:
 
 def _slots(title: bytes, name: str, role: RoleCredentials) -> list[tuple[Slot, bytes]]:
     found = []
-    for field in _KEYS:
+    for field in SECRETS:
         octets = role.octets(field)
         if octets is not None:
             kind = secret_kind(role.mechanism) if field == "secret" else field

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from meterseal.authority.store import Store
     from meterseal.crypto import SigningKey
     from meterseal.crypto.certificates import Certificate
+    from meterseal.crypto.keyfiles import Key
 
     _Seal = tuple[Certificate, Certificate, SigningKey]
 
@@ -193,6 +194,13 @@ def _certificate(path: Path) -> Certificate:
     return pki.certificates(path)[0]
 
 
+def _own_key(path: Path, kind: type[Key], password: str | None) -> Key:
+    from meterseal.crypto.keyfiles import read_key
+
+    pem = read_private(path, "private key", LARGEST_KEY)
+    return read_key(pem, kind, pki.password(password, "--key-password"))
+
+
 def _sealing(
     receiver: Path | None, sender: Path | None, private_key: Path | None, password: str | None
 ) -> _Seal | None:
@@ -204,11 +212,8 @@ def _sealing(
     if sender is None or private_key is None:
         raise ConfigurationError("a sealed file is signed: say --from and --private-key")
     from meterseal.crypto import SigningKey
-    from meterseal.crypto.keyfiles import read_key
 
-    pem = read_private(private_key, "private key", LARGEST_KEY)
-    key = read_key(pem, SigningKey, pki.password(password, "--key-password"))
-    return _certificate(receiver), _certificate(sender), key
+    return _certificate(receiver), _certificate(sender), _own_key(private_key, SigningKey, password)
 
 
 def _write(
@@ -247,10 +252,8 @@ def _unsealed(
         raise ConfigurationError("a sealed file is opened with --from and --private-key")
     from meterseal.authority.shipment import open_envelope
     from meterseal.crypto import AgreementKey
-    from meterseal.crypto.keyfiles import read_key
 
-    pem = read_private(private_key, "private key", LARGEST_KEY)
-    key = read_key(pem, AgreementKey, pki.password(password, "--key-password"))
+    key = _own_key(private_key, AgreementKey, password)
 
     def floor(name: str) -> int:
         return store.counters.received(f"envelope-{name}") or 0

@@ -13,6 +13,7 @@ import typer
 from meterseal.cli import options
 from meterseal.cli.output import answering, note
 from meterseal.cli.pki_options import actor
+from meterseal.credentials.files import in_hsm
 from meterseal.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ Timeout = Annotated[
 
 def place(text: str | None) -> Path | str | None:
     """Where a storage KEK is: a file, or the name of a key in an HSM."""
-    return None if text is None else text if text.startswith("pkcs11:") else Path(text)
+    return None if text is None else text if in_hsm(text) else Path(text)
 
 
 def title(text: str) -> bytes:

@@ -18,11 +18,18 @@ LARGEST: Final = 1 << 18
 LARGEST_KEY: Final = 4096
 """Octets of a file with one key in it."""
 
+_HSM: Final = "pkcs11:"
+
 _OTHERS: Final = 0o077
 _NO_WAITING: Final = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 _NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
 _log = logging.getLogger("meterseal.credentials")
+
+
+def in_hsm(name: str) -> bool:
+    """True for what names a key in an HSM (RFC 7512), and no file."""
+    return name.startswith(_HSM)
 
 
 def read_private(path: Path, what: str, largest: int) -> bytes:

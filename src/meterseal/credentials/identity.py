@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from meterseal.credentials.files import read_private, read_public
+from meterseal.credentials.files import in_hsm, read_private, read_public
 from meterseal.credentials.model import Credentials
 from meterseal.credentials.records import MeterCredentials, Party
 from meterseal.crypto import AgreementKey, SigningKey
@@ -125,7 +125,7 @@ class _Files:
 
     def key(self, name: str, kind: type[Key]) -> Key:
         """The private key of a file, or in an HSM."""
-        if name.startswith("pkcs11:"):
+        if in_hsm(name):
             return self._in_hsm(name, kind)
         octets = read_private(self._folder / name, "private key", _LARGEST)
         try:

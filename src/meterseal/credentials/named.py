@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from meterseal.credentials.files import read_private, write_private
+from meterseal.credentials.files import in_hsm, read_private, write_private
 from meterseal.credentials.records import MeterCredentials, RoleCredentials, ThirdPartyCredentials
 from meterseal.errors import StateUnavailable
 
@@ -22,9 +22,6 @@ _ROLE: Final = {
 
 _THIRD: Final = {**_ROLE, "tls_key": "tls.key", "tls_certificate": "tls.pem", "head_end": "head-end.pem"}
 """The same of a third party."""
-
-_ELSEWHERE: Final = "pkcs11:"
-"""Begins the name of a key that is in no file."""
 
 _LARGEST: Final = 1 << 16
 _LARGEST_LIST: Final = 1 << 26
@@ -80,7 +77,7 @@ def _with(record: Record, fields: dict[str, str], rename: Callable[[str, str], s
     found: dict[str, Any] = {
         field: rename(name, fields[field])
         for field, name in named.items()
-        if name is not None and not name.startswith(_ELSEWHERE)
+        if name is not None and not in_hsm(name)
     }
     return replace(record, **found)
 

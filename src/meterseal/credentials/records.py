@@ -12,7 +12,8 @@ from meterseal.security.protection import AUTHENTICATED, ENCRYPTED
 STRONG: Final = AUTHENTICATED | ENCRYPTED
 """Protection of each direction where no policy is named and there are keys."""
 
-_SECRETS: Final = ("guek", "gak", "gbek", "kek", "secret")
+SECRETS: Final = ("guek", "gak", "gbek", "kek", "secret")
+"""Fields of a role that hold keys, or its secret."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +87,7 @@ class RoleCredentials:
     peer: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        for name in _SECRETS:
+        for name in SECRETS:
             value = getattr(self, name)
             if isinstance(value, bytes):
                 object.__setattr__(self, name, Secret(value))

@@ -10,7 +10,9 @@ from meterseal.errors import KeyLength
 AES_LENGTHS = (16, 32)
 """Octets of an AES key in the suites: 16 in 0 and 1, 32 in 2."""
 
-_OCTETS = 5
+KCV_OCTETS = 5
+"""Octets of a check value."""
+
 _ZERO_BLOCK = bytes(16)
 
 
@@ -20,7 +22,7 @@ def kcv_of(cipher: AES) -> str:
     # whole secret of its authentication, and a check value is made to be shown.
     mac = CMAC(cipher)
     mac.update(_ZERO_BLOCK)
-    return mac.finalize()[:_OCTETS].hex().upper()
+    return mac.finalize()[:KCV_OCTETS].hex().upper()
 
 
 def kcv(key: bytes) -> str:

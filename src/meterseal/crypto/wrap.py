@@ -51,6 +51,9 @@ class WrappingKey(Guarded):
         if not SHORTEST <= length <= LONGEST or length % 8:
             del key
             raise KeyLength(f"{length} octets cannot be wrapped: 16 to 1024 in steps of 8 can")
+        return self._wrapped(key)
+
+    def _wrapped(self, key: bytes) -> bytes:
         return aes_key_wrap(self._held(), key)
 
     def fresh(self, length: int) -> tuple[bytes, bytes]:

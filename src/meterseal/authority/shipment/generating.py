@@ -20,20 +20,19 @@ gbek = ["manager"]
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from meterseal.authority.shipment.importing import Shipped
+from meterseal.authority.shipment.tables import NUMBERS, is_flag, numbered, read_tables
 from meterseal.credentials import Credentials
-from meterseal.credentials.files import LARGEST, read_public
+from meterseal.credentials.records import SECRETS
 from meterseal.crypto import SUITES, random_octets
 from meterseal.errors import ConfigurationError
 
 MOST: Final = 1_000_000
-_DRAWN: Final = ("guek", "gak", "gbek", "kek", "secret")
 _SHARED: Final = ("gbek",)
 _ONCE: Final = ("kek",)
 _SECRET: Final = 32
@@ -57,11 +56,7 @@ class Template:
 
 def read_template(path: Path) -> Template:
     """Raises ConfigurationError naming what is wrong with it."""
-    try:
-        tables = tomllib.loads(read_public(path, "template", LARGEST).decode("utf-8"))
-        return parse(tables)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigurationError(f"template {path}: {error}") from None
+    return read_tables(path, "template", parse)
 
 
 def parse(tables: dict[str, Any]) -> Template:
@@ -69,31 +64,31 @@ def parse(tables: dict[str, Any]) -> Template:
     known = {"suite", "title", "serial", "url", "place", "meter", "roles", "groups"}
     title = tables.get("title")
     if set(tables) - known or not isinstance(title, dict) or set(title) != {"flag", "first"}:
-        raise ConfigurationError("template: title = { flag, first }, " + ", ".join(sorted(known - {"title"})))
+        raise ConfigurationError("title = { flag, first }, " + ", ".join(sorted(known - {"title"})))
     flag, first, suite = title["flag"], title["first"], tables.get("suite", 0)
-    if not (isinstance(flag, str) and len(flag) == 3 and flag.isascii() and flag.isalpha()):
-        raise ConfigurationError("template: title.flag is three letters")
-    if type(first) is not int or not 0 <= first < 1 << 40 or type(suite) is not int or suite not in SUITES:
-        raise ConfigurationError("template: title.first is a number below 2^40, suite 0, 1 or 2")
+    if not is_flag(flag):
+        raise ConfigurationError("title.flag is three letters")
+    if type(first) is not int or not 0 <= first < NUMBERS or type(suite) is not int or suite not in SUITES:
+        raise ConfigurationError("title.first is a number below 2^40, suite 0, 1 or 2")
     roles, groups = tables.get("roles", {}), tables.get("groups", {})
     for table in roles.values() if isinstance(roles, dict) else [None]:
         draw = table.get("draw", []) if isinstance(table, dict) else None
-        if not isinstance(draw, list) or set(draw) - set(_DRAWN):
-            raise ConfigurationError(f"template: draw is a list of {', '.join(_DRAWN)}")
+        if not isinstance(draw, list) or set(draw) - set(SECRETS):
+            raise ConfigurationError(f"draw is a list of {', '.join(SECRETS)}")
     if not isinstance(groups, dict) or set(groups) - set(_SHARED):
-        raise ConfigurationError(f"template: groups share {', '.join(_SHARED)} and nothing else")
+        raise ConfigurationError(f"groups share {', '.join(_SHARED)} and nothing else")
     named = {kind: tuple(found) for kind, found in groups.items() if isinstance(found, list)}
     if any(role not in roles for found in named.values() for role in found):
-        raise ConfigurationError("template: groups name a role that is not there")
+        raise ConfigurationError("groups name a role that is not there")
     texts = {name: tables.get(name) for name in ("serial", "url", "place")}
     if not all(text is None or isinstance(text, str) for text in texts.values()):
-        raise ConfigurationError("template: serial, url and place are texts")
+        raise ConfigurationError("serial, url and place are texts")
     return Template(suite, flag, first, tables.get("meter", {}), roles, named, **texts)
 
 
 def generate(template: Template, count: int) -> Iterator[Shipped]:
     """New meters with fresh keys.  Raises ConfigurationError."""
-    if not 1 <= count <= MOST or template.first + count > 1 << 40:
+    if not 1 <= count <= MOST or template.first + count > NUMBERS:
         raise ConfigurationError(f"1 to {MOST} meters are made at once, with numbers below 2^40")
     length = SUITES[template.suite].key_length
     group = {kind: random_octets(length) for kind in template.groups}
@@ -110,7 +105,7 @@ def _meter(template: Template, number: int, length: int, group: dict[str, bytes]
             made[kind] = once.get(kind) or random_octets(_SECRET if kind == "secret" else length)
         made |= {kind: group[kind] for kind, shared in template.groups.items() if name in shared}
         roles[name] = made
-    title = template.flag.encode("ascii") + number.to_bytes(5, "big")
+    title = numbered(template.flag, number)
     meter = {**template.meter, "system_title": title, "suite": template.suite}
     if template.url is not None:
         meter["url"] = _filled(template.url, number)

@@ -137,7 +137,7 @@ def _twins(store: Store, shipped: list[Shipped]) -> Iterator[str]:
 
 def _held(store: Store, keys: dict[bytes, tuple[bytes, str, str]]) -> Iterator[str]:
     """Keys that another device of the store has."""
-    for mark, (title, kind, place) in keys.items():
-        for slot in store.keys.holders(mark):
-            if slot.device != title:
-                yield f"{place}: its {kind} is a key of {slot.device.hex().upper()} in the store"
+    for mark, slot in store.keys.holders(keys):
+        title, kind, place = keys[mark]
+        if slot.device != title:
+            yield f"{place}: its {kind} is a key of {slot.device.hex().upper()} in the store"

@@ -26,19 +26,18 @@ from __future__ import annotations
 
 import base64
 import binascii
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from meterseal.credentials.files import LARGEST, read_public
+from meterseal.authority.shipment.tables import NUMBERS, is_flag, numbered, read_tables
+from meterseal.credentials.records import SECRETS
 from meterseal.crypto import SUITES, Guarded, WrappingKey
 from meterseal.crypto.transport import PADDINGS, RsaTransportKey
 from meterseal.errors import ConfigurationError, KeyLength
 
 FORMATS: Final = ("csv", "xml", "kamstrup")
-FIELDS: Final = ("guek", "gak", "gbek", "kek", "secret")
 ENCODINGS: Final = ("hex", "base64")
 WRAPPINGS: Final = ("plain", "aes", *PADDINGS)
 
@@ -113,22 +112,14 @@ class Mapping:
                 return bytes.fromhex(text)
             except ValueError:
                 raise ConfigurationError("the title is not hex") from None
-        if not (text.isascii() and text.isdecimal() and int(text) < 1 << 40):
+        if not (text.isascii() and text.isdecimal() and int(text) < NUMBERS):
             raise ConfigurationError("the number for the title is not one below 2^40")
-        return self.flag.encode("ascii") + int(text).to_bytes(5, "big")
+        return numbered(self.flag, int(text))
 
 
 def read_mapping(path: Path) -> Mapping:
     """Raises ConfigurationError naming what is wrong with it."""
-    octets = read_public(path, "mapping", LARGEST)
-    try:
-        tables = tomllib.loads(octets.decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigurationError(f"mapping {path}: {error}") from None
-    try:
-        return parse(tables)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"mapping {path}: {error}") from None
+    return read_tables(path, "mapping", parse)
 
 
 def parse(tables: dict[str, Any]) -> Mapping:
@@ -165,7 +156,7 @@ def _key(row: Any) -> KeyCell:
         row.get("cell", ""), row.get("kind", ""), tuple(row.get("roles", ())),
         row.get("encoding", "hex"), row.get("wrapped", "plain"),
     )  # fmt: skip
-    named = made.kind in FIELDS and made.encoding in ENCODINGS and made.wrapped in WRAPPINGS
+    named = made.kind in SECRETS and made.encoding in ENCODINGS and made.wrapped in WRAPPINGS
     if not (named and made.cell and made.roles and all(isinstance(role, str) for role in made.roles)):
         raise ConfigurationError(f"keys: row {row.get('cell', '?')!r} is not what it should be")
     return made
@@ -178,12 +169,8 @@ def _text(value: Any) -> bool:
 def _title(value: Any) -> bool:
     if isinstance(value, dict):
         flag = value.get("flag")
-        return set(value) == {"flag", "number"} and _text(value["number"]) and _flag(flag)
+        return set(value) == {"flag", "number"} and _text(value["number"]) and is_flag(flag)
     return _text(value)
-
-
-def _flag(value: Any) -> bool:
-    return isinstance(value, str) and len(value) == 3 and value.isascii() and value.isalpha()
 
 
 def _tables(value: Any) -> bool:

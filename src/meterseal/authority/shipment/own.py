@@ -8,10 +8,10 @@ keys as hex.  It travels in an envelope (envelope.py), or stays in a file that n
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Iterable
 from typing import Any, Final
 
+from meterseal.authority.adoption import tables_of
 from meterseal.authority.shipment.importing import Refusal, Shipped
 from meterseal.authority.shipment.rows import LARGEST, MOST_ROWS
 from meterseal.credentials import Credentials
@@ -30,13 +30,8 @@ def write_own(shipped: Iterable[Shipped]) -> bytes:
 
 
 def _line(one: Shipped) -> str:
-    tables = tomllib.loads(one.credentials.to_toml())
-    told = {
-        "serial": one.serial,
-        "place": one.site,
-        "meter": tables["meter"],
-        "roles": tables.get("roles", {}),
-    }
+    meter, roles = tables_of(one.credentials)
+    told = {"serial": one.serial, "place": one.site, "meter": meter, "roles": roles}
     return json.dumps(told, separators=(",", ":"))
 
 

@@ -71,81 +71,124 @@ def _text(octets: bytes) -> str:
         raise Malformed(f"not UTF-8 at octet {error.start}") from None
 
 
-class _Xml:
-    """The elements named by `record`, flat; no document type, so no entities but the five of XML."""
+class _Elements:
+    """Goes through elements with path and text; no document type, so no entities but the five of XML."""
 
-    def __init__(self, record: str) -> None:
-        self._record = record.split("/")
-        self._path: list[str] = []
-        self._cells: dict[str, str] | None = None
+    def __init__(self) -> None:
+        self.path: list[str] = []
         self._text: list[str] = []
-        self._line = 0
-        self.found: list[Row] = []
         self._parser = expat.ParserCreate()
         self._parser.buffer_text = True
         for name, handler in (
             ("StartElementHandler", self._start),
             ("EndElementHandler", self._end),
-            ("CharacterDataHandler", self._characters),
+            ("CharacterDataHandler", self._text.append),
             ("StartDoctypeDeclHandler", self._doctype),
         ):
             setattr(self._parser, name, handler)
 
-    def feed(self, octets: bytes, last: bool) -> list[Row]:
-        """What is complete so far.  Raises Malformed, TooDeep, TooLarge."""
+    @property
+    def line(self) -> int:
+        """Where in the file it is."""
+        return self._parser.CurrentLineNumber
+
+    def feed(self, octets: bytes, last: bool) -> None:
+        """Some of the file.  Raises Malformed, TooDeep, and what `begun` and `ended` raise."""
         try:
             self._parser.Parse(octets, last)
         except expat.ExpatError as error:
             raise Malformed(f"line {error.lineno}: {expat.errors.messages[error.code]}") from None
-        found, self.found = self.found, []
-        return found
+
+    def begun(self, attributes: dict[str, str]) -> None:
+        """An element begins; it is the last of `path`."""
+
+    def ended(self, text: str) -> None:
+        """The element ends; `text` is what stood behind the last tag before."""
 
     def _doctype(self, *_: Any) -> None:
         raise Malformed("a document type in a file of keys: refused")
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
-        self._path.append(tag.rpartition(":")[2])
-        if len(self._path) > DEEPEST:
-            raise TooDeep(f"line {self._parser.CurrentLineNumber}: more than {DEEPEST} elements deep")
-        if self._cells is None and self._path == self._record:
-            self._cells, self._line = {}, self._parser.CurrentLineNumber
-        self._text = []
-        if self._cells is not None:
-            inner = "/".join(self._path[len(self._record) :])
-            for name, value in attributes.items():
-                self._put(f"{inner}@{name}", value)
-
-    def _characters(self, text: str) -> None:
-        if self._cells is not None:
-            self._text.append(text)
+        self.path.append(tag.rpartition(":")[2])
+        if len(self.path) > DEEPEST:
+            raise TooDeep(f"line {self.line}: more than {DEEPEST} elements deep")
+        self._text.clear()
+        self.begun(attributes)
 
     def _end(self, tag: str) -> None:
+        self.ended("".join(self._text))
+        self._text.clear()
+        self.path.pop()
+
+
+class _Records(_Elements):
+    """The elements named by `record`, flat."""
+
+    def __init__(self, record: str) -> None:
+        super().__init__()
+        self._record = record.split("/")
+        self._cells: dict[str, str] | None = None
+        self._line = 0
+        self._found: list[Row] = []
+
+    def take(self) -> list[Row]:
+        """Those that are complete, each once."""
+        found, self._found = self._found, []
+        return found
+
+    def begun(self, attributes: dict[str, str]) -> None:
+        """As in `_Elements`."""
+        if self._cells is None and self.path == self._record:
+            self._cells, self._line = {}, self.line
         if self._cells is not None:
-            if self._path == self._record:
-                self.found.append(Row(f"line {self._line}", self._cells))
-                self._cells = None
-            elif text := "".join(self._text).strip():
-                self._put("/".join(self._path[len(self._record) :]), text)
-        self._text = []
-        self._path.pop()
+            for name, value in attributes.items():
+                self._put(f"{self._inner()}@{name}", value)
+
+    def ended(self, text: str) -> None:
+        """As in `_Elements`."""
+        if self._cells is None:
+            return
+        if self.path == self._record:
+            self._found.append(Row(f"line {self._line}", self._cells))
+            self._cells = None
+        elif text := text.strip():
+            self._put(self._inner(), text)
+
+    def _inner(self) -> str:
+        return "/".join(self.path[len(self._record) :])
 
     def _put(self, name: str, text: str) -> None:
         assert self._cells is not None  # noqa: S101 - callers have looked
         if name in self._cells:
-            raise Malformed(f"line {self._parser.CurrentLineNumber}: {name} comes twice in one meter")
+            raise Malformed(f"line {self.line}: {name} comes twice in one meter")
         if len(self._cells) >= MOST_CELLS:
             raise TooLarge(f"line {self._line}: more than {MOST_CELLS} cells")
         self._cells[name] = text
+
+
+class _CipherValues(_Elements):
+    """The text of CipherData/CipherValue, whatever stands around."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def ended(self, text: str) -> None:
+        """As in `_Elements`."""
+        if self.path[-2:] == ["CipherData", "CipherValue"]:
+            self.found.append(text)
 
 
 _CHUNK: Final = 1 << 16
 
 
 def _xml(mapping: Mapping, octets: bytes, password: bytes | None) -> Iterator[Row]:
-    reader = _Xml(mapping.record)
+    reader = _Records(mapping.record)
     for at in range(0, len(octets), _CHUNK):
-        yield from reader.feed(octets[at : at + _CHUNK], False)
-    yield from reader.feed(b"", True)
+        reader.feed(octets[at : at + _CHUNK], False)
+        yield from reader.take()
+    reader.feed(b"", True)
+    yield from reader.take()
 
 
 def _kamstrup(mapping: Mapping, octets: bytes, password: bytes | None) -> Iterator[Row]:
@@ -153,7 +196,9 @@ def _kamstrup(mapping: Mapping, octets: bytes, password: bytes | None) -> Iterat
         octets = _unzipped(octets)
     if password is None:
         raise ConfigurationError("a KEM file is encrypted: say its password")
-    sealed = [*_cipher_values(octets)]
+    outside = _CipherValues()
+    outside.feed(octets, True)
+    sealed = outside.found
     if len(sealed) != 1:
         raise Malformed(f"{len(sealed)} encrypted parts in a KEM file, not one")
     try:
@@ -165,37 +210,6 @@ def _kamstrup(mapping: Mapping, octets: bytes, password: bytes | None) -> Iterat
     except Malformed:
         # What does not parse is the wrong password's doing far more often than anything else's.
         raise Malformed("the password is not right, or the file is not whole") from None
-
-
-def _cipher_values(octets: bytes) -> Iterator[str]:
-    """The text of CipherData/CipherValue under the root, whatever that is called."""
-    found: list[str] = []
-    path: list[str] = []
-    text: list[str] = []
-
-    def start(tag: str, attributes: dict[str, str]) -> None:
-        path.append(tag.rpartition(":")[2])
-        if len(path) > DEEPEST:
-            raise TooDeep(f"more than {DEEPEST} elements deep")
-        text.clear()
-
-    def end(tag: str) -> None:
-        if path[-2:] == ["CipherData", "CipherValue"]:
-            found.append("".join(text))
-        path.pop()
-
-    def doctype(*_: Any) -> None:
-        raise Malformed("a document type in a file of keys: refused")
-
-    parser = expat.ParserCreate()
-    parser.buffer_text = True
-    parser.StartElementHandler, parser.EndElementHandler = start, end
-    parser.CharacterDataHandler, parser.StartDoctypeDeclHandler = text.append, doctype
-    try:
-        parser.Parse(octets, True)
-    except expat.ExpatError as error:
-        raise Malformed(f"line {error.lineno}: {expat.errors.messages[error.code]}") from None
-    yield from found
 
 
 def _unzipped(octets: bytes) -> bytes:

@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from meterseal.authority.store.vault import LENGTH, FileVault, Vault
 from meterseal.credentials.hsm import wrapping_key
-from meterseal.crypto.gcm import GcmKey
+from meterseal.crypto import GcmKey
+
+if TYPE_CHECKING:
+    from meterseal.crypto.token import TokenWrappingKey
 
 _STEP: Final = 8
 
 
-class HsmVault:
+class HsmVault(Vault):
     """A storage KEK named by a `pkcs11:` URI."""
 
     def __init__(self, uri: str) -> None:
         """Raises ConfigurationError for a URI, PIN or key that is not right, HsmUnavailable."""
         self._uri = uri
-        self._key = wrapping_key(uri)
-
-    def __repr__(self) -> str:
-        return f"<HsmVault {self.kcv}>"
-
-    @property
-    def kcv(self) -> str:
-        """Its check value."""
-        return self._key.kcv
-
-    def wrap(self, secret: bytes) -> bytes:
-        """As `Vault.wrap`."""
-        return self._key.wrap(secret)
-
-    def unwrap(self, blob: bytes) -> bytes:
-        """As `Vault.unwrap`."""
-        return self._key.unwrap(blob)
+        self._key: TokenWrappingKey = wrapping_key(uri)
 
     def gcm(self, blob: bytes, ak: bytes) -> GcmKey:
         """As `Vault.gcm`: the EK stays in the HSM."""

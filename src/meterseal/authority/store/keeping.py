@@ -7,7 +7,7 @@ entries in the journal.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -126,12 +126,13 @@ class Keeping:
             found = device_rows(connection, title)
         return {slot: [one.record for one in kept] for slot, kept in found.items()}
 
-    def holders(self, mark: bytes) -> list[Slot]:
-        """The slots that have a secret with this mark (`KeyStore.mark`), whatever its state."""
+    def holders(self, marks: Iterable[bytes]) -> Iterator[tuple[bytes, Slot]]:
+        """The slots that have a secret with one of these marks (`KeyStore.mark`), whatever its state."""
         k = schema.keys.c
         with self.store.reading() as connection:
-            found = connection.execute(select(k.device, k.role, k.kind).where(k.mark == mark))
-            return [Slot(*row) for row in found]
+            for mark in marks:
+                for row in connection.execute(select(k.device, k.role, k.kind).where(k.mark == mark)):
+                    yield mark, Slot(*row)
 
     def stored(self, title: bytes) -> dict[Slot, list[Stored]]:
         """As `slots`, with what else is stored of each key."""

@@ -13,10 +13,11 @@ other secret with its length in front and zeros behind, for key wrap takes steps
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
-from meterseal.credentials.files import LARGEST_KEY, read_private, write_private
+from meterseal.credentials.files import LARGEST_KEY, in_hsm, read_private, write_private
 from meterseal.crypto import GcmKey, Secret, WrappingKey, random_octets
 from meterseal.errors import ConfigurationError, Forged, KeyLength, StateDamaged
 from meterseal.keys.kinds import Material
@@ -34,22 +35,32 @@ _AES: Final = (16, 32)
 _STEP, _LEAST = 8, 16
 
 
-class Vault(Protocol):
+class Vault(ABC):
     """A storage KEK, in a file or in a device that never lets it out."""
+
+    _key: WrappingKey
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.kcv}>"
 
     @property
     def kcv(self) -> str:
         """Its check value."""
+        return self._key.kcv
 
     def wrap(self, secret: bytes) -> bytes:
         """Wrapped by RFC 3394.  Raises KeyLength."""
+        return self._key.wrap(secret)
 
     def unwrap(self, blob: bytes) -> bytes:
         """What is inside.  Raises Forged."""
+        return self._key.unwrap(blob)
 
+    @abstractmethod
     def gcm(self, blob: bytes, ak: bytes) -> GcmKey:
         """The EK inside as a handle, beside this AK.  Raises Forged, KeyLength."""
 
+    @abstractmethod
     def left(self, to: Vault) -> bytes:
         """What the KEK after this one needs to find it, wrapped under that: the key, or the name of one that
         never leaves."""
@@ -77,7 +88,7 @@ def unframed(material: Material, octets: bytes) -> bytes:
     return octets[2 : 2 + length]
 
 
-class FileVault:
+class FileVault(Vault):
     """A storage KEK in a file."""
 
     def __init__(self, path: Path) -> None:
@@ -108,22 +119,6 @@ class FileVault:
         made._take(octets)
         return made
 
-    def __repr__(self) -> str:
-        return f"<FileVault {self.kcv}>"
-
-    @property
-    def kcv(self) -> str:
-        """Its check value."""
-        return self._key.kcv
-
-    def wrap(self, secret: bytes) -> bytes:
-        """As `Vault.wrap`."""
-        return self._key.wrap(secret)
-
-    def unwrap(self, blob: bytes) -> bytes:
-        """As `Vault.unwrap`."""
-        return self._key.unwrap(blob)
-
     def gcm(self, blob: bytes, ak: bytes) -> GcmKey:
         """As `Vault.gcm`."""
         return GcmKey(self._key.unwrap(blob), ak)
@@ -139,7 +134,7 @@ def kek_place(store: Path | None, given: Path | str | None = None) -> Path | str
     A text is a `pkcs11:` URI.
     """
     if found := given or os.environ.get(VARIABLE):
-        return str(found) if str(found).startswith("pkcs11:") else Path(found)
+        return str(found) if in_hsm(str(found)) else Path(found)
     if folder := os.environ.get(DIRECTORY):
         path = Path(folder) / CREDENTIAL
         if path.exists():

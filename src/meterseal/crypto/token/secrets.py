@@ -7,7 +7,7 @@ from typing import Any, Final
 import pkcs11
 from pkcs11 import Attribute, GCMParams, KeyType, Mechanism, ObjectClass
 
-from meterseal.crypto.check import AES_LENGTHS
+from meterseal.crypto.check import AES_LENGTHS, KCV_OCTETS
 from meterseal.crypto.gcm import IV_LENGTH, LONGEST, TAG_LENGTH, GcmKey
 from meterseal.crypto.secret import random_octets, same
 from meterseal.crypto.token.session import Held, Token
@@ -18,7 +18,6 @@ from meterseal.errors import ConfigurationError, Forged, KeyLength, Malformed, T
 _FULL_BITS, _BITS = 128, 8 * TAG_LENGTH
 _OVERHEAD: Final = 8
 _BOTH: Final = 0x30
-_KCV_OCTETS: Final = 5
 
 _KEK: Final[dict[Attribute, Any]] = {
     Attribute.SENSITIVE: True,
@@ -89,12 +88,8 @@ class TokenWrappingKey(WrappingKey):
     def __repr__(self) -> str:
         return f"<TokenWrappingKey {self._label} {self._kcv}>"
 
-    def wrap(self, key: bytes) -> bytes:
-        """As `WrappingKey.wrap`.  `key` is in the token for that long."""
-        length = len(key)
-        if not SHORTEST <= length <= LONGEST_SECRET or length % 8:
-            del key
-            raise KeyLength(f"{length} octets cannot be wrapped: 16 to 1024 in steps of 8 can")
+    def _wrapped(self, key: bytes) -> bytes:
+        """`key` is in the token for that long."""
 
         def work(kek: Any) -> bytes:
             passing = kek.session.create_object(
@@ -259,4 +254,4 @@ def _unwrap(kek: Any, blob: bytes, kind: KeyType, template: dict[Attribute, Any]
 
 def _check_value(key: Any) -> str:
     """As `crypto.kcv`: CMAC of a zero block."""
-    return bytes(key.sign(bytes(16), mechanism=Mechanism.AES_CMAC))[:_KCV_OCTETS].hex().upper()
+    return bytes(key.sign(bytes(16), mechanism=Mechanism.AES_CMAC))[:KCV_OCTETS].hex().upper()

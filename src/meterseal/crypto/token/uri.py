@@ -57,11 +57,6 @@ class TokenUri:
         return rest.removeprefix("//")
 
 
-def is_token_uri(text: str) -> bool:
-    """True for what names a key in an HSM and not a file."""
-    return text.startswith(SCHEME)
-
-
 def _pairs(text: str, between: str, known: frozenset[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for pair in filter(None, text.split(between)):
