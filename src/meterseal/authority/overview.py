@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, select, text
 
 from meterseal.authority.store import Flag, Rotation, Store, Stored
 from meterseal.authority.store.keeping import kind_of
-from meterseal.authority.store.records import moment, seconds, stored
+from meterseal.authority.store.records import seconds, stored
 from meterseal.authority.store.schema import devices, keys, periods, rotations, tallies
 from meterseal.errors import Misuse
 from meterseal.keys.kinds import KINDS
@@ -136,8 +136,3 @@ def _due(connection: Connection, now: datetime, limit: int) -> Due:
     overdue.sort(key=lambda pair: (pair[0], pair[1].record.id))
     found.keys = [one for _, one in overdue[:limit]]
     return found
-
-
-def due_at(one: Stored, days: Mapping[str, int]) -> datetime:
-    """When a key is due."""
-    return moment(seconds(one.record.made)) + timedelta(days=days[one.record.slot.kind])

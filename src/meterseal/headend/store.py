@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Engine, Select, create_engine, delete, event, insert, select, text, update
+from sqlalchemy import Connection, Engine, Select, create_engine, delete, event, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from meterseal.errors import StateUnavailable
@@ -276,8 +276,3 @@ def outdated(now: float, retention: int, answers: int) -> Callable[[Connection],
         return count + connection.execute(delete(READINGS).where(READINGS.c.at < kept)).rowcount
 
     return job
-
-
-def alive(connection: Connection) -> None:
-    """Is the database there?"""
-    connection.execute(text("select 1"))
