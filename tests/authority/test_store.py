@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from meterseal.authority.store import Device, create_store, migrations, open_store, schema
+from meterseal.authority.store import Device, FileVault, create_store, migrations, open_store, schema
 from meterseal.authority.store.database import Database
 from meterseal.crypto import random_octets
 from meterseal.errors import (
@@ -146,6 +147,27 @@ def test_migrations_make_what_the_code_knows(tmp_path: Path) -> None:
         assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
         assert migrations.version(connection) == migrations.HEAD
     database.close()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="looks at its open files as Linux shows them")
+def test_a_store_that_is_not_opened_lets_go_of_its_files(house: House, tmp_path: Path) -> None:
+    """A copy may be put back in its place at once, also by this process."""
+
+    def held() -> list[str]:
+        found = (os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd"))
+        return [path for path in found if str(house.folder) in path]
+
+    other = tmp_path / "other.kek"
+    FileVault.create(other)
+    gc.disable()
+    try:
+        with pytest.raises(ConfigurationError, match="under storage KEK") as caught:
+            house.open(kek=other)
+        assert held() == [], str(caught.value)  # whose traceback still has the frames
+        with house.open():
+            assert held()
+    finally:
+        gc.enable()
 
 
 def test_H12_a_store_of_another_version_is_refused_by_name(house: House) -> None:

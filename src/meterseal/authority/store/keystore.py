@@ -86,7 +86,8 @@ class KeyStore:
         StateDamaged, StateUnavailable."""
         self._database = Database(where)
         self.restoring = restored
-        self._open(vault, by, witness, clock)
+        with self._database.closed_unless_through():
+            self._open(vault, by, witness, clock)
 
     @classmethod
     def create(
@@ -102,28 +103,29 @@ class KeyStore:
         database = Database(where, new=True)
         made = cls.__new__(cls)
         made._database, made.restoring = database, False
-        with database.write() as connection:
-            if migrations.version(connection) is not None:
-                raise ConfigurationError(f"there is a store in {database.name} already")
-            migrations.upgrade(connection)
-            bare = {name: MacKey.fresh() for name in ("journal_key", "seal_key", "mark_key")}
-            said = {"at": seconds(clock()), "by": by, "verb": "create"}
-            chain = journal.Chain(connection, MacKey(bare["journal_key"]), 0, journal.FIRST)
-            chain.append(said)
-            connection.execute(
-                insert(schema.stores).values(
-                    id=1,
-                    name=random_octets(16).hex().upper(),
-                    kek=vault.kcv,
-                    tick=1,
-                    epoch=1,
-                    floor=0,
-                    entry=chain.entry,
-                    head=chain.head,
-                    **{name: vault.wrap(octets) for name, octets in bare.items()},
+        with database.closed_unless_through():
+            with database.write() as connection:
+                if migrations.version(connection) is not None:
+                    raise ConfigurationError(f"there is a store in {database.name} already")
+                migrations.upgrade(connection)
+                bare = {name: MacKey.fresh() for name in ("journal_key", "seal_key", "mark_key")}
+                said = {"at": seconds(clock()), "by": by, "verb": "create"}
+                chain = journal.Chain(connection, MacKey(bare["journal_key"]), 0, journal.FIRST)
+                chain.append(said)
+                connection.execute(
+                    insert(schema.stores).values(
+                        id=1,
+                        name=random_octets(16).hex().upper(),
+                        kek=vault.kcv,
+                        tick=1,
+                        epoch=1,
+                        floor=0,
+                        entry=chain.entry,
+                        head=chain.head,
+                        **{name: vault.wrap(octets) for name, octets in bare.items()},
+                    )
                 )
-            )
-        made._open(vault, by, witness, clock)
+            made._open(vault, by, witness, clock)
         return made
 
     def _open(self, vault: Vault, by: str, witness: Path | None, clock: Clock) -> None:
