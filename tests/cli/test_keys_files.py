@@ -94,6 +94,10 @@ def test_what_is_generated_is_what_the_factory_gets(desk: Desk) -> None:
         for name in ("a.db", "b.db")
     ]
     assert [one["kcv"] for one in both[0]] == [one["kcv"] for one in both[1]] and len(both[0]) == 5
+    words = ["history", "--device", made["last"], "--kind", "gak", "--role", "operator", "--json"]
+    (came,) = desk.keys(*words).lines()[0]["journal"]
+    assert came["verb"] == "device" and f"operator gak {both[0][-1]['kcv']}" in came["keys"]
+    assert desk.keys(*words[:4], "hls", "--json").lines()[0]["journal"] == []
     assert "already" in generate(desk, "--out", desk.file("again"), code=1).err
     assert not (desk.folder / "again").exists()
 

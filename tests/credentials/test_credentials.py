@@ -207,7 +207,9 @@ _keys = st.binary(min_size=16, max_size=16)
 )
 def test_any_credentials_survive_the_file(role: RoleCredentials, meter: MeterCredentials) -> None:
     credentials = Credentials(meter, {"some-role": role})
-    again = Credentials.from_mapping(tomllib.loads(credentials.to_toml()))
+    parsed = tomllib.loads(credentials.to_toml())
+    assert credentials.tables() == (parsed["meter"], parsed["roles"])
+    again = Credentials.from_mapping(parsed)
     assert again.to_toml() == credentials.to_toml()
     assert again.meter == meter
     for name in ("guek", "kek", "secret"):

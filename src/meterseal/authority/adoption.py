@@ -5,7 +5,6 @@ A file that was taken in is spent: its counters belong to the store from then on
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +12,7 @@ from typing import Any, Final
 
 from meterseal.authority.store import Device, Store
 from meterseal.authority.store.counters import MOST
-from meterseal.authority.store.keeping import slot_of
-from meterseal.authority.store.keystore import Act
+from meterseal.authority.store.keeping import New, check_device, slot_of
 from meterseal.authority.store.records import Flag, Stored, device, device_rows
 from meterseal.cosem.obis import parse_object
 from meterseal.credentials import Credentials, RoleCredentials
@@ -42,15 +40,9 @@ def secret_kind(mechanism: str) -> str:
     return "lls" if mechanism == "lls" else "hls"
 
 
-def tables_of(credentials: Credentials) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """The tables `meter` and `roles` of credentials, keys and all, as their file has them."""
-    tables = tomllib.loads(credentials.to_toml())
-    return tables["meter"], tables.get("roles", {})
-
-
 def settings_of(credentials: Credentials) -> dict[str, dict[str, Any]]:
     """What a device is spoken to by, without its keys: `Device.settings`."""
-    given, held = tables_of(credentials)
+    given, held = credentials.tables()
     meter = {name: value for name, value in given.items() if name not in (*_OF_DEVICE, *_FILES)}
     roles = {}
     for name, table in held.items():
@@ -77,24 +69,28 @@ def adopt(
     The counters of the file go over to the store: what was used is jumped over, and the file counts no more.
     Raises ConfigurationError for credentials without a title, Misuse for a device that is there already.
     """
+    new = new_of(credentials, serial=serial, place=place, broadcast=broadcast)
     with store.core.acting(why) as act:
-        new = take(store, act, credentials, serial=serial, place=place, broadcast=broadcast, origin=origin)
+        store.keys.add_device(act, new.device, origin)
+        for (role, kind), octets in new.secrets.items():
+            slot = slot_of(new.device.title, role, kind)
+            store.keys.put(act, slot, octets, Verb.ADOPT, origin, suite=new.device.suite)
     _take_counters(store, credentials)
-    return new
+    return new.device
 
 
-def take(
-    store: Store,
-    act: Act,
+def new_of(
     credentials: Credentials,
     *,
     serial: str | None = None,
     place: str | None = None,
     broadcast: str | None = None,
-    origin: str,
     flags: Mapping[tuple[str, str], Flag] | None = None,
-) -> Device:
-    """As `adopt`, within a transaction and without counters; `flags`: what was noticed, by role and kind."""
+) -> New:
+    """A device with its keys, out of credentials; `flags`: what was noticed, by role and kind.
+
+    Raises ConfigurationError for credentials without a title, or what is no device.
+    """
     meter = credentials.meter
     if meter.system_title is None:
         raise ConfigurationError("the credentials do not say the meter's system title")
@@ -111,12 +107,9 @@ def take(
         place=place,
         settings=settings,
     )
-    store.keys.add_device(act, new, origin)
-    noticed = flags or {}
-    for slot, octets in slots_of(credentials):
-        flag = noticed.get((slot.role, slot.kind))
-        store.keys.put(act, slot, octets, Verb.ADOPT, origin, suite=meter.suite, flags=flag)
-    return new
+    check_device(new)
+    secrets = {(slot.role, slot.kind): octets for slot, octets in slots_of(credentials)}
+    return New(new, secrets, flags or {})
 
 
 def slots_of(credentials: Credentials) -> list[tuple[Slot, bytes]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -100,17 +101,23 @@ def history(
             for one in kept
             if (not kind or slot.kind in kind) and (not role or slot.role in role)
         ]
-        entries = [
-            one
-            for one in found.core.entries(wanted)
-            if (not kind or one.said.get("kind") in kind) and (not role or one.said.get("role") in role)
-        ]
+        entries = [one for one in found.core.entries(wanted) if _about(one.said, kind, role)]
     if json:
         shown = [keys_pages.key(one) for one in keys]
         output.emit_json({"keys": shown, "journal": [keys_pages.entry(one) for one in entries]})
         return
     keys_pages.listed(keys)
     keys_pages.journal(entries, False)
+
+
+def _about(said: Mapping[str, Any], kinds: Sequence[str] | None, roles: Sequence[str] | None) -> bool:
+    """Whether an entry is about one of these kinds and roles; that of a device names its keys in a list."""
+    slots = [str(one).split() for one in said.get("keys", ())]
+    named = [(slot[0] if len(slot) == 3 else None, slot[-2]) for slot in slots if len(slot) > 1]
+    return any(
+        (not kinds or kind in kinds) and (not roles or role in roles)
+        for role, kind in [*named, (said.get("role"), said.get("kind"))]
+    )
 
 
 @journal_app.command("show")

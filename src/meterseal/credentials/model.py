@@ -162,6 +162,10 @@ class Credentials:
         """The text of the file.  Keys that came from files or the environment stand in it as hex."""
         return toml.text(self.meter, self.roles, self.third_parties)
 
+    def tables(self) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+        """The tables `meter` and `roles` of the file, keys and all, as its parser would give them."""
+        return toml.tables(self.meter, self.roles)
+
     def save(self, path: str | os.PathLike[str], *, durable: bool = True) -> None:
         """Write the file, mode 0600, whole or not at all.  Raises StateUnavailable."""
         files.write_private(Path(path), self.to_toml().encode(), durable=durable)

@@ -122,6 +122,37 @@ def test_F20_a_title_that_the_store_has_and_one_that_comes_twice(house: House) -
             store.keys.device(bytes.fromhex("4D534C0000000064"))
 
 
+def test_F20_texts_that_are_too_long_are_told_of_by_line(house: House) -> None:
+    with house.open() as store:
+        with pytest.raises(Refusal) as caught:
+            take_in(store, read(text(line(3, Serial="S" * 65), line(2), line(4, Station="N" * 65))), "import")
+        assert [one.partition(":")[0] for one in caught.value.report] == ["line 2", "line 4"]
+        with pytest.raises(ConfigurationError):
+            store.keys.device(bytes.fromhex("4D534C0000000002"))
+
+
+def test_G07_what_a_group_shares_is_marked_at_each_and_on_every_road(house: House) -> None:
+    group = read(text(line(2), line(3)))
+    gbek = random_octets(16)
+    shipped = [
+        Shipped(one.place, one.credentials.with_keys("operator", {"gbek": gbek}), one.serial, one.site)
+        for one in group
+    ]
+    with house.open() as store:
+        take_in(store, shipped, "import")
+        for number in (2, 3):
+            title = bytes.fromhex(f"4D534C{number:010X}")
+            (held,) = store.keys.stored(title)[Slot(title, "operator", "gbek")]
+            assert held.flags is Flag.SHARED
+            (kek,) = store.keys.stored(title)[Slot(title, "", "kek")]
+            assert not kek.flags
+        third = read(text(line(4)))[0]
+        later = Shipped(third.place, third.credentials.with_keys("operator", {"gbek": gbek}))
+        take_in(store, [later], "import")
+        title = bytes.fromhex("4D534C0000000004")
+        assert store.keys.stored(title)[Slot(title, "operator", "gbek")][0].flags is Flag.SHARED
+
+
 def test_G07_a_key_of_two_meters_of_two_kinds_or_of_the_store(house: House) -> None:
     key = random_octets(16)
     with house.open() as store:

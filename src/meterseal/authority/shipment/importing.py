@@ -9,15 +9,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from meterseal.authority.adoption import slots_of, take
+from sqlalchemy import Connection
+
+from meterseal.authority.adoption import new_of, slots_of
 from meterseal.authority.shipment.checks import look
 from meterseal.authority.shipment.mapping import Mapping, Transport, key_octets
 from meterseal.authority.shipment.rows import Row, rows
 from meterseal.authority.store import Store
-from meterseal.authority.store.records import Flag
+from meterseal.authority.store.records import Flag, holders, titles_there
 from meterseal.credentials import Credentials
-from meterseal.errors import ConfigurationError, MetersealError, Misuse
-from meterseal.keys.kinds import KINDS, Material
+from meterseal.errors import ConfigurationError, MetersealError
+from meterseal.keys.kinds import KINDS, Material, Slot
 
 MOST_TOLD: Final = 100
 """Lines of a report; what is beyond is counted."""
@@ -83,23 +85,19 @@ def take_in(store: Store, shipped: list[Shipped], origin: str, *, why: str = "",
 
     `lab`: weak and default keys are marked and not refused.  Raises Refusal, and then nothing was taken.
     """
-    wrong = [*_twins(store, shipped)]
-    noticed = []
+    wrong, new = [*_twins(store, shipped)], []
     for one in shipped:
         flags, words = _looked(one)
-        noticed.append(flags)
         wrong += () if lab else words
-    if wrong:
-        raise Refusal(wrong)
+        try:
+            new.append(new_of(one.credentials, serial=one.serial, place=one.site, flags=flags))
+        except ConfigurationError as error:
+            wrong.append(f"{one.place}: {error}")
     with store.core.acting(why) as act:
-        for one, flags in zip(shipped, noticed, strict=True):
-            with_it = {"serial": one.serial, "place": one.site}
-            try:
-                take(store, act, one.credentials, **with_it, origin=origin, flags=flags)
-            except (Misuse, ConfigurationError) as error:
-                wrong.append(f"{one.place}: {error}")
+        wrong += _there(act.connection, store, shipped)
         if wrong:
             raise Refusal(wrong)  # and the transaction is none
+        store.keys.put_new(act, new, origin)
     return len(shipped)
 
 
@@ -124,7 +122,7 @@ def _twins(store: Store, shipped: list[Shipped]) -> Iterator[str]:
             yield f"{one.place}: title {title.hex().upper()} is that of {titles[title]} too"
         titles.setdefault(title, one.place)
         for slot, octets in slots_of(one.credentials):
-            if KINDS[slot.kind].material is not Material.AES or slot.kind in _GROUP:
+            if not _single(slot):
                 continue
             mark = store.core.mark(octets)
             device, kind, place = keys.setdefault(mark, (title, slot.kind, one.place))
@@ -132,12 +130,27 @@ def _twins(store: Store, shipped: list[Shipped]) -> Iterator[str]:
                 yield f"{one.place}: its {slot.kind} is the {kind} of {place} too"
             elif kind != slot.kind:
                 yield f"{one.place}: its {slot.kind} is its {kind} as well"
-    yield from _held(store, keys)
 
 
-def _held(store: Store, keys: dict[bytes, tuple[bytes, str, str]]) -> Iterator[str]:
-    """Keys that another device of the store has."""
-    for mark, slot in store.keys.holders(keys):
-        title, kind, place = keys[mark]
-        if slot.device != title:
-            yield f"{place}: its {kind} is a key of {slot.device.hex().upper()} in the store"
+def _there(connection: Connection, store: Store, shipped: list[Shipped]) -> Iterator[str]:
+    """Titles that the store has, and keys that another device of it has."""
+    places = {one.credentials.meter.system_title or b"": one.place for one in shipped}
+    there = titles_there(connection, places)
+    for title, place in places.items():
+        if title in there:
+            yield f"{place}: device {title.hex().upper()} is in the store already"
+    keys = {
+        store.core.mark(octets): (slot, one.place)
+        for one in shipped
+        for slot, octets in slots_of(one.credentials)
+        if _single(slot)
+    }
+    for mark, slot in holders(connection, keys):
+        mine, place = keys[mark]
+        if slot.device != mine.device:
+            yield f"{place}: its {mine.kind} is a key of {slot.device.hex().upper()} in the store"
+
+
+def _single(slot: Slot) -> bool:
+    """True for a key that no two meters may share."""
+    return KINDS[slot.kind].material is Material.AES and slot.kind not in _GROUP

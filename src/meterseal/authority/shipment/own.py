@@ -11,7 +11,6 @@ import json
 from collections.abc import Iterable
 from typing import Any, Final
 
-from meterseal.authority.adoption import tables_of
 from meterseal.authority.shipment.importing import Refusal, Shipped
 from meterseal.authority.shipment.rows import LARGEST, MOST_ROWS
 from meterseal.credentials import Credentials
@@ -30,7 +29,7 @@ def write_own(shipped: Iterable[Shipped]) -> bytes:
 
 
 def _line(one: Shipped) -> str:
-    meter, roles = tables_of(one.credentials)
+    meter, roles = one.credentials.tables()
     told = {"serial": one.serial, "place": one.site, "meter": meter, "roles": roles}
     return json.dumps(told, separators=(",", ":"))
 

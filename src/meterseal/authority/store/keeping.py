@@ -7,9 +7,11 @@ entries in the journal.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import Any, Final, TypeVar
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, insert, select, text, update
 
@@ -21,6 +23,7 @@ from meterseal.authority.store.records import (
     Stored,
     device,
     device_rows,
+    holders,
     moment,
     slot_rows,
     stored,
@@ -37,6 +40,18 @@ _TALLY: Final = text(
     "INSERT INTO tallies (kind, state, count) VALUES (:kind, :state, :count) "
     "ON CONFLICT (kind, state) DO UPDATE SET count = tallies.count + :count"
 )
+
+
+_LONGEST_TEXT: Final = 64
+"""Characters of a serial number and of a place."""
+
+
+class New(NamedTuple):
+    """A device that is taken in: its active keys by role and kind, and what was noticed about them."""
+
+    device: Device
+    secrets: Mapping[tuple[str, str], bytes]
+    flags: Mapping[tuple[str, str], Flag] = MappingProxyType({})
 
 
 class Keeping:
@@ -57,14 +72,7 @@ class Keeping:
             raise Misuse(f"device {new.title.hex().upper()} is in the store already")
         act.connection.execute(
             insert(schema.devices).values(
-                title=new.title,
-                suite=new.suite,
-                serial=new.serial,
-                url=new.url,
-                place=new.place,
-                profile=self._profile(act.connection, new.settings),
-                serving=new.serving,
-                made=act.now,
+                _device_row(new, self._profile(act.connection, new.settings), act.now)
             )
         )
         act.note("device", new.title, suite=new.suite, origin=origin)
@@ -128,11 +136,8 @@ class Keeping:
 
     def holders(self, marks: Iterable[bytes]) -> Iterator[tuple[bytes, Slot]]:
         """The slots that have a secret with one of these marks (`KeyStore.mark`), whatever its state."""
-        k = schema.keys.c
         with self.store.reading() as connection:
-            for mark in marks:
-                for row in connection.execute(select(k.device, k.role, k.kind).where(k.mark == mark)):
-                    yield mark, Slot(*row)
+            yield from holders(connection, marks)
 
     def stored(self, title: bytes) -> dict[Slot, list[Stored]]:
         """As `slots`, with what else is stored of each key."""
@@ -200,7 +205,7 @@ class Keeping:
         held = slot_rows(act.connection, slot)
         octets = certificate or b"" if secret is None else secret
         mark = self.store.mark(octets)
-        name = kcv(octets) if kind.material is Material.AES else mark.hex()[:10].upper()
+        name = _name(kind.material, octets, mark)
         if kind.material is Material.AES and len(octets) != SUITES[suite].key_length:
             raise KeyLength(
                 f"{slot.text}: {len(octets)} octets, suite {suite} has {SUITES[suite].key_length}"
@@ -229,52 +234,49 @@ class Keeping:
         return Record(row.scalar_one(), slot, version, state, suite, name, origin, made, made)
 
     def put_new(
-        self, act: Act, new: Iterable[tuple[Device, Mapping[tuple[str, str], bytes]]], origin: str
+        self, act: Act, new: Iterable[New | tuple[Device, Mapping[tuple[str, str], bytes]]], origin: str
     ) -> None:
-        """Many devices that the store does not have, each with its active keys by role and kind, at once.
+        """Many devices that the store does not have, each with its active keys, at once.
 
         One entry of the journal for each device names all its keys.  Raises StateLocked for a title that is
         there, KeyLength; what `shipment` checks is not checked here.
         """
-        found, rows, counted, profiles = [], [], dict[str, int](), dict[str, int]()
-        kek = self.store.vault.kcv
-        for one, secrets in new:
-            check_device(one)
-            body = json.dumps(one.settings, sort_keys=True)
+        found, rows, profiles = [], [], dict[str, int]()
+        for one in (New(*each) for each in new):
+            check_device(one.device)
+            body = json.dumps(one.device.settings, sort_keys=True)
             if body not in profiles:
-                profiles[body] = self._profile(act.connection, one.settings)
-            found.append(
-                {
-                    "title": one.title, "suite": one.suite, "serial": one.serial, "url": one.url,
-                    "place": one.place, "profile": profiles[body],
-                    "serving": one.serving, "made": act.now,
-                }
-            )  # fmt: skip
-            made = []
-            for (role, name), secret in secrets.items():
-                slot, kind = slot_of(one.title, role, name), kind_of(name)
-                if kind.key_id is not None and len(secret) != SUITES[one.suite].key_length:
-                    raise KeyLength(f"{slot.text}: {len(secret)} octets, not as suite {one.suite} has them")
-                mark = self.store.mark(secret)
-                check = kcv(secret) if kind.material is Material.AES else mark.hex()[:10].upper()
-                blob = self.store.vault.wrap(framed(kind.material, secret))
-                made.append(f"{slot.role} {name} {check}".lstrip())
-                counted[name] = counted.get(name, 0) + 1
-                rows.append(
-                    {
-                        "device": one.title, "role": slot.role, "kind": name, "version": 1, "state": "active",
-                        "suite": one.suite, "kcv": check, "mark": mark, "blob": blob, "kek": kek,
-                        "seal": self.store.seal(*_place(slot, 1, kek, blob)), "origin": origin,
-                        "entry": act.chain.entry + 1, "flags": 0, "made": act.now, "changed": act.now,
-                    }
-                )  # fmt: skip
-            act.note("device", one.title, suite=one.suite, origin=origin, keys=made)
+                profiles[body] = self._profile(act.connection, one.device.settings)
+            found.append(_device_row(one.device, profiles[body], act.now))
+            mine = [self._new_row(act, one, *name, origin) for name in one.secrets]
+            keys = [f"{row['role']} {row['kind']} {row['kcv']}".lstrip() for row in mine]
+            act.note("device", one.device.title, suite=one.device.suite, origin=origin, keys=keys)
+            rows += mine
         if found:
             act.connection.execute(insert(schema.devices), found)
         if rows:
+            held = Counter(row["mark"] for row in rows)
+            held.update({mark: 1 for mark, _ in holders(act.connection, held)})
+            for row in rows:
+                row["flags"] |= int(Flag.SHARED) if held[row["mark"]] > 1 else 0
             act.connection.execute(insert(schema.keys), rows)
-        for name, number in counted.items():
+        for name, number in Counter(row["kind"] for row in rows).items():
             count(act.connection, name, State.ACTIVE, number)
+
+    def _new_row(self, act: Act, one: New, role: str, kind: str, origin: str) -> dict[str, Any]:
+        """The columns of a key that a new device has; its entry is the one that comes next."""
+        title, suite, secret = one.device.title, one.device.suite, one.secrets[role, kind]
+        slot, row, kek = slot_of(title, role, kind), kind_of(kind), self.store.vault.kcv
+        if row.key_id is not None and len(secret) != SUITES[suite].key_length:
+            raise KeyLength(f"{slot.text}: {len(secret)} octets, not as suite {suite} has them")
+        mark, blob = self.store.mark(secret), self.store.vault.wrap(framed(row.material, secret))
+        return {
+            "device": title, "role": slot.role, "kind": kind, "version": 1, "state": State.ACTIVE.value,
+            "suite": suite, "kcv": _name(row.material, secret, mark), "mark": mark, "blob": blob, "kek": kek,
+            "seal": self.store.seal(*_place(slot, 1, kek, blob)), "origin": origin,
+            "entry": act.chain.entry + 1, "flags": int(one.flags.get((role, kind), 0)), "made": act.now,
+            "changed": act.now,
+        }  # fmt: skip
 
     def stage(self, slot: Slot, secret: bytes, origin: str = "generated", why: str = "") -> Record:
         """Keep a new key before its device has it; an older staged one of the slot is withdrawn (G03)."""
@@ -345,6 +347,8 @@ def check_device(new: Device) -> None:
         raise ConfigurationError(f"a system title has 8 octets, not {len(new.title)}")
     if new.suite not in SUITES:
         raise ConfigurationError(f"there is no suite {new.suite}")
+    if any(text is not None and len(text) > _LONGEST_TEXT for text in (new.serial, new.place)):
+        raise ConfigurationError(f"serial and place have {_LONGEST_TEXT} characters at the most")
 
 
 def slot_of(title: bytes, role: str, kind: str) -> Slot:
@@ -369,6 +373,18 @@ def rewrapped(store: KeyStore, found: Stored, secret: bytes) -> dict[str, Any]:
     record, kek = found.record, store.vault.kcv
     blob = store.vault.wrap(framed(record.kind.material, secret))
     return {"blob": blob, "kek": kek, "seal": store.seal(*_place(record.slot, record.version, kek, blob))}
+
+
+def _name(material: Material, secret: bytes, mark: bytes) -> str:
+    """What a key is called where it must not stand: its check value, for what is no AES key of its mark."""
+    return kcv(secret) if material is Material.AES else mark.hex()[:10].upper()
+
+
+def _device_row(new: Device, profile: int, now: int) -> dict[str, Any]:
+    return {
+        "title": new.title, "suite": new.suite, "serial": new.serial, "url": new.url, "place": new.place,
+        "profile": profile, "serving": new.serving, "made": now,
+    }  # fmt: skip
 
 
 def _place(slot: Slot, version: int, kek: str, blob: bytes) -> tuple[bytes, ...]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntFlag
-from typing import Any, Final
+from itertools import islice
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Row, select
 
@@ -17,6 +19,11 @@ from meterseal.keys.lifecycle import Record, State
 
 SEAL: Final = 16
 """Octets of a seal and of a mark."""
+
+_AT_ONCE: Final = 500
+"""Values of one query."""
+
+T = TypeVar("T")
 
 
 class Flag(IntFlag):
@@ -125,3 +132,25 @@ def device(connection: Connection, title: bytes) -> Device:
         settings={} if row.body is None else json.loads(row.body),
         serving=row.serving,
     )
+
+
+def titles_there(connection: Connection, titles: Iterable[bytes]) -> set[bytes]:
+    """Those of these titles that are in the store."""
+    d = schema.devices.c.title
+    queries = (select(d).where(d.in_(some)) for some in _parts(titles))
+    return {row.title for query in queries for row in connection.execute(query)}
+
+
+def holders(connection: Connection, marks: Iterable[bytes]) -> Iterator[tuple[bytes, Slot]]:
+    """The slots that have a secret with one of these marks (`KeyStore.mark`), whatever its state."""
+    k = schema.keys.c
+    for some in _parts(marks):
+        query = select(k.mark, k.device, k.role, k.kind).where(k.mark.in_(some)).order_by(k.id)
+        for mark, *slot in connection.execute(query):
+            yield mark, Slot(*slot)
+
+
+def _parts(values: Iterable[T]) -> Iterator[Sequence[T]]:
+    left = iter(values)
+    while some := list(islice(left, _AT_ONCE)):
+        yield some
