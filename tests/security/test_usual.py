@@ -81,7 +81,7 @@ def test_the_short_way_equals_the_long_one(
     given_ = bytes(octets[: len(octets) - (cut if cut > 30 else 0)])
     with pytest.MonkeyPatch.context() as patch:
         found = [outcome(short, given_), outcome(short, given_)]
-        patch.setattr(verbs, "_open_usual", lambda context, octets: None)
+        patch.setattr(verbs, "open_usual", lambda context, octets: None)
         assert found == [outcome(long, given_), outcome(long, given_)], "once, and a second time"
 
 

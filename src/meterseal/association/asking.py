@@ -62,7 +62,8 @@ class Asking:
         self.listed = len(operations) > 1
         if self.listed and any(o.service is not self.service for o in operations):
             raise Misuse("one request has one service")
-        self._incoming = Incoming(limit)
+        self._limit = limit
+        self._incoming: Incoming | None = None
         self._outgoing: Outgoing | None = None
         self._negotiated, self._options = negotiated, options
         if not negotiated & _NEEDED[self.service]:
@@ -130,7 +131,7 @@ class Asking:
     def _got_block(self, m: s.GetResponseWithDatablock) -> tuple[Outcome, ...] | Message:
         if isinstance(m.result, ResultCode):
             return tuple(Outcome(m.result.code or 0xFA) for _ in self.operations)
-        raw = self._incoming.take(DataBlock(m.last_block, m.block_number, m.result.octets))
+        raw = self._join(DataBlock(m.last_block, m.block_number, m.result.octets))
         if raw is None:
             return s.GetRequestNext(self.invoke, m.block_number)
         if self.listed:
@@ -182,12 +183,17 @@ class Asking:
 
     def _done_block(self, m: s.ActionResponseWithPblock) -> tuple[Outcome, ...] | Message:
         self._all_sent()
-        raw = self._incoming.take(m.block)
+        raw = self._join(m.block)
         if raw is None:
             return s.ActionRequestNextPblock(self.invoke, m.block.block_number)
         if self.listed:
             return tuple(_action_outcome(o) for o in OutcomeList.decode(raw).outcomes)
         return (_LONG_ANSWER[next((o for o in _LONG_ANSWER if o in self._options), "")](raw),)
+
+    def _join(self, block: DataBlock) -> bytes | None:
+        if self._incoming is None:
+            self._incoming = Incoming(self._limit)
+        return self._incoming.take(block)
 
     def _in_blocks(self) -> None:
         if self._outgoing is None:

@@ -22,6 +22,7 @@ from meterseal.association.operations import SUCCESS, Operation, Service
 from meterseal.association.profile import ClientProfile, conformance
 from meterseal.association.requesting import Requesting
 from meterseal.association.states import TABLE, Role, State, Step, kind_of
+from meterseal.association.usual import ANSWERED_IN, UsualGet
 from meterseal.codec.data import Data, Tag
 from meterseal.codec.message import Message
 from meterseal.errors import (
@@ -35,7 +36,7 @@ from meterseal.errors import (
 )
 from meterseal.framing import gbt
 from meterseal.security import Context, Opened, Style
-from meterseal.security.protect import PROTECTED, unprotecting
+from meterseal.security.protect import PROTECTED, open_usual, unprotecting
 from meterseal.security.sealed import TAG, Sealed
 from meterseal.security.steps import Steps
 
@@ -131,8 +132,9 @@ class ClientAssociation(Requesting):
         """
         if self._parked is not None:
             return []
+        asking = self._asking
         try:
-            return self._take(octets)
+            return self._take_usual(asking, octets) if type(asking) is UsualGet else self._take(octets)
         except MetersealError as error:
             return self._refuse(error, _RECEIVING)
 
@@ -143,6 +145,21 @@ class ClientAssociation(Requesting):
         if isinstance(error, Refused):
             return not error.authenticated
         return isinstance(error, DecodeError | ProtectionError | ProtocolViolation | Unsupported)
+
+    def _take_usual(self, asking: UsualGet, octets: bytes) -> list[Effect]:
+        """As `_take`, which goes on where this is not the usual answer: short, fully protected, with data."""
+        limit = self.profile.max_pdu
+        if self.state not in ANSWERED_IN or (limit and len(octets) > limit):
+            return self._take(octets)
+        opened = open_usual(self.context, octets)
+        if opened is None:
+            return self._take(octets)
+        outcomes = asking.taken(opened.apdu)
+        if outcomes is None:
+            return self._take_opened(opened, False)
+        self._check_protection(opened)
+        self._answered()
+        return [Confirmed(outcomes)]
 
     def _take(self, octets: bytes) -> list[Effect]:
         self._check_size(octets, self.profile.max_pdu)
@@ -308,6 +325,7 @@ class ClientAssociation(Requesting):
         self._asking = self._parked = None
         self._end_transfer()
         self._given_up.clear()
+        self._usual.clear()
 
     def _refuse(self, error: MetersealError, during: str) -> list[Effect]:
         """An answer that cannot be used: a sign-on ends, a standing association goes on without it."""

@@ -8,6 +8,7 @@ from typing import Any
 from meterseal.apdu.access import INVOKE_ID
 from meterseal.apdu.ciphered import GLO_TAG
 from meterseal.apdu.common import SHORT_INVOKE_ID
+from meterseal.apdu.services import GetRequestNormal
 from meterseal.association.accessing import AskingAccess
 from meterseal.association.asking import Asking
 from meterseal.association.blocks import PROTECTION_OVERHEAD, TITLE_OVERHEAD
@@ -19,20 +20,22 @@ from meterseal.association.operations import Operation
 from meterseal.association.profile import BLOCKS, ClientProfile
 from meterseal.association.states import State
 from meterseal.association.transfer import Transfer
+from meterseal.association.usual import CONFIRMED_HIGH, UsualGet
 from meterseal.errors import Misuse, ProtocolViolation, TimedOut, TooLarge, TooWeak, Unsupported
 from meterseal.framing.gbt import MAX_WINDOW, Block
 from meterseal.security import SIGNED, Context, Opened, Style
 from meterseal.security.keyforms import is_fresh
 from meterseal.security.layers import CIPHERING, SIGNING, Layer, Layers, overhead
-from meterseal.security.protect import planned, protecting
+from meterseal.security.protect import planned, protect, protecting
 from meterseal.security.protection import of_request, text
 from meterseal.security.sealed import Sealed
 from meterseal.security.steps import Steps
 
 AnyAsking = Asking | AskingAccess | Carrying
 
-_CONFIRMED_HIGH = 0xC0
 _TRANSACTION = 8
+_KEPT = 64
+"""Reads that an association keeps prepared."""
 
 
 class Requesting(GeneralBlocks):
@@ -57,6 +60,7 @@ class Requesting(GeneralBlocks):
         self._fresh_keys = is_fresh(profile.layers)
         # Requests that ended without their answer: it may still come, and is nobody else's.
         self._given_up: set[int | bytes] = set()
+        self._usual: dict[tuple[Operation, ...], UsualGet] = {}
 
     def request(
         self,
@@ -81,6 +85,9 @@ class Requesting(GeneralBlocks):
         if self._asking is not None:
             raise Misuse("a request is under way in this association")
         asked, negotiated = tuple(operations), self.negotiated
+        usual = None if access or added else self._usual.get(asked)
+        if usual is not None and self._stands_for(usual):
+            return self._ask_again(usual)
         self._next_transaction(added)
         asking: AnyAsking
         if access:
@@ -88,9 +95,34 @@ class Requesting(GeneralBlocks):
             asking = AskingAccess(asked, self._long_invoke, negotiated, stops=stops, described=described)
         else:
             profile, room = self.profile, self._room()
-            limit, options = profile.reassembly_limit, profile.options
-            asking = Asking(asked, self._next_invoke(), negotiated, room, limit, options)
+            agreed = (negotiated, room, profile.reassembly_limit, profile.options)
+            asking = self._asking_for(asked, self._next_invoke(), agreed)
         return self._begin(asking, access)
+
+    def _asking_for(self, asked: tuple[Operation, ...], invoke: int, agreed: tuple[Any, ...]) -> Asking:
+        """A read that will look the same the next time is kept for then."""
+        applied = self._applied
+        if not UsualGet.is_one(asked) or self._layers or not applied or self.negotiated & BLOCKS:
+            return Asking(asked, invoke, *agreed)
+        style, policy = self._style(GetRequestNormal.tag[0]), self._setup.policy
+        asking = UsualGet(asked, invoke, *agreed, applied=applied, style=style, policy=policy)
+        if len(self._usual) >= _KEPT:
+            self._usual.clear()
+        self._usual[asked] = asking
+        return asking
+
+    def _stands_for(self, usual: UsualGet) -> bool:
+        """True while the general road would come to the same request, and has its counter."""
+        setup = self._setup
+        return usual.policy == setup.policy and setup.unicast is not None and bool(setup.unicast.tx.left)
+
+    def _ask_again(self, usual: UsualGet) -> list[Effect]:
+        self._added, self._layers = 0, ()
+        octets = usual.again(self._next_invoke())
+        self._end_transfer()
+        sealed = protect(self.context, octets, usual.applied, usual.style)
+        self._asking = usual
+        return [Reply(sealed)]
 
     def forward(self, sealed: Sealed) -> list[Effect]:
         """Carry what somebody else has sealed for the meter; ends with `Carried`, or `Failed`.
@@ -150,7 +182,7 @@ class Requesting(GeneralBlocks):
             invoke = (self._invoke + step) & SHORT_INVOKE_ID
             if invoke not in self._given_up:
                 self._invoke = invoke
-                return _CONFIRMED_HIGH | invoke
+                return CONFIRMED_HIGH | invoke
         raise TimedOut("too many requests of this association were never answered: sign on anew")
 
     def _put_aside(self) -> None:

@@ -39,7 +39,7 @@ class Driver(AsyncDriver):
         self._loop = asyncio.get_running_loop()
 
     async def _exchange(self, step: Exchange) -> bytes:
-        channel = self._channel(step.pair)
+        channel = self._channels.get(step.pair) or self._channel(step.pair)
         timeout = step.timeout
         if step.octets is not None:
             if timeout is not None:

@@ -39,17 +39,15 @@ class Driver(BlockingDriver):
         self._channels: dict[Pair, Channel] = {}
 
     def _exchange(self, step: Exchange) -> bytes:
-        channel = self._channel(step.pair)
-        timeout = step.timeout
-        if step.octets is not None:
-            if timeout is not None:
-                step.deadline = time.monotonic() + timeout
-            for block in step.ahead:
-                channel.send(block)
-            channel.send(step.octets)
-        elif timeout is not None:
-            timeout = max(0.0, step.deadline - time.monotonic())
-        return channel.receive(timeout)
+        channel = self._channels.get(step.pair) or self._channel(step.pair)
+        timeout, octets = step.timeout, step.octets
+        if octets is None:
+            return channel.receive(None if timeout is None else max(0.0, step.deadline - time.monotonic()))
+        if timeout is not None:
+            step.deadline = time.monotonic() + timeout
+        for block in step.ahead:
+            channel.send(block)
+        return channel.exchange(octets, timeout, step.deadline)
 
     def _channel(self, pair: Pair) -> Channel:
         found = self._channels.get(pair)

@@ -267,8 +267,9 @@ class Session:
         effect = yield from self._settle(request)
         if type(effect) is not Confirmed:
             raise ProtocolViolation("the association ended during a request")
-        if self._note_due:
-            yield from self.shared.keyring.note(self._held)
+        held = self._held
+        if held is not None and held.note_due:
+            yield from self.shared.keyring.note(held)
         return effect.outcomes
 
     def forward(self, sealed: Sealed) -> Steps[Sealed]:
@@ -282,14 +283,10 @@ class Session:
         effect = yield from self._settle(association.forward(sealed))
         if type(effect) is not Carried:
             raise ProtocolViolation("the association ended during a request")
-        if self._note_due:
-            yield from self.shared.keyring.note(self._held)
+        held = self._held
+        if held is not None and held.note_due:
+            yield from self.shared.keyring.note(held)
         return effect.sealed
-
-    @property
-    def _note_due(self) -> bool:
-        """Is it time to note what was received?"""
-        return self._held is not None and self._held.note_due
 
     def _is_signed(self, o: Operation) -> bool:
         return (o.class_id, o.instance, o.member, o.service is Service.ACTION) in self._signed

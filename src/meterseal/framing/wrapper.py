@@ -68,6 +68,14 @@ def decode_at(octets: Octets, pos: int) -> tuple[Frame, int]:
     return (source, destination, bytes(octets[begin : begin + length])), begin + length
 
 
+def alone(octets: bytes, source: int, destination: int, limit: int) -> bytes | None:
+    """The APDU of at most `limit` octets where `octets` are one whole frame of this pair; else None."""
+    size = len(octets) - HEADER_LENGTH
+    if 0 < size <= limit and octets.startswith(_HEADER.pack(VERSION, source, destination, size)):
+        return octets[HEADER_LENGTH:]
+    return None
+
+
 class WrapperReader:
     """Frames out of a stream that arrives in pieces of any size.
 

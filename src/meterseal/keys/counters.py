@@ -143,6 +143,8 @@ class ReceiveCounter:
 
         `window` is how many values below the lowest one are acceptable as long as they have not come.
         """
+        if self.lowest <= ic < LIMIT:
+            return
         if ic < self.lowest and not (window and self.missed(ic, window)):
             raise Replayed(f"invocation counter {ic}: {self.lowest} or above is acceptable", self.lowest)
         self.check_maximum(ic)
@@ -170,7 +172,8 @@ class ReceiveCounter:
         """
         ahead = ic - self.lowest
         if ahead >= 0:
-            self.check_maximum(ic)
+            if ic >= LIMIT:
+                self.check_maximum(ic)
             self.lowest = ic + 1
             # A jump leaves nothing of the old window; shifting that far would build a huge number.
             self._seen = (self._seen << ahead + 1 | 1) & _ALL_SEEN if ahead < WINDOW else 1

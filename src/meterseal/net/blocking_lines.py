@@ -7,8 +7,9 @@ import struct
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from types import TracebackType
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from meterseal.errors import ConnectionLost, DecodeError, MetersealError, Misuse, TimedOut, TooLarge
 from meterseal.framing import gateway, wrapper
@@ -21,6 +22,8 @@ from .gateway import answer, late
 from .handler import Limits
 from .timing import seconds
 from .wirelog import WireLog
+
+T = TypeVar("T", int, bytes)
 
 UNREAD = 1 << 20
 """Octets that may lie unread on a line before it is closed."""
@@ -49,6 +52,15 @@ class Channel:
         """The next APDU from server to client; errors as `Line.receive`."""
         return self._line.receive_for((self.server, self.client), timeout)[2]
 
+    def exchange(self, payload: bytes, timeout: float | None, deadline: float) -> bytes:
+        """`send`, then `receive` until the deadline, which is `timeout` seconds from now."""
+        line = self._line
+        line.send(self.client, self.server, payload)
+        answer = line.receive_alone((self.server, self.client), timeout)
+        if answer is None:
+            answer = self.receive(None if timeout is None else max(0.0, deadline - time.monotonic()))
+        return answer
+
     def close(self) -> None:
         """Free the pair; what still comes for it goes to the line's own `receive`."""
         self._line.release(self)
@@ -65,6 +77,10 @@ class _Routed(Channel):
 
     def send(self, payload: bytes) -> None:
         super().send(gateway.encode(self._via, payload))
+
+    def exchange(self, payload: bytes, timeout: float | None, deadline: float) -> bytes:
+        self.send(payload)
+        return self.receive(timeout)
 
     def receive(self, timeout: float | None = None) -> bytes:
         end, passed_over = None if timeout is None else time.monotonic() + timeout, None
@@ -148,6 +164,13 @@ class Line:
         self._unread -= len(frame[2]) + _ENTRY
         return frame
 
+    def receive_alone(self, pair: Pair, timeout: float | None) -> bytes | None:
+        """The next APDU for a channel's pair, where it comes by itself and whole; errors as `receive_for`.
+
+        None where it does not, or nobody looked: what has come is there for `receive_for`.
+        """
+        return None
+
     def channel(self, client: int, server: int) -> Channel:
         """A channel for the pair of SAPs. Misuse when there is one."""
         if (server, client) in self._channels:
@@ -223,6 +246,9 @@ _TIMEVAL = struct.Struct("ll") if sys.platform in ("linux", "darwin") else None
 _SHORTEST = 0.000_001
 """Seconds: less would mean for ever there."""
 
+_USUAL = 2048
+"""Octets that are asked for where one answer is expected, and nothing has begun."""
+
 _AT_ONCE = getattr(socket, "MSG_DONTWAIT", 0)
 
 
@@ -237,8 +263,6 @@ class SocketLine(Line):
 
     def _set_wait(self, wait: float | None) -> None:
         """Let reading wait so long.  Where the system itself can, that saves a call for each read."""
-        if wait == self._wait:
-            return
         if wait and _TIMEVAL is not None:
             self._socket.settimeout(None)
             seconds, part = divmod(max(wait, _SHORTEST), 1.0)
@@ -253,7 +277,10 @@ class SocketLine(Line):
 
     def _write(self, octets: bytes) -> None:
         try:
-            sent = self._send_some(octets)
+            try:
+                sent = self._socket.send(octets, _AT_ONCE)  # nearly always all
+            except (TimeoutError, BlockingIOError):
+                sent = 0
             if sent < len(octets):
                 self._wait = -1.0
                 self._socket.settimeout(self._limits.write_time)
@@ -264,19 +291,30 @@ class SocketLine(Line):
         except OSError as error:
             raise self._finish(ConnectionLost(f"{self.name}: {error.strerror or error}")) from error
 
-    def _send_some(self, octets: bytes) -> int:
-        """What the system takes at once: nearly always all."""
-        try:
-            return self._socket.send(octets, _AT_ONCE)
-        except (TimeoutError, BlockingIOError):
-            return 0
+    def receive_alone(self, pair: Pair, timeout: float | None) -> bytes | None:
+        """As of all lines: nearly every answer comes so, with one call of the system and no buffer."""
+        reader = self._reader
+        if reader.held or self._end is not None or self._wire_log is not None or self._channels.get(pair):
+            return None
+        octets = self._received(timeout, self._socket.recv, _USUAL)
+        payload = wrapper.alone(octets, *pair, reader.limit)
+        if payload is None:
+            reader.feed(octets)
+        return payload
 
     def _read(self, wait: float | None) -> None:
+        self._reader.advance(self._received(wait, self._socket.recv_into, self._reader.get_buffer()))
+
+    def _received(self, wait: float | None, receive: Callable[[Any], T], room: Any) -> T:
+        """What `receive` gives as soon as something has come; nothing given is the end of the line."""
         left = self._frame_left() if self._reader.held else None
         late = left is not None and (wait is None or left < wait)
+        if late:
+            wait = left
         try:
-            self._set_wait(left if late else wait)
-            count = self._socket.recv_into(self._reader.get_buffer())
+            if wait != self._wait:
+                self._set_wait(wait)
+            found = receive(room)
         except (TimeoutError, BlockingIOError):
             if late:
                 text = f"{self.name}: a frame was not complete after {self._limits.frame_time:g} s"
@@ -284,10 +322,10 @@ class SocketLine(Line):
             raise TimedOut("no answer came in time") from None
         except OSError as error:
             raise self._finish(ConnectionLost(f"{self.name}: {error.strerror or error}")) from error
-        if not count:
+        if not found:
             inside = " inside a frame" if self._reader.held else ""
             raise self._finish(ConnectionLost(f"{self.name}: the peer closed the connection{inside}"))
-        self._reader.advance(count)
+        return found
 
     def _frame_left(self) -> float | None:
         """Seconds that are left for the frame that has begun; None when there is no bound."""
@@ -307,6 +345,10 @@ class DatagramLine(SocketLine):
 
     datagrams = True
 
+    def receive_alone(self, pair: Pair, timeout: float | None) -> bytes | None:
+        """What comes may be anybody's: it is looked at in `_read`."""
+        return None
+
     def _write(self, octets: bytes) -> None:
         if len(octets) > LARGEST + wrapper.HEADER_LENGTH:
             raise TooLarge(f"an APDU of {len(octets)} octets does not fit a datagram ({LARGEST})")
@@ -314,7 +356,8 @@ class DatagramLine(SocketLine):
 
     def _read(self, wait: float | None) -> None:
         try:
-            self._set_wait(wait)
+            if wait != self._wait:
+                self._set_wait(wait)
             octets = self._socket.recv(wrapper.MAX_APDU)
         except (TimeoutError, BlockingIOError):
             raise TimedOut("no answer came in time") from None

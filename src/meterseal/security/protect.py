@@ -185,7 +185,7 @@ def unprotecting(context: Context, octets: bytes) -> Opened | Steps[Opened]:
     """As `unprotect`; where it takes curve work, the steps to it."""
     if octets[:1] and octets[0] in LAYERED:
         return _OPENERS[octets[0]](context, octets)
-    opened = _open_usual(context, octets)
+    opened = open_usual(context, octets)
     if opened is not None:
         return opened
     message = ciphered.parse(octets)
@@ -223,7 +223,7 @@ _SHORTEST_USUAL = 2 + 5 + TAG_LENGTH
 _LONGEST_USUAL = 2 + 0x7F
 
 
-def _open_usual(context: Context, octets: bytes) -> Opened | None:
+def open_usual(context: Context, octets: bytes) -> Opened | None:
     """Nearly all traffic: a short service-specific APDU with both bits set and no other; None for the rest.
 
     What `unprotecting` does, in the same order, less the looks that such a header passes by its shape.
