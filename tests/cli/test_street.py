@@ -19,6 +19,8 @@ from meterseal.cli.app import app
 from meterseal.credentials import Credentials
 from meterseal.demo import street
 from meterseal.errors import ConnectionLost
+from meterseal.headend import store
+from meterseal.net import parse
 from tests.endtoend.whole import whole
 
 COMMAND = "from meterseal.cli import main; main()"
@@ -127,6 +129,41 @@ async def test_a_utilitys_commands_go_end_to_end(tmp_path: Path) -> None:
         assert not all_.meter.plant.connected
         code, body = await asked("write", "8/0.0.1.0.0.255:2", "2026-01-01T00:00:00")
         assert (code, body["values"][0]["error"]["type"]) == (1, "refused")
+
+
+async def test_a_utility_opens_what_was_pushed_for_it(tmp_path: Path) -> None:
+    async with whole(tmp_path, pushes=(parse("tcp://127.0.0.1:0"),)) as all_:
+        path, out = tmp_path / "utility.toml", tmp_path / "pushes.jsonl"
+        all_.credentials.save(path)
+        asked = ["utility", "pushes", "--via", str(all_.via._client.base_url), "--credentials", str(path)]
+
+        async def run(*words: str) -> tuple[int, str]:
+            done = await asyncio.to_thread(CliRunner().invoke, app, [*asked, *words])
+            return done.exit_code, done.stdout
+
+        for _ in range(3):
+            all_.push()
+        await all_.waiting(3)
+        code, text = await run("--count", "1", "--json")
+        body = json.loads(text)
+        assert (code, body["apdu"], body["meter"]) == (
+            0, "data-notification", all_.meter.system_title.hex().upper(),
+        )  # fmt: skip
+        assert [layer["kind"] for layer in body["layers"]] == ["general-ciphering", "general-signing"]
+        code, text = await run("--count", "1")
+        assert code == 0 and "data-notification" in text and "tag verified" in text
+        assert await run("--out", str(out)) == (0, "")
+        assert json.loads(out.read_text())["plain"] and out.stat().st_mode & 0o777 == 0o600
+        assert await run() == (0, ""), "there is none any more"
+        all_.push()
+        (waits,) = await all_.waiting()
+        (held,) = await all_.house.store.run(store.push(waits["id"], "utility"))
+        await all_.house.store.run(store.acknowledge(waits["id"], "utility", 0.0))
+        altered = held["sealed"][:-1] + bytes((held["sealed"][-1] ^ 1,))
+        await all_.house.store.run(store.keep(held | {"sealed": altered}, 9))
+        code, text = await run("--json")
+        assert (code, json.loads(text)["error"]["type"]) == (1, "altered")
+        assert (await run("--follow", "--count", "1"))[0] == 2
 
 
 def test_a_folder_that_is_in_use_is_left_alone(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,15 +13,17 @@ from typing import Any
 
 from meterseal.concentrator import Concentrator, Route, management
 from meterseal.concentrator import Config as Yard
+from meterseal.cosem.obis import Obis
 from meterseal.credentials import Credentials
-from meterseal.demo.street import _METER, _WRAPPED, HEADEND_TITLE, ROLE, UTILITY, UTILITY_TITLE
-from meterseal.headend import Config, HeadEnd, MeterEntry, Served
+from meterseal.demo.street import HEADEND_TITLE, PUSH, ROLE, UTILITY, UTILITY_TITLE, meter_text
+from meterseal.headend import Config, HeadEnd, MeterEntry, Served, store
 from meterseal.headend import Utility as Served_for
 from meterseal.headend.journal import Journal
 from meterseal.headend.tls import fingerprint
 from meterseal.meter import Meter, MeterServer, load_plan, write_credentials
 from meterseal.meter.blueprint import Blueprint
 from meterseal.meter.plan import MeterPlan
+from meterseal.net import WireLog, parse
 from meterseal.security.sealed import Sealed
 from meterseal.state import MemoryCounters
 from meterseal.utility import SealedMeter
@@ -44,9 +47,16 @@ def _blueprint(suite: int, text: str) -> tuple[MeterPlan, Blueprint]:
 
 def new_meter(suite: int) -> Meter:
     """A meter of the street, in memory."""
-    peer, signed = ("", " sign-request sign-response") if suite else (_WRAPPED, "")
-    plan, shared = _blueprint(suite, _METER.format(peer=peer, signed=signed))
+    plan, shared = _blueprint(suite, meter_text(suite))
     return Meter(plan, blueprint=shared)
+
+
+async def until_some(look: Callable[[], Awaitable[list[Any]]]) -> list[Any]:
+    """What is found, once there is something."""
+    async with asyncio.timeout(SOON):
+        while not (found := await look()):  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+    return found
 
 
 class Whole:
@@ -66,6 +76,31 @@ class Whole:
         more = {"counters": MemoryCounters(), "timeout": SOON, **more}
         return SealedMeter(self.credentials, carry or self.via.carry, **more)
 
+    def push(self, where: str | None = None) -> None:
+        """Let the meter push, to the head-end or to `where`; "hdlc": on its own line."""
+        setup = self.meter.devices[1].objects[40, Obis(PUSH)]
+        if where == "hdlc":
+            destination = 5, b"", 0
+        else:
+            url = parse(where or self.house.pushes.urls[0])
+            destination = ("tcp", "udp").index(url.scheme), f"{url.host}:{url.port}".encode(), 0
+        setup.values[3] = (destination, setup.values[3][1])
+        setup.push()
+
+    async def waiting(self, count: int = 1) -> list[dict[str, Any]]:
+        """The pushes that wait for the utility, once there are so many."""
+        async with asyncio.timeout(SOON):
+            while True:
+                coming = self.house.pushes.coming(self.house.config.utilities[0])
+                found = await self.house.store.run(store.pushes_of("utility", None, 100))
+                if len(found) >= count:
+                    return found
+                await coming.wait()
+
+    async def answer(self, path: str) -> str:
+        """What the API says to the utility, as it is on the wire."""
+        return (await self.via._client.get(f"/v1/{path}")).text
+
     def held(self) -> bytes:
         """All that the head-end keeps in files, its journal included."""
         files = [path.read_bytes() for path in (self.folder / "headend").rglob("*") if path.is_file()]
@@ -74,9 +109,15 @@ class Whole:
 
 @asynccontextmanager
 async def whole(
-    folder: Path, suite: int = 1, *, behind: bool = False, linger: float = 0.05
+    folder: Path,
+    suite: int = 1,
+    *,
+    behind: bool = False,
+    linger: float = 0.05,
+    wires: WireLog | None = None,
+    **more: Any,
 ) -> AsyncIterator[Whole]:
-    """Everything up, with one meter."""
+    """Everything up, with one meter; `more` stands in the head-end's configuration."""
     async with AsyncExitStack() as stack:
         meter = new_meter(suite)
         stack.callback(meter.close)
@@ -107,9 +148,9 @@ async def whole(
         )  # fmt: skip
         config = Config(
             certificate=own_cert, key=own_key, clients=(folder / "root.pem",), linger=linger,
-            utilities=(served_for,), meters=(entry,),
+            utilities=(served_for,), meters=(entry,), **more,
         )  # fmt: skip
-        house = HeadEnd(config, folder / "headend", Journal(made.journal))
+        house = HeadEnd(config, folder / "headend", Journal(made.journal), wires)
         made.house = await stack.enter_async_context(house)
         served = await stack.enter_async_context(Served(made.house))
         made.via = await stack.enter_async_context(Via(served.url, made.credentials, timeout=SOON))

@@ -50,7 +50,8 @@ def serve(
 ) -> None:
     """Serve the API of a head-end until SIGINT or SIGTERM.
 
-    One line on stdout, `listening on https://HOST:PORT`; the journal, lines of JSON, goes to stderr.
+    One line on stdout, `listening on https://HOST:PORT`, then `pushes on URL` for each place where it
+    listens for pushes; the journal, lines of JSON, goes to stderr.
     """
     with answering():
         _extra()
@@ -61,15 +62,22 @@ def serve(
 
 @app.command("export")
 def export(meter: Title, config: Config, state: Kept) -> None:
-    """Print all that is kept of one meter, as JSON: the account and what the head-end's own role has read."""
+    """Print all that is kept of one meter, as JSON.
+
+    The account, pushes that wait (times and sizes), and what the head-end's own role has read.
+    """
     with answering():
         _extra()
         from meterseal.headend import store
 
         title = _title(meter)
-        jobs = [store.account_of(None, title, _ALL), store.readings_of(title, _ALL)]
-        found = _done(config, state, jobs)
-    output.emit_json({"meter": title, "account": found[0], "readings": found[1]})
+        jobs = [
+            store.account_of(None, title, _ALL),
+            store.pushes_of(None, title, _ALL),
+            store.readings_of(title, _ALL),
+        ]
+        account, pushes, readings = _done(config, state, jobs)
+    output.emit_json({"meter": title, "account": account, "pushes": pushes, "readings": readings})
 
 
 @app.command("forget")

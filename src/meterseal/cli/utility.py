@@ -1,4 +1,4 @@
-"""`meterseal utility read`, `write`, `call`: end to end, through a head-end that carries and cannot open."""
+"""`meterseal utility read`, `write`, `call`, `pushes`: end to end, past a head-end that cannot open it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from meterseal.cli import options, values
+from meterseal.cli import options, output, values
 from meterseal.cli.output import answering
 from meterseal.cosem.obis import ObjectAddress
 from meterseal.credentials import Credentials
@@ -118,6 +118,54 @@ def call(
     values.called(asked, answer, json, layers=layers)
 
 
+@app.command("pushes")
+def pushes(
+    via: Where,
+    credentials: File,
+    third_party: Who = None,
+    unsigned: Annotated[
+        bool, typer.Option("--unsigned", help="Take pushes that are sealed and not signed as well.")
+    ] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Stay, and open pushes as they come, until SIGINT or SIGTERM.")
+    ] = False,
+    count: Annotated[int | None, typer.Option("--count", help="So many at most.", min=1, metavar="N")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Append JSON lines to this file, mode 0600, instead.", metavar="FILE"),
+    ] = None,
+    json: options.Json = False,
+    state: options.StateFolder = None,
+) -> None:
+    """Open what meters have pushed for this utility and the head-end has kept, oldest first.
+
+    Each is acknowledged when it is printed: then the head-end deletes it. One that is not as its meter has
+    sealed it is told, and exit code 1; one of a meter without credentials is told and stays there.
+    """
+    if follow and count is not None:
+        raise typer.BadParameter("takes all that come: no --count", param_hint="--follow")
+    from meterseal.cli import utility_pushes
+
+    with answering():
+        _extra()
+        bad = utility_pushes.fetch(
+            via, credentials, third_party, state,
+            signed=not unsigned, json=json, count=count, follow=follow, out=out,
+        )  # fmt: skip
+    if bad:
+        raise typer.Exit(output.REFUSED)
+
+
+def _extra() -> None:
+    """Raises Unsupported without the extra."""
+    try:
+        import httpx
+    except ImportError as error:
+        text = "to go through a head-end needs more packages: pip install 'meterseal[server]'"
+        raise Unsupported(f"{text} ({error})") from error
+    del httpx
+
+
 def _reported(asked: ObjectAddress, json: bool, work: Callable[[], T]) -> T:
     """What goes wrong is an answer too, where a program wants to read it."""
     try:
@@ -139,12 +187,9 @@ def _through(
     """Do something at the meter by way of the head-end; what came of it, and the layers it came in."""
     title = options.system_title(meter, "METER") or b""
     chosen = _of_meter(credentials, title)
-    try:
-        from meterseal.utility.over_https import Via
-    except ImportError as error:
-        text = "to go through a head-end needs more packages: pip install 'meterseal[server]'"
-        raise Unsupported(f"{text} ({error})") from error
+    _extra()
     from meterseal.utility import SealedMeter
+    from meterseal.utility.over_https import Via
 
     async def run() -> tuple[T, list[dict[str, Any]]]:
         async with Via(via, chosen, third_party, timeout=timeout) as way:

@@ -85,10 +85,34 @@ objects = ["0.0.96.3.10.255"]
 attributes = "read"
 methods = "access{signed}"
 """
+PUSH: Final = "0.1.25.9.0.255"
+"""The push setup of each meter that is sealed for the utility; it has no destination until somebody says."""
+
+_PUSH: Final = """
+[[objects]]   # for the utility: the head-end takes its own layer off, and keeps what it cannot open
+class = 40
+obis = "0.1.25.9.0.255"
+version = 1
+role = "headend"
+push = ["40/0.1.25.9.0.255:1", "8/0.0.1.0.0.255:2", "3/1.0.1.8.0.255:2", "3/1.0.2.8.0.255:2"]
+layers = "{form}"
+{signed}
+recipient = "4D534C5554494C31"
+interval = 60
+retries = 3
+writable = true
+"""
 _WRAPPED: Final = (
     "[third_parties.utility.peer]   # an extension of ours for suite 0, which has no key agreement\n"
     "third_party_wrapped_key = true\n"
 )
+
+
+def meter_text(suite: int) -> str:
+    """The configuration of a meter of this suite, as TOML."""
+    peer, signed = ("", " sign-request sign-response") if suite else (_WRAPPED, "")
+    form, sign = ("one-pass", "signed = true") if suite else ("wrapped", "")
+    return _METER.format(peer=peer, signed=signed) + _PUSH.format(form=form, signed=sign)
 
 
 @dataclass(slots=True)
@@ -262,8 +286,7 @@ class Street:
 
     async def _meter(self, house: House) -> None:
         house.folder.mkdir(mode=0o700, parents=True)
-        peer, signed = ("", " sign-request sign-response") if house.suite else (_WRAPPED, "")
-        (house.folder / "config.toml").write_text(_METER.format(peer=peer, signed=signed), encoding="utf-8")
+        (house.folder / "config.toml").write_text(meter_text(house.suite), encoding="utf-8")
         out = house.files["meter"] = house.folder / "meter.toml"
         one = await self._start(
             house.name, house.folder, "meter", "run", "--preset", f"suite{house.suite}",

@@ -6,8 +6,10 @@ those of others are not there (404), as those that never were.  An error is `{"e
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
@@ -36,6 +38,7 @@ ROWS: Final = 1000
 
 _SECONDS: Final = "Seconds to wait for the end of the request."
 _DEADLINE: Final = "Seconds until the request has to be answered; it is not sent later."
+_ID: Final = "^[0-9A-F]{24}$"
 _TITLE: Final = "^[0-9A-F]{16}$"
 
 Wait = Annotated[float, QueryParameter(ge=0, le=LONGEST_WAIT, description=_SECONDS)]
@@ -43,7 +46,8 @@ Deadline = Annotated[float, QueryParameter(ge=SHORTEST_DEADLINE, le=LONGEST_DEAD
 Rows = Annotated[int, QueryParameter(ge=1, le=ROWS, description="Rows at most, newest first.")]
 Of = Annotated[str | None, QueryParameter(pattern=_TITLE, description="System title of one meter, hex.")]
 Title = Annotated[str, PathParameter(pattern=_TITLE, description="System title of the meter, hex.")]
-Id = Annotated[str, PathParameter(pattern="^[0-9A-F]{24}$", description="Name of the request.")]
+Id = Annotated[str, PathParameter(pattern=_ID, description="Name of the request or push.")]
+After = Annotated[str | None, QueryParameter(pattern=_ID, description="Those behind this one.")]
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,10 @@ class Carried:
 
 @dataclass(frozen=True)
 class Passed:
-    """A row of the account: sizes, titles, times and outcome of one request, and nothing of its content."""
+    """A row of the account: sizes, titles, times and outcome of one request or push, and none of its content.
+
+    A push has no answer; its `originator` is the meter, its outcome fetched, unfetched or displaced.
+    """
 
     request: str
     meter: str
@@ -95,6 +102,23 @@ class Reading:
     object: str
     at: float
     value: str
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A push of a meter that waits for the caller, who acknowledges it when it is done with it."""
+
+    id: str
+    meter: str
+    received: float
+    size: int
+
+
+@dataclass(frozen=True)
+class Pushed(Waiting):
+    """The same with what the meter has sealed, hex."""
+
+    sealed: str
 
 
 class Gate:
@@ -179,6 +203,45 @@ async def take_back(caller: NamedDependency[Utility], house: NamedDependency[Hea
         raise HTTPException("it is on its way", status_code=409)
 
 
+@get("/pushes", summary="Pushes that wait for the caller.")
+async def pushes(
+    caller: NamedDependency[Utility],
+    house: NamedDependency[HeadEnd],
+    meter: Of = None,
+    after: After = None,
+    rows: Rows = 100,
+    wait: Wait = 0.0,
+) -> list[Waiting]:
+    """Oldest first; where none is there, waits for one if asked to."""
+    if meter is not None:
+        _meter_of(caller, meter)
+    if after is not None:
+        await _push(house, caller, after)
+    coming = house.pushes.coming(caller)
+    query = store.pushes_of(caller.name, meter, rows, after)
+    found = await house.store.run(query)
+    if not found and wait:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait):
+                await coming.wait()
+        found = await house.store.run(query)
+    return [Waiting(**{name: row[name] for name in Waiting.__dataclass_fields__}) for row in found]
+
+
+@get("/pushes/{id:str}", summary="A push, sealed for the caller.")
+async def push(caller: NamedDependency[Utility], house: NamedDependency[HeadEnd], id: Id) -> Pushed:
+    """It waits until it is acknowledged, or its days are over."""
+    row = await _push(house, caller, id)
+    return Pushed(row["id"], row["meter"], row["received"], row["size"], row["sealed"].hex().upper())
+
+
+@delete("/pushes/{id:str}", summary="Acknowledge a push.")
+async def acknowledge(caller: NamedDependency[Utility], house: NamedDependency[HeadEnd], id: Id) -> None:
+    """Its octets are deleted; the account keeps a row."""
+    if not await house.store.run(store.acknowledge(id, caller.name, time.time())):
+        raise HTTPException("no such push", status_code=404)
+
+
 @get("/meters/{title:str}/readings", summary="What the head-end's own role has read.")
 async def readings(
     caller: NamedDependency[Utility], house: NamedDependency[HeadEnd], title: Title, rows: Rows = 100
@@ -207,7 +270,7 @@ async def account(
 
 @delete("/meters/{title:str}/account", summary="Delete what is kept of the caller's traffic with a meter.")
 async def forget(caller: NamedDependency[Utility], house: NamedDependency[HeadEnd], title: Title) -> None:
-    """Its rows of the account and its requests that have ended, out of all files."""
+    """Its rows of the account, its requests that have ended, its pushes, out of all files."""
     await house.store.run(store.forget(_meter_of(caller, title).hex().upper(), caller.name))
     await house.store.emptied()
 
@@ -223,6 +286,13 @@ def _meter_of(caller: Utility, title: str) -> bytes:
     if octets not in caller.meters:
         raise HTTPException("no such meter", status_code=404)
     return octets
+
+
+async def _push(house: HeadEnd, caller: Utility, id: str) -> dict[str, Any]:
+    found = await house.store.run(store.push(id, caller.name))
+    if not found:
+        raise HTTPException("no such push", status_code=404)
+    return found[0]
 
 
 async def _one(house: HeadEnd, caller: Utility, id: str) -> Carried:
@@ -270,6 +340,9 @@ def _any(request: Request[Any, Any, AppState], error: Exception) -> Response[Any
     return _problem("internal", "something went wrong here", 500)
 
 
+_ROUTES: Final = [meters, carry, look, take_back, pushes, push, acknowledge, readings, account, forget]
+
+
 def application(house: HeadEnd) -> Litestar:
     """The API over a head-end that runs."""
     gate = Gate(house)
@@ -279,7 +352,7 @@ def application(house: HeadEnd) -> Litestar:
         "observer": Provide(gate.observer, sync_to_thread=False),
     }
     return Litestar(
-        [Router("/v1", route_handlers=[meters, carry, look, take_back, readings, account, forget]), metrics],
+        [Router("/v1", route_handlers=_ROUTES), metrics],
         dependencies=provide,
         exception_handlers={MetersealError: _ours, HTTPException: _theirs, Exception: _any},
         openapi_config=OpenAPIConfig(title="meterseal head-end", version="1"),

@@ -2,7 +2,7 @@
 
 | table | keys |
 | --- | --- |
-| `[headend]` | `listen` (`https://HOST:PORT`), `certificate`, `key` (PEM), `clients` (PEM files of the authorities of client certificates), `database` (SQLAlchemy URL; left out: a file in the state folder), `retention` (days that the account is kept), `answers` (days that sealed answers wait to be fetched), `at_once` (meters signed on to at the same time), `linger` (s that an association stays open when there is nothing to do) |
+| `[headend]` | `listen` (`https://HOST:PORT`), `certificate`, `key` (PEM), `clients` (PEM files of the authorities of client certificates), `database` (SQLAlchemy URL; left out: a file in the state folder), `retention` (days that the account is kept), `answers` (days that sealed answers and pushes wait to be fetched), `pushes` (URLs where it listens for pushes of its meters, `tcp://` and `udp://`), `pushes_of_meter` (pushes of one meter that may wait), `at_once` (meters signed on to at the same time), `linger` (s that an association stays open when there is nothing to do) |
 | `[utilities.NAME]` | `certificates` (PEM files: who shows one of these is this utility), `titles` (system titles it seals as), `meters` (names of `[meters]`), `rate` (requests a second), `queue` (requests that may wait) |
 | `[observers.NAME]` | `certificates`: who may read `/metrics` and nothing else |
 | `[meters.NAME]` | `credentials` (file), `role`, `collect` (objects that the role reads), `every` (s) |
@@ -23,6 +23,7 @@ from meterseal.credentials import Credentials, fields, files
 from meterseal.credentials.fields import METER, NAME, Reader, Where, read_table
 from meterseal.errors import Misuse
 from meterseal.headend.tls import fingerprints
+from meterseal.net.url import Url, parse
 
 LARGEST: Final = 1 << 22
 """Octets of the file."""
@@ -71,6 +72,8 @@ class Config:
     answers: int = 7
     at_once: int = 64
     linger: float = 5.0
+    pushes: tuple[Url, ...] = ()
+    pushes_of_meter: int = 1000
     utilities: tuple[Utility, ...] = ()
     observers: frozenset[bytes] = frozenset()
     meters: tuple[MeterEntry, ...] = ()
@@ -78,6 +81,10 @@ class Config:
     def who(self, fingerprint: bytes) -> Utility | None:
         """The utility with this certificate."""
         return next((one for one in self.utilities if fingerprint in one.fingerprints), None)
+
+    def whose(self, meter: bytes, recipient: bytes) -> Utility | None:
+        """The utility that a push of this meter is for, by the title it is sealed for."""
+        return next((one for one in self.utilities if recipient in one.titles and meter in one.meters), None)
 
 
 def load(path: str | os.PathLike[str]) -> Config:
@@ -102,7 +109,8 @@ def load(path: str | os.PathLike[str]) -> Config:
         mapping, "utilities", where, lambda name, table, at: _utility(name, table, at, by_name)
     )
     observers = dict(_named(mapping, "observers", where, _observer))
-    _distinct([(one.name, print_) for one in utilities for print_ in one.fingerprints], "utilities", where)
+    for what in ("fingerprints", "titles"):
+        _distinct([(one.name, mark) for one in utilities for mark in getattr(one, what)], "utilities", where)
     return Config(utilities=utilities, observers=frozenset().union(*observers.values()), meters=meters, **own)
 
 
@@ -150,7 +158,7 @@ def _observer(name: str, table: Any, where: Where) -> tuple[str, frozenset[bytes
 
 
 def _distinct(items: list[tuple[str, bytes]], family: str, where: Where) -> None:
-    """A meter stands here once, and a certificate is one utility's."""
+    """A meter stands here once; a certificate, and a title that pushes are sealed for, is one utility's."""
     seen: dict[bytes, str] = {}
     for name, value in items:
         if seen.setdefault(value, name) != name:
@@ -193,6 +201,13 @@ def _listen(value: Any, where: Where) -> tuple[str, int]:
     return parts.hostname, port
 
 
+def _pushes(value: Any, where: Where) -> tuple[Url, ...]:
+    urls = tuple(map(parse, fields.names(value, where)))
+    if any(url.scheme not in ("tcp", "udp") or "gateway" in url.options for url in urls):
+        raise Misuse("pushes are listened for at tcp://HOST:PORT and udp://HOST:PORT")
+    return urls
+
+
 def _objects(value: Any, where: Where) -> tuple[str, ...]:
     return tuple(str(parse_object(text)) for text in fields.names(value, where))
 
@@ -207,6 +222,8 @@ _OWN: Final[dict[str, Reader]] = {
     "answers": fields.number(0, 3650),
     "at_once": fields.number(1, 10_000),
     "linger": fields.seconds,
+    "pushes": _pushes,
+    "pushes_of_meter": fields.number(1, 100_000),
 }
 _METER: Final[dict[str, Reader]] = {
     "credentials": _path,

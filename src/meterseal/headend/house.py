@@ -17,6 +17,7 @@ from meterseal.headend import store
 from meterseal.headend.config import Config, MeterEntry, Utility
 from meterseal.headend.journal import Journal
 from meterseal.headend.metrics import Metrics
+from meterseal.headend.pushes import Pushes
 from meterseal.headend.tables import State
 from meterseal.headend.visitor import Request, Visitor
 from meterseal.net import WireLog
@@ -51,7 +52,10 @@ class HeadEnd:
         self.config, self.journal, self.wire_log = config, journal or Journal(), wire_log
         self.store = store.Store(config.database or folder / store.FILE)
         self._counters = {meter.title: _counters(folder, meter.title) for meter in config.meters}
-        self.metrics = Metrics(lambda: sum(one.waiting for one in self.visitors.values()))
+        self.pushes = Pushes(self, folder / "pushes")
+        self.metrics = Metrics(
+            lambda: sum(one.waiting for one in self.visitors.values()), lambda: self.pushes.refused
+        )
         self.metrics.certificate("headend", config.certificate)
         self.slots = asyncio.Semaphore(config.at_once)
         self.visitors = {meter.title: Visitor(self, meter) for meter in config.meters}
@@ -62,12 +66,16 @@ class HeadEnd:
 
     async def __aenter__(self) -> HeadEnd:
         self._stopped = asyncio.get_running_loop().create_future()
-        now = time.time()
-        lost = await self.store.run(store.interrupted(now, _originator))
-        if lost:
-            self.journal.warning("sent before the last end, and not answered", count=lost)
-        for row in await self.store.run(store.queued()):
-            await self._again(row)
+        try:
+            lost = await self.store.run(store.interrupted(time.time(), _originator))
+            if lost:
+                self.journal.warning("sent before the last end, and not answered", count=lost)
+            for row in await self.store.run(store.queued()):
+                await self._again(row)
+            await self.pushes.open()
+        except BaseException:
+            await self._close()
+            raise
         self._ticking = asyncio.create_task(self._tick())
         return self
 
@@ -77,6 +85,10 @@ class HeadEnd:
         if self._ticking is not None:
             self._ticking.cancel()
             await asyncio.gather(self._ticking, return_exceptions=True)
+        await self._close()
+
+    async def _close(self) -> None:
+        await self.pushes.close()
         for visitor in self.visitors.values():
             await visitor.close()
         self.store.close()

@@ -21,12 +21,15 @@ _SPACE: Final = "meterseal"
 class Metrics:
     """Counters and gauges of one head-end."""
 
-    def __init__(self, waiting: Callable[[], int]) -> None:
+    def __init__(self, waiting: Callable[[], int], pushes_refused: Callable[[], int] = int) -> None:
         self._registry = registry = CollectorRegistry()
         self.sign_ons = _counter("sign_ons", "Associations that were opened with meters.", registry)
         self._refusals = _counter("refusals", "What was refused, by cause.", registry, "cause")
         self._replays = _counter("replays", "Messages whose counter had been used.", registry)
         self.requests = _counter("requests", "Sealed requests that ended, by outcome.", registry, "outcome")
+        self.pushes = _counter("pushes", "Pushes kept, own or sealed for others.", registry, "whose")
+        refused = _gauge("pushes_refused", "What came as a push and was none for anybody here.", registry)
+        refused.set_function(pushes_refused)
         self._left = _gauge("counters_left", "Counters left before a new key is due, the fewest.", registry)
         self._left.set(REKEY_FROM)
         self._least = REKEY_FROM

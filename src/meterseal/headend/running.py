@@ -114,7 +114,8 @@ async def serve_headend(
     announce: Callable[[str], None] | None = None,
     stop: asyncio.Event | None = None,
 ) -> None:
-    """Run a head-end until `stop` is set; `announce` gets the line `listening on https://HOST:PORT`.
+    """Run a head-end until `stop` is set; `announce` gets the line `listening on https://HOST:PORT`,
+    then one `pushes on URL` for each place where it listens for pushes.
 
     `state` keeps the database and the counters of all roles; without it they last as long as the call.
     Raises ConfigurationError, StateUnavailable.
@@ -129,6 +130,8 @@ async def serve_headend(
         wires = None if wire_log is None else stack.enter_context(WireLog(wire_log))
         async with HeadEnd(plan, folder, journal, wires) as house, Served(house) as served:
             (announce or _say)(f"listening on {served.url}")
+            for url in house.pushes.urls:
+                (announce or _say)(f"pushes on {url}")
             ends = {
                 asyncio.create_task((stop or asyncio.Event()).wait()),
                 asyncio.create_task(house.stopped()),

@@ -13,11 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Engine, Select, create_engine, delete, event, insert, select, update
+from sqlalchemy import Connection, Engine, Select, create_engine, delete, event, func, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from meterseal.errors import StateUnavailable
-from meterseal.headend.tables import ACCOUNT, FINAL, METADATA, READINGS, REQUESTS, State
+from meterseal.headend.tables import ACCOUNT, FINAL, METADATA, PUSHES, READINGS, REQUESTS, Push, State
 
 AT_ONCE: Final = 256
 """Jobs of one transaction."""
@@ -231,6 +231,70 @@ def read(meter: str, at: float, values: dict[str, str]) -> Job:
     return lambda connection: connection.execute(insert(READINGS), made) if made else None
 
 
+# --- pushes ---------------------------------------------------------------------------------------
+
+
+def keep(row: Row, most: int) -> Job:
+    """A push waits for its utility from now on; of its meter the oldest goes where more than `most` do."""
+
+    def job(connection: Connection) -> None:
+        connection.execute(insert(PUSHES).values(row))
+        of_meter = PUSHES.c.meter == row["meter"]
+        beyond = connection.execute(select(func.count()).where(of_meter)).scalar_one() - most
+        if beyond > 0:
+            oldest = select(PUSHES).where(of_meter).order_by(PUSHES.c.number).limit(beyond)
+            _pushes_end(connection, oldest, Push.DISPLACED, row["received"])
+
+    return job
+
+
+def pushes_of(
+    utility: str | None, meter: str | None, most: int, after: str | None = None
+) -> Callable[[Connection], list[Row]]:
+    """Pushes that wait, oldest first, without their octets: of a utility, of a meter, behind another one."""
+    shown = [column for column in PUSHES.c if column.name != "sealed"]
+    query = select(*shown).order_by(PUSHES.c.number).limit(most)
+    if utility is not None:
+        query = query.where(PUSHES.c.utility == utility)
+    if meter is not None:
+        query = query.where(PUSHES.c.meter == meter)
+    if after is not None:
+        behind = select(PUSHES.c.number).where(PUSHES.c.id == after, PUSHES.c.utility == utility)
+        query = query.where(PUSHES.c.number > behind.scalar_subquery())
+    return rows(query)
+
+
+def push(id: str, utility: str) -> Callable[[Connection], list[Row]]:
+    """A push of a utility, its octets too; none of another's."""
+    return rows(_push(id, utility))
+
+
+def acknowledge(id: str, utility: str, now: float) -> Callable[[Connection], bool]:
+    """A push has come to its utility: its octets go, the account gets a row."""
+    return lambda connection: _pushes_end(connection, _push(id, utility), Push.FETCHED, now) == 1
+
+
+def _push(id: str, utility: str) -> Select[Any]:
+    return select(PUSHES).where(PUSHES.c.id == id, PUSHES.c.utility == utility)
+
+
+def _pushes_end(connection: Connection, query: Select[Any], outcome: Push, now: float) -> int:
+    """What a query finds waits no longer; how many that are."""
+    found = connection.execute(query).all()
+    for row in found:
+        connection.execute(
+            insert(ACCOUNT).values(
+                request=row.id, utility=row.utility, meter=row.meter, originator=row.meter,
+                created=row.received, finished=now, size=row.size, outcome=outcome,
+            )
+        )  # fmt: skip
+        connection.execute(delete(PUSHES).where(PUSHES.c.number == row.number))
+    return len(found)
+
+
+# --- what is kept no longer -----------------------------------------------------------------------
+
+
 def remove(id: str, utility: str) -> Callable[[Connection], bool]:
     """Take a request that has ended out of the queue, sealed octets and all; the account keeps its row."""
 
@@ -246,11 +310,11 @@ def remove(id: str, utility: str) -> Callable[[Connection], bool]:
 
 
 def forget(meter: str, utility: str | None = None) -> Callable[[Connection], int]:
-    """Delete what is kept of a meter (and of one utility): requests that have ended, account, readings."""
+    """Delete what is kept of a meter (and of one utility): ended requests, pushes, account, readings."""
 
     def job(connection: Connection) -> int:
         count = 0
-        for table in (REQUESTS, ACCOUNT, READINGS):
+        for table in (REQUESTS, PUSHES, ACCOUNT, READINGS):
             query = delete(table).where(table.c.meter == meter)
             if table is REQUESTS:
                 query = query.where(table.c.state.in_(FINAL))
@@ -272,6 +336,8 @@ def outdated(now: float, retention: int, answers: int) -> Callable[[Connection],
         count = connection.execute(
             delete(REQUESTS).where(REQUESTS.c.state.in_(FINAL), REQUESTS.c.finished < now - answers * DAY)
         ).rowcount
+        late = select(PUSHES).where(PUSHES.c.received < now - answers * DAY)
+        count += _pushes_end(connection, late, Push.UNFETCHED, now)
         count += connection.execute(delete(ACCOUNT).where(ACCOUNT.c.finished < kept)).rowcount
         return count + connection.execute(delete(READINGS).where(READINGS.c.at < kept)).rowcount
 

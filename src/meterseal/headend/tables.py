@@ -1,7 +1,7 @@
-"""The tables of a head-end: requests that are carried, the account of what passed, what its role has read.
+"""The tables of a head-end: requests that are carried, pushes, the account, what its role has read.
 
-Times are seconds since 1970, UTC.  What is sealed stands in `requests` as octets until it is fetched or its
-days are over; the account has sizes, titles, times and outcomes, and none of it.
+Times are seconds since 1970, UTC.  What is sealed stands in `requests` and `pushes` as octets until it is
+fetched or its days are over; the account has sizes, titles, times and outcomes, and none of it.
 """
 
 from __future__ import annotations
@@ -31,6 +31,17 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
+class Push(StrEnum):
+    """What has become of a push that waited for its utility: a row of the account says it."""
+
+    FETCHED = "fetched"
+    """The utility has acknowledged it."""
+    UNFETCHED = "unfetched"
+    """Its days were over before."""
+    DISPLACED = "displaced"
+    """More than may wait came of its meter, and it was the oldest."""
+
+
 FINAL: Final = frozenset(State) - {State.QUEUED, State.SENT}
 
 REQUESTS: Final = Table(
@@ -48,6 +59,21 @@ REQUESTS: Final = Table(
     Column("answer", LargeBinary),
     Index("requests_of", "utility", "meter"),
     Index("requests_state", "state"),
+)
+
+PUSHES: Final = Table(
+    "pushes",
+    METADATA,
+    Column("number", Integer, primary_key=True),
+    Column("id", String(24), nullable=False, unique=True),
+    Column("utility", String(32), nullable=False),
+    Column("meter", String(16), nullable=False),
+    Column("received", Float, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Index("pushes_of", "utility", "meter"),
+    Index("pushes_meter", "meter"),
+    Index("pushes_received", "received"),
 )
 
 ACCOUNT: Final = Table(

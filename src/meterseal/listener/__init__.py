@@ -4,7 +4,7 @@
 `udp://`) and lines that are listened to (`serial://`, `han+tcp://`).
 """
 
-from meterseal.listener.book import Book, Door
+from meterseal.listener.book import Book, Door, Doors
 from meterseal.listener.floors import Floors
 from meterseal.listener.presets import PRESETS, Preset, preset
 from meterseal.listener.quarantine import Quarantine
@@ -16,6 +16,7 @@ __all__ = [
     "WEAK",
     "Book",
     "Door",
+    "Doors",
     "Floors",
     "Listener",
     "Preset",

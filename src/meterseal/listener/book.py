@@ -1,4 +1,4 @@
-"""Whose pushes can be opened: credentials of meters by system title, from a file or a folder of files."""
+"""Whose pushes can be opened: credentials of meters by system title, at hand or from a folder of files."""
 
 from __future__ import annotations
 
@@ -65,12 +65,75 @@ class Door:
         return self.setup.key("global")
 
 
-class Book:
-    """Doors by system title.  `path` is a credentials file, or a folder of them (`*.toml`).
+class Doors:
+    """Doors by system title, out of credentials that are put here; floors are those of `store`.
+
+    Keys that come again keep their counters.
+    """
+
+    def __init__(self, store: CounterStore) -> None:
+        self._store = store
+        self._doors: dict[bytes, dict[Path, list[Door]]] = {}
+        self._counters: dict[str, ReceiveCounter] = {}
+
+    def __len__(self) -> int:
+        return len(self._doors)
+
+    def find(self, title: bytes, now: float) -> list[Door]:
+        """The doors of a meter, empty for an unknown one."""
+        del now
+        return self._of(title)
+
+    def put(self, path: Path, credentials: Credentials, sending: CounterStore | None) -> None:
+        """Take in what somebody holds of a meter, which goes by the stem of `path`.
+
+        `sending` has the counters of its roles' clients, for what is sent back.
+        """
+        meter = credentials.meter
+        if meter.system_title is None:
+            _log.warning("%s names no system title: its pushes cannot be told from others", path.name)
+            return
+        doors = []
+        for name, role in credentials.roles.items():
+            guek = role.octets("guek")
+            if guek is None:
+                continue
+            handle = GcmKey(guek, role.octets("gak") or b"")
+            counter = self._counter(key_id(handle.kcv, meter.system_title, "rx"))
+            setup = SecuritySetup(suite(meter.suite), role.client_system_title or b"", meter.system_title)
+            setup.unicast = KeyInUse(handle, SendCounter(0, 0), counter[1], counter[0])
+            self._in_layers(setup, credentials, role)
+            doors.append(Door(path.stem, name, role.client, setup, sending, role.counter_start, role.peer))
+        if doors:
+            self._doors.setdefault(meter.system_title, {})[path] = doors
+
+    def _of(self, title: bytes) -> list[Door]:
+        files = self._doors.get(title)
+        return [] if files is None else [door for doors in files.values() for door in doors]
+
+    def _in_layers(self, setup: SecuritySetup, credentials: Credentials, role: RoleCredentials) -> None:
+        """What it takes for pushes in layers: the KEK, counters of fresh keys, certificates when needed."""
+        kek = role.octets("kek")
+        setup.master = None if kek is None else WrappingKey(kek)
+        titles = setup.peer_title or b"", setup.own_title
+        name, counter = self._counter(f"fresh-{'-'.join(title.hex().upper() for title in titles)}-rx")
+        setup.fresh = Counted(SendCounter(0, 0), counter, name)
+        if setup.suite.curve is not None:
+            setup.directory = _Later(setup, credentials, role)
+
+    def _counter(self, name: str) -> tuple[str, ReceiveCounter]:
+        """The one counter of a key and title, however many roles and files have that key."""
+        if name not in self._counters:
+            self._counters[name] = ReceiveCounter(self._store.received(name) or 0)
+        return name, self._counters[name]
+
+
+class Book(Doors):
+    """Doors out of files.  `path` is a credentials file, or a folder of them (`*.toml`).
 
     A meter goes by the name of its file; several files may be about the same meter.  Of a folder a file
     that cannot be used is a warning, and the others go on; new and changed files are found without a
-    restart.  Keys that come again keep their counters.
+    restart.
     """
 
     def __init__(self, path: Path, store: CounterStore, state: Path | None = None) -> None:
@@ -78,11 +141,10 @@ class Book:
 
         Raises ConfigurationError for a file that cannot be used, and when there is nothing to open by.
         """
-        self.path, self._store, self._state = path, store, state
+        super().__init__(store)
+        self.path, self._state = path, state
         self._folder = path.is_dir()
         self._files: dict[Path, tuple[int, int]] = {}
-        self._doors: dict[bytes, dict[Path, list[Door]]] = {}
-        self._counters: dict[str, ReceiveCounter] = {}
         self._looked = 0.0
         if self._folder:
             self._look()
@@ -90,9 +152,6 @@ class Book:
             self._add(path, Credentials.load(path))
         if not self._doors:
             raise ConfigurationError(f"{path}: no credentials with a system title and a guek in there")
-
-    def __len__(self) -> int:
-        return len(self._doors)
 
     def find(self, title: bytes, now: float) -> list[Door]:
         """The doors of a meter, empty for an unknown one; then changed files are looked for."""
@@ -103,10 +162,6 @@ class Book:
             self._look()
             doors = self._of(title)
         return doors
-
-    def _of(self, title: bytes) -> list[Door]:
-        files = self._doors.get(title)
-        return [] if files is None else [door for doors in files.values() for door in doors]
 
     # --- files ----------------------------------------------------------------------------------
 
@@ -145,41 +200,8 @@ class Book:
                 del self._doors[title]
 
     def _add(self, path: Path, credentials: Credentials) -> None:
-        meter = credentials.meter
-        if meter.system_title is None:
-            _log.warning("%s names no system title: its pushes cannot be told from others", path.name)
-            return
-        doors = []
         state = self._state or credentials.state_folder
-        sending = None if state is None else FileCounters(state)
-        for name, role in credentials.roles.items():
-            guek = role.octets("guek")
-            if guek is None:
-                continue
-            handle = GcmKey(guek, role.octets("gak") or b"")
-            counter = self._counter(key_id(handle.kcv, meter.system_title, "rx"))
-            setup = SecuritySetup(suite(meter.suite), role.client_system_title or b"", meter.system_title)
-            setup.unicast = KeyInUse(handle, SendCounter(0, 0), counter[1], counter[0])
-            self._in_layers(setup, credentials, role)
-            doors.append(Door(path.stem, name, role.client, setup, sending, role.counter_start, role.peer))
-        if doors:
-            self._doors.setdefault(meter.system_title, {})[path] = doors
-
-    def _in_layers(self, setup: SecuritySetup, credentials: Credentials, role: RoleCredentials) -> None:
-        """What it takes for pushes in layers: the KEK, counters of fresh keys, certificates when needed."""
-        kek = role.octets("kek")
-        setup.master = None if kek is None else WrappingKey(kek)
-        titles = setup.peer_title or b"", setup.own_title
-        name, counter = self._counter(f"fresh-{'-'.join(title.hex().upper() for title in titles)}-rx")
-        setup.fresh = Counted(SendCounter(0, 0), counter, name)
-        if setup.suite.curve is not None:
-            setup.directory = _Later(setup, credentials, role)
-
-    def _counter(self, name: str) -> tuple[str, ReceiveCounter]:
-        """The one counter of a key and title, however many roles and files have that key."""
-        if name not in self._counters:
-            self._counters[name] = ReceiveCounter(self._store.received(name) or 0)
-        return name, self._counters[name]
+        self.put(path, credentials, None if state is None else FileCounters(state))
 
 
 class _Later:

@@ -29,7 +29,7 @@ from meterseal.errors import (
 )
 from meterseal.framing import p1
 from meterseal.framing.items import LINK, P1_TELEGRAM, Item
-from meterseal.listener.book import Book, Door
+from meterseal.listener.book import Door, Doors
 from meterseal.listener.outside import Outside, is_protected, outside, signed_inside
 from meterseal.listener.presets import STRONG
 from meterseal.listener.quarantine import Quarantine
@@ -84,7 +84,7 @@ class Receiver:
 
     def __init__(
         self,
-        book: Book,
+        book: Doors,
         store: CounterStore,
         *,
         accept: int = STRONG,

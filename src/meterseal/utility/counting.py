@@ -1,7 +1,8 @@
 """Invocation counters of a third party toward one meter: reserved ahead, floors kept, as a client's are.
 
 They are named by the two titles: keys made for one message have no counters of their own, and what counts
-outlives them all.
+outlives them all.  Answers and pushes share the meter's counter; each kind has a floor of its own, so that a
+push which waits somewhere is not taken for an old one because an answer has overtaken it.
 """
 
 from __future__ import annotations
@@ -20,15 +21,23 @@ _NOTE_EVERY: Final = 1.0
 
 
 class Counting:
-    """Both counters, in a store.  `start`: the first value to send where the store knows none."""
+    """The counters, in a store.  `start`: the first value to send where the store knows none.
+
+    `counted` is for requests and answers, `pushed` for pushes.
+    """
 
     def __init__(self, state: State, own: bytes, meter: bytes, start: int | None) -> None:
         self._state, self._start = state, _FIRST if start is None else max(start, _FIRST)
         name = f"sealed-{own.hex().upper()}-{meter.hex().upper()}"
-        self._rx, self._block = f"{name}-rx", _FIRST_BLOCK
-        lowest = state.counters.received(self._rx) or 0
-        self.counted = Counted(SendCounter(0, 0), ReceiveCounter(lowest), f"{name}-tx")
-        self._noted, self._at = lowest, 0.0
+        self._block, self._at = _FIRST_BLOCK, 0.0
+        self._floors: dict[str, ReceiveCounter] = {}
+        self._noted: dict[str, int] = {}
+        self.counted = Counted(SendCounter(0, 0), self._floor(f"{name}-rx"), f"{name}-tx")
+        self.pushed = Counted(SendCounter(0, 0), self._floor(f"{name}-push-rx"))
+
+    def _floor(self, name: str) -> ReceiveCounter:
+        lowest = self._noted[name] = self._state.counters.received(name) or 0
+        return self._floors.setdefault(name, ReceiveCounter(lowest))
 
     def ensure(self, count: int) -> Steps[None]:
         """See that `count` values can be sent.  Raises CounterExhausted, StateUnavailable, StateDamaged."""
@@ -42,10 +51,13 @@ class Counting:
 
     def note(self, *, due: bool = True) -> Steps[None]:
         """Note what was received, durably: where that is `due`, once a second."""
-        lowest, now = self.counted.rx.lowest, time.monotonic()
-        if lowest == self._noted or (due and now - self._at < _NOTE_EVERY):
+        now = time.monotonic()
+        moved = {name: rx.lowest for name, rx in self._floors.items() if rx.lowest != self._noted[name]}
+        if not moved or (due and now - self._at < _NOTE_EVERY):
             return
-        self._noted, self._at = lowest, now
+        self._noted |= moved
+        self._at = now
         store = self._state.counters
-        store.note_received(self._rx, lowest)
+        for name, lowest in moved.items():
+            store.note_received(name, lowest)
         yield Work(store.sync, self._state.slow)

@@ -14,6 +14,7 @@ What it does to a request shows the same way: the meter does not open it, so no 
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from typing import Final, NoReturn
 
 from meterseal.errors import (
@@ -29,6 +30,7 @@ from meterseal.errors import (
 )
 from meterseal.keys.counters import WINDOW
 from meterseal.security import Context, Opened
+from meterseal.security.context import Counted
 from meterseal.security.layers import CIPHERING, SIGNING, find
 from meterseal.security.protect import unprotecting
 from meterseal.security.protection import text
@@ -42,15 +44,16 @@ KEPT: Final = 1024
 class Exchanges:
     """The exchanges of one third party with one meter.
 
-    Answers and pushes share the meter's invocation counter and may overtake each other by a little, each
-    taken once.
+    Answers and pushes share the meter's invocation counter and may overtake each other, each taken once;
+    `pushed` counts the pushes that come.
     """
 
-    def __init__(self, context: Context, form: str) -> None:
+    def __init__(self, context: Context, form: str, pushed: Counted) -> None:
         context.window = WINDOW
         self.context, self._form = context, form
+        self._of_pushes = replace(context, setup=replace(context.setup, fresh=pushed))
         self._answered: dict[bytes, None] = {}
-        self._first, self._came = 0, 0
+        self._first, self._last, self._came = 0, 0, 0
 
     @property
     def missed(self) -> int:
@@ -58,7 +61,7 @@ class Exchanges:
 
         A meter that was restarted leaves a gap as well.
         """
-        return self.context.setup.fresh.rx.lowest - self._first - self._came if self._came else 0
+        return self._last - self._first + 1 - self._came if self._came else 0
 
     def open(self, request: Sealed, answer: Sealed, applied: int) -> Steps[Opened]:
         """The answer to `request`, which was sealed with `applied`.
@@ -70,7 +73,7 @@ class Exchanges:
             raise Replayed("the carrier brings the request itself back", 0)
         if (answer.originator, answer.recipient) != (request.recipient, request.originator):
             raise Moved(f"the carrier brings {answer}: not between the parties of the request")
-        opened = yield from self._opened(answer)
+        opened = yield from self._opened(self.context, answer)
         self._check(answer, opened, applied, self._form)
         self._take(answer, opened)
         if answer.transaction_id != request.transaction_id:
@@ -82,7 +85,7 @@ class Exchanges:
         setup = self.context.setup
         if (sealed.originator, sealed.recipient) != (setup.peer_title, setup.own_title):
             raise Moved(f"the carrier brings {sealed}: not between this meter and this party")
-        opened = yield from self._opened(sealed)
+        opened = yield from self._opened(self._of_pushes, sealed)
         self._check(sealed, opened, applied, None)
         self._take(sealed, opened)
         return opened
@@ -92,12 +95,13 @@ class Exchanges:
         if sealed.transaction_id in self._answered:
             raise Replayed("an exchange that has come before", self.context.setup.fresh.rx.lowest)
         self._first = min(self._first, opened.counter) if self._came else opened.counter
+        self._last = max(self._last, opened.counter)
         self._came += 1
         self._remember(sealed.transaction_id)
 
-    def _opened(self, answer: Sealed) -> Steps[Opened]:
+    def _opened(self, context: Context, answer: Sealed) -> Steps[Opened]:
         try:
-            found = unprotecting(self.context, answer.octets)
+            found = unprotecting(context, answer.octets)
             if isinstance(found, Generator):
                 found = yield from found
             return found

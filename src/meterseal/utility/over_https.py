@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -20,15 +21,19 @@ import httpx
 from meterseal.client.base import CredentialsLike
 from meterseal.credentials import Credentials
 from meterseal.errors import (
+    Altered,
     ConfigurationError,
     ConnectionLost,
+    DecodeError,
     Malformed,
     Misuse,
+    ProtectionError,
     Refused,
     TimedOut,
     TooLarge,
 )
 from meterseal.security.sealed import Sealed
+from meterseal.utility.exchanges import broken
 from meterseal.utility.session import load
 
 LARGEST: Final = 1 << 18
@@ -42,6 +47,18 @@ _SEALED: Final = {"Content-Type": "application/octet-stream"}
 _AS_IT_IS: Final = {"Accept-Encoding": "identity"}
 _ON_ITS_WAY: Final = ("queued", "sent")
 _WAITS: Final = 429
+
+
+PUSHES_AT_ONCE: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A push that waits at a head-end, as that says: its name there, the meter's title, when it came."""
+
+    id: str
+    meter: bytes
+    received: float
 
 
 class Via:
@@ -83,6 +100,35 @@ class Via:
         """The meters that the head-end carries for: `name`, `title`, `waiting`, `failures`."""
         found = await self._ask("GET", "/v1/meters")
         return found if isinstance(found, list) else []
+
+    async def pushes(self, *, after: str | None = None, wait: float = 0.0) -> list[Waiting]:
+        """Pushes that wait there for this utility, oldest first; those behind `after`, where that is given.
+
+        Where none is there one is waited for, `wait` seconds at most.
+        """
+        asked: dict[str, Any] = {"wait": min(wait, _WAIT), "rows": PUSHES_AT_ONCE}
+        found = await self._ask(
+            "GET", "/v1/pushes", params=asked | ({} if after is None else {"after": after})
+        )
+        if not isinstance(found, list) or len(found) > PUSHES_AT_ONCE:
+            raise Malformed("the head-end lists no pushes")
+        return [_waiting(one) for one in found]
+
+    async def push(self, waiting: Waiting) -> Sealed:
+        """What one of them is.  Raises Altered where it is nothing sealed."""
+        told = await self._ask("GET", f"/v1/pushes/{waiting.id}")
+        try:
+            octets = bytes.fromhex(str(told.get("sealed")) if isinstance(told, dict) else "-")
+        except ValueError:
+            raise Altered("the carrier brings what is no hex") from None
+        try:
+            return Sealed.of(octets)
+        except (DecodeError, ProtectionError) as error:
+            broken(error)
+
+    async def acknowledge(self, waiting: Waiting) -> None:
+        """It has been dealt with: the head-end keeps it no longer."""
+        await self._ask("DELETE", f"/v1/pushes/{waiting.id}")
 
     async def _ask(self, method: str, path: str, **more: Any) -> Any:
         """One question; where the head-end says that it is too busy, again a little later."""
@@ -168,9 +214,18 @@ def _read(status: int, octets: bytes) -> Any:
 
 def _name(told: Any) -> str:
     name = told.get("id") if isinstance(told, dict) else None
-    if not isinstance(name, str) or not name.isalnum() or len(name) > 64:
-        raise Malformed("the head-end names no request")
+    if not isinstance(name, str) or not (name.isascii() and name.isalnum()) or len(name) > 64:
+        raise Malformed("the head-end names no request or push")
     return name
+
+
+def _waiting(told: Any) -> Waiting:
+    name = _name(told)
+    try:
+        meter, received = bytes.fromhex(str(told.get("meter"))), float(told.get("received"))
+    except (TypeError, ValueError):
+        raise Malformed("the head-end lists a push of no meter, or of no time") from None
+    return Waiting(name, meter, received)
 
 
 def _answer(told: Any) -> Sealed:

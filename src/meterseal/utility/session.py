@@ -144,7 +144,7 @@ class SealedSession(ThirdSession):
 
     def __init__(self, credentials: Credentials, state: State, name: str | None = None, **more: Any) -> None:
         super().__init__(credentials, state, name, **more)
-        self.exchanges = Exchanges(self.context, self.third.layers)
+        self.exchanges = Exchanges(self.context, self.third.layers, self.counting.pushed)
         self.last: Opened | None = None
         """The latest answer: its layers, and the counter it came with."""
         self._invoke = self._long_invoke = 0
