@@ -86,6 +86,8 @@ class Yard:
     def __init__(self, house: Concentrator, credentials: dict[str, Credentials]) -> None:
         self.house, self.credentials = house, credentials
         self.counters = MemoryCounters()
+        self.meters: list[Meter] = []
+        self.servers: list[MeterServer] = []
 
     def route(self, name: str) -> Route:
         return next(route for route in self.house.config.routes if route.name == name)
@@ -156,11 +158,16 @@ async def yard(
     bus: int = 0,
     pinned: bool = True,
     change: Callable[[str, str], str] = lambda name, url: url,
+    shared: Callable[[SharedLine], SharedLine] = lambda line: line,
     **config: Any,
 ) -> AsyncIterator[Yard]:
-    """Meters `tcp-1`.. on TCP and `bus-1`.. on one line; `change` may put somebody else where a meter is."""
+    """Meters `tcp-1`.. on TCP and `bus-1`.. on one line; `change` may put somebody else where a meter is.
+
+    `shared` may change what is said of the line.
+    """
     async with AsyncExitStack() as stack:
         credentials, routes, devices = {}, [], []
+        meters, servers = list[Meter](), list[MeterServer]()
         names = [f"tcp-{at + 1}" for at in range(direct)] + [f"bus-{at + 1}" for at in range(bus)]
         for at, name in enumerate(names, 1):
             on_bus = name.startswith("bus")
@@ -168,6 +175,8 @@ async def yard(
             stack.callback(meter.close)
             scheme = "hdlc+tcp" if on_bus else "tcp"
             server = await stack.enter_async_context(MeterServer(meter, url=f"{scheme}://127.0.0.1:0"))
+            meters.append(meter)
+            servers.append(server)
             credentials[name] = credentials_of(meter, "tcp://127.0.0.1:1")
             where: dict[str, Any] = {"url": change(name, server.url)}
             if on_bus:
@@ -178,11 +187,13 @@ async def yard(
                 Route(name=name, network=1, address=bytes((at,)), title=title, servers=(1, 17), **where)
             )
         if bus:
-            line = SharedLine(name="bus", url=await relay(stack, devices), address_size=4)
+            line = shared(SharedLine(name="bus", url=await relay(stack, devices), address_size=4))
             from dataclasses import replace
 
             routes = [replace(route, line=line) if route.device else route for route in routes]
         own = Meter(own_plan(), folder / "own")
         stack.callback(own.close)
         house = Concentrator(Config(routes=tuple(routes), **config), own, folder)
-        yield Yard(await stack.enter_async_context(house), credentials)
+        made = Yard(await stack.enter_async_context(house), credentials)
+        made.meters, made.servers = meters, servers
+        yield made

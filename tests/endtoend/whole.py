@@ -23,6 +23,8 @@ from meterseal.headend.tls import fingerprint
 from meterseal.meter import Meter, MeterServer, load_plan, write_credentials
 from meterseal.meter.blueprint import Blueprint
 from meterseal.meter.plan import MeterPlan
+from meterseal.meter.push import PushSetup
+from meterseal.meter.values import Held
 from meterseal.net import WireLog, parse
 from meterseal.security.sealed import Sealed
 from meterseal.state import MemoryCounters
@@ -76,14 +78,19 @@ class Whole:
         more = {"counters": MemoryCounters(), "timeout": SOON, **more}
         return SealedMeter(self.credentials, carry or self.via.carry, **more)
 
+    @property
+    def push_setup(self) -> PushSetup:
+        """The meter's push setup for the utility."""
+        found = self.meter.devices[1].objects[40, Obis(PUSH)]
+        assert isinstance(found, PushSetup)
+        return found
+
     def push(self, where: str | None = None) -> None:
-        """Let the meter push, to the head-end or to `where`; "hdlc": on its own line."""
-        setup = self.meter.devices[1].objects[40, Obis(PUSH)]
-        if where == "hdlc":
-            destination = 5, b"", 0
-        else:
-            url = parse(where or self.house.pushes.urls[0])
-            destination = ("tcp", "udp").index(url.scheme), f"{url.host}:{url.port}".encode(), 0
+        """Let the meter push, to the head-end, or to the concentrator in front of it, or to `where`."""
+        setup = self.push_setup
+        own = self.house.pushes.urls[0] if self.yard is None else self.yard.inlets[0].url
+        url = parse(where or own)
+        destination = ("tcp", "udp").index(url.scheme), f"{url.host}:{url.port}".encode(), 0
         setup.values[3] = (destination, setup.values[3][1])
         setup.push()
 
@@ -130,7 +137,8 @@ async def whole(
             own = Meter(management.plan({}), folder / "own")
             stack.callback(own.close)
             route = Route(name="m", network=1, address=b"\1", url=url, title=meter.system_title)
-            made.yard = await stack.enter_async_context(Concentrator(Yard(routes=(route,)), own, folder))
+            yard = Concentrator(Yard(routes=(route,), pushes=("tcp://127.0.0.1:0",)), own, folder)
+            made.yard = await stack.enter_async_context(yard)
             url = f"{made.yard.url}?gateway=1/01"
         path = folder / "meter.toml"
         write_credentials(meter, path, url)
@@ -152,6 +160,10 @@ async def whole(
         )  # fmt: skip
         house = HeadEnd(config, folder / "headend", Journal(made.journal), wires)
         made.house = await stack.enter_async_context(house)
+        if made.yard is not None and house.pushes.urls:
+            where = made.yard.own.devices[1].objects[1, management.HEAD_END]
+            assert isinstance(where, Held)
+            where._set(house.pushes.urls[0])
         served = await stack.enter_async_context(Served(made.house))
         made.via = await stack.enter_async_context(Via(served.url, made.credentials, timeout=SOON))
         yield made

@@ -22,7 +22,7 @@ from meterseal.headend import HeadEnd, store
 from meterseal.headend import visitor as visitors
 from meterseal.headend.house import Busy
 from meterseal.headend.tables import State
-from meterseal.headend.visitor import pause
+from meterseal.headend.visitor import Request, pause
 from meterseal.security.sealed import Sealed
 from tests.headend.home import METERS, SOON, TITLES, Home, Place, config, home, sealed_for, settled
 
@@ -102,6 +102,30 @@ async def test_H06_while_a_meter_is_not_there_requests_wait_and_then_go_once(tmp
             "answered"
         }
         assert place.house.visitors[M1].failures == 0
+
+
+async def test_H06_a_request_that_comes_as_the_work_ends_is_carried(tmp_path: Path) -> None:
+    """Between the last look for requests and the end of the task there is a turn of the loop."""
+    async with home(tmp_path, api=False) as place:
+        visitor, sealed = place.house.visitors[M1], Sealed.of(sealed_for(M1))
+        request = Request("A" * 24, "north", sealed, time.time() + SOON)
+        row = {
+            "id": request.id, "utility": "north", "meter": M1.hex().upper(), "state": State.QUEUED,
+            "created": 0.0, "deadline": request.deadline, "sealed": sealed.octets,
+        }  # fmt: skip
+        await place.house.store.run(store.accept(row))
+        work = visitor._run
+
+        async def ends() -> None:
+            return
+
+        visitor._run = ends  # type: ignore[method-assign]
+        visitor.wake()
+        visitor._run = work  # type: ignore[method-assign]
+        asyncio.get_running_loop().call_soon(visitor.add, request)
+        async with asyncio.timeout(SOON):
+            await request.done.wait()
+        assert len(place.fakes[M1].asked) == 1
 
 
 async def test_H06_a_command_past_its_deadline_is_not_sent(tmp_path: Path) -> None:

@@ -86,7 +86,8 @@ async def test_counters_are_kept_in_a_folder(here: Street, tmp_path: Path) -> No
     counting._state = replace(counting._state, counters=store)
     async with u:
         await u.read("3/1.0.1.8.0.255:2")
-    assert store.received(counting._rx) == counting.counted.rx.lowest
+    answers, _ = counting._floors
+    assert store.received(answers) == counting.counted.rx.lowest
 
 
 async def test_data_protection(here: Street) -> None:

@@ -2,9 +2,9 @@
 
 | table | keys |
 | --- | --- |
-| `[concentrator]` | `listen` (URL, `tcp://`), `callers` (hosts that may reach meters; left out: all), `timeout` (s, of a meter's answer on a shared line), `queue` and `queue_of_caller` (requests that may wait for a shared line), `connections` (to meters, altogether) |
+| `[concentrator]` | `listen` (URL, `tcp://`), `callers` (hosts that may reach meters; left out: all), `timeout` (s, of a meter's answer on a shared line), `queue` and `queue_of_caller` (requests that may wait for a shared line), `connections` (to meters, altogether), `pushes` (URLs where meters push to, `tcp://` and `udp://`), `head_end` (URL where their pushes go on to, `tcp://`; left out: what its management says) |
 | `[management]` | `suite`, `system_title`, `trust` of its own logical device |
-| `[lines.NAME]` | `url` of a line with HDLC that several meters share, `address_size` |
+| `[lines.NAME]` | `url` of a line with HDLC that several meters share, `address_size`, `push_clients` (client SAPs at which meters on the line are asked for pushes), `ask_every` (s, 60) |
 | `[meters.NAME]` | `network` (0), `address` (hex), then `url` of its own, or `line` and `device` (its physical HDLC address); `system_title` (left out: that of the first sign-on is pinned), `logical_devices` ([1]) |
 """  # noqa: E501 - a table row is a line
 
@@ -33,11 +33,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedLine:
-    """A line with HDLC; all meters on it are asked through one connection, one after another."""
+    """A line with HDLC; all meters on it are asked through one connection, one after another.
+
+    `push_clients`: client SAPs that nobody signs on as; each meter is asked for pushes to them `ask_every` s.
+    """
 
     name: str
     url: str
     address_size: int = 0
+    push_clients: tuple[int, ...] = ()
+    ask_every: float = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +80,8 @@ class Config:
     queue: int = 64
     queue_of_caller: int = 8
     connections: int = 512
+    pushes: tuple[str, ...] = ()
+    head_end: str = ""
     management: Mapping[str, Any] = field(default_factory=dict)
     routes: tuple[Route, ...] = ()
 
@@ -179,6 +186,11 @@ def _url(*schemes: str) -> Reader:
     return read
 
 
+def _urls(*schemes: str) -> Reader:
+    read = _url(*schemes)
+    return lambda value, where: tuple(read(text, where) for text in fields.names(value, where))
+
+
 def _address(value: Any, where: Where) -> bytes:
     try:
         octets = bytes.fromhex(fields.text(value, where))
@@ -196,10 +208,13 @@ def _networks(value: Any, where: Where) -> tuple[IPv4Network | IPv6Network, ...]
         raise Misuse(str(error)[:80]) from None
 
 
-def _servers(value: Any, where: Where) -> tuple[int, ...]:
-    if not isinstance(value, list) or not value:
-        raise Misuse("a list of server SAPs is wanted")
-    return tuple(fields.number(1, 0x3FFF)(item, where) for item in value)
+def _numbers(what: str, most: int) -> Reader:
+    def read(value: Any, where: Where) -> tuple[int, ...]:
+        if not isinstance(value, list) or not value:
+            raise Misuse(f"a list of {what} SAPs is wanted")
+        return tuple(fields.number(1, most)(item, where) for item in value)
+
+    return read
 
 
 _OWN: Final[dict[str, Reader]] = {
@@ -209,9 +224,16 @@ _OWN: Final[dict[str, Reader]] = {
     "queue": fields.number(1, 10_000),
     "queue_of_caller": fields.number(1, 10_000),
     "connections": fields.number(1, 100_000),
+    "pushes": _urls("tcp", "udp"),
+    "head_end": _url("tcp"),
 }
 _MANAGEMENT: Final[dict[str, Reader]] = {name: METER[name] for name in ("suite", "system_title", "trust")}
-_LINE: Final[dict[str, Reader]] = {"url": _url("hdlc+tcp", "serial"), "address_size": METER["address_size"]}
+_LINE: Final[dict[str, Reader]] = {
+    "url": _url("hdlc+tcp", "serial"),
+    "address_size": METER["address_size"],
+    "push_clients": _numbers("client", 0x7F),
+    "ask_every": fields.seconds,
+}
 _METER: Final[dict[str, Reader]] = {
     "network": fields.number(0, 0xFF),
     "address": _address,
@@ -219,7 +241,7 @@ _METER: Final[dict[str, Reader]] = {
     "line": fields.text,
     "device": fields.number(1, 0x3FFF),
     "system_title": METER["system_title"],
-    "logical_devices": _servers,
+    "logical_devices": _numbers("server", 0x3FFF),
 }
 
 __all__ = ["Config", "ConfigurationError", "Route", "SharedLine", "from_mapping", "load"]

@@ -17,8 +17,9 @@ from meterseal.concentrator import management
 from meterseal.concentrator.config import Config, Route, load
 from meterseal.concentrator.front import Front
 from meterseal.concentrator.lanes import Caller, Direct, Shared, Surroundings
+from meterseal.concentrator.pushes import Inlet, Outlet, take
 from meterseal.concentrator.record import Record
-from meterseal.errors import ConnectionLost, Misuse
+from meterseal.errors import ConnectionLost, MetersealError, Misuse
 from meterseal.meter import Meter, Party, open_meter, write_credentials
 from meterseal.meter.running import PathLike, run_until_signal, say
 from meterseal.meter.server import TICK
@@ -42,10 +43,14 @@ class Concentrator:
         self.record = Record(config.routes, FileTitles(folder))
         self.lanes = Admission(per_source=PER_SOURCE, total=config.connections)
         self.shared: dict[str, Shared] = {}
-        self._around = Surroundings(
-            self.record, config.timeout, config.queue, config.queue_of_caller, wire_log=wire_log
-        )
         self._wire_log = wire_log
+        self.outlet = Outlet(lambda: config.head_end or management.head_end(own), self.record, wire_log)
+        self.inlets: list[Listening] = []
+        """Where meters push to."""
+        self._around = Surroundings(
+            self.record, config.timeout, config.queue, config.queue_of_caller,
+            wire_log=wire_log, pushed=self._pushed,
+        )  # fmt: skip
         self._party: Party | None = None
         self._server: Listening | None = None
         self._tick: Handle | None = None
@@ -54,13 +59,17 @@ class Concentrator:
         loop = asyncio.get_running_loop()
         self._party = Party(self.own, loop)
         lines = {route.line.name: route.line for route in self.config.routes if route.line is not None}
-        self.shared = {name: Shared(self._around, line) for name, line in lines.items()}
+        self.shared = {name: Shared(self._around, line, self.config.routes) for name, line in lines.items()}
         management.tell(self.own, self.record, self._waiting)
+        self.outlet.start()
         try:
             where = parse(self.config.listen)
             self._server = await listen(where, partial(Front, self), wire_log=self._wire_log)
+            inlet = partial(Inlet, self.outlet, self.record)
+            for url in self.config.pushes:
+                self.inlets.append(await listen(parse(url), inlet, wire_log=self._wire_log))
         except BaseException:
-            await self._close_shared()
+            await self._close_lines()
             raise
         self.own.power_up()
         self._ticked(loop)
@@ -71,13 +80,15 @@ class Concentrator:
     ) -> None:
         if self._tick is not None:
             self._tick.cancel()
-        if self._server is not None:
-            await self._server.close()
-        await self._close_shared()
+        await self._close_lines()
         self.own.power_down()
         self._all_of_it.tick()
 
-    async def _close_shared(self) -> None:
+    async def _close_lines(self) -> None:
+        for server in (self._server, *self.inlets):
+            if server is not None:
+                await server.close()
+        await self.outlet.close()
         for shared in self.shared.values():
             await shared.close()
         await asyncio.sleep(0)  # connections that are aborted are gone on the loop's next turn
@@ -88,6 +99,13 @@ class Concentrator:
 
     def _waiting(self) -> list[tuple[str, int]]:
         return [(name, shared.waiting) for name, shared in self.shared.items()]
+
+    def _pushed(self, route: Route, server: int, client: int, apdu: bytes) -> None:
+        """A push on a shared line."""
+        try:
+            take(self.outlet, self.record, route, server, client, apdu)
+        except MetersealError as error:
+            self.record.stray(f"push on the line of {route}", error)
 
     @property
     def _all_of_it(self) -> Party:
@@ -135,7 +153,7 @@ async def serve_concentrator(
 
     `state` keeps the keys of its own management and the titles that were pinned; without it both are new at
     each start.  `listen` stands in place of the file's.  `announce` gets the line `listening on
-    tcp://HOST:PORT`.
+    tcp://HOST:PORT`, then one `pushes on URL` for each place where meters push to.
     """
     plan = config if isinstance(config, Config) else load(config)
     with ExitStack() as stack:
@@ -149,6 +167,8 @@ async def serve_concentrator(
             if credentials_out is not None:
                 write_credentials(own, credentials_out, house.url)
             (announce or say)(f"listening on {house.url}")
+            for inlet in house.inlets:
+                (announce or say)(f"pushes on {inlet.url}")
             await (stop or asyncio.Event()).wait()
 
 

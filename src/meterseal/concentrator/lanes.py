@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from meterseal import net
 from meterseal.concentrator import titles
 from meterseal.concentrator.config import Route, SharedLine
 from meterseal.concentrator.record import Record
+from meterseal.concentrator.rounds import Due, Round
 from meterseal.errors import ConnectionLost, MetersealError, Misuse, TimedOut
 from meterseal.framing.hdlc import Timing, on_device
+from meterseal.framing.hdlc.secondary import NOTICES
 from meterseal.net import Asking, CallingLink, Limits, WireLog, parse
 
 LEASE: Final = 180.0
@@ -26,6 +30,9 @@ LEASE: Final = 180.0
 
 PENDING: Final = 16
 """Requests that wait while a connection to a meter is being made."""
+
+ONE_QUESTION: Final = 0.05
+"""Seconds in which a meter is asked for a push: once, as the next question has to wait for its answer."""
 
 _RLRE: Final = 0x63
 _TRIES: Final = 5
@@ -49,6 +56,9 @@ class Caller(Protocol):
         """A meter has answered under protection, over a connection of the caller's own if it has one."""
 
 
+Pushed: TypeAlias = Callable[[Route, int, int, bytes], None]
+
+
 class Surroundings(NamedTuple):
     """What lanes have in common."""
 
@@ -58,6 +68,8 @@ class Surroundings(NamedTuple):
     queue_of_caller: int = 8
     limits: Limits = Limits()
     wire_log: WireLog | None = None
+    pushed: Pushed = lambda route, server, client, apdu: None
+    """Gets what a meter on a shared line pushes."""
 
 
 def passes(record: Record, route: Route, caller: Caller, server: int, client: int, apdu: bytes) -> bool:
@@ -170,12 +182,13 @@ class _Request(NamedTuple):
 class Shared:
     """A line with HDLC and all meters on it."""
 
-    def __init__(self, around: Surroundings, line: SharedLine) -> None:
+    def __init__(self, around: Surroundings, line: SharedLine, routes: Iterable[Route] = ()) -> None:
         self.line = line
+        self._round = Round(line, routes)
         self._around, self._loop = around, asyncio.get_running_loop()
         self._leases: dict[tuple[int, int], _Lease] = {}
         self._queues: OrderedDict[Caller, deque[_Request]] = OrderedDict()
-        self._some = asyncio.Event()
+        self._some, self._heard = asyncio.Event(), asyncio.Event()
         self._link: CallingLink | None = None
         self._now: _Request | None = None
         self._answered: asyncio.Future[MetersealError | None] | None = None
@@ -188,6 +201,8 @@ class Shared:
 
     def ask(self, caller: Caller, route: Route, client: int, server: int, apdu: bytes) -> None:
         """Put a request in the queue.  Raises Misuse: the queue is full, or the pair is another caller's."""
+        if client in self.line.push_clients:
+            raise Misuse(f"line {self.line.name}: client {client} is for pushes")
         pair = client, on_device(server, route.device)
         lease = self._lease(pair, caller, route, server)
         queue = self._queues.setdefault(caller, deque())
@@ -239,12 +254,16 @@ class Shared:
 
     async def _serve(self) -> None:
         while True:
-            await self._some.wait()
-            request = self._next()
-            if request is None:
-                self._some.clear()
-            elif self._leases.get((request.client, request.server)) is request.lease:
+            request, due = self._next(), self._round.take(self._loop.time())
+            if request is not None and self._leases.get(request[1:3]) is request.lease:
                 await self._one(request)
+            if due is not None:
+                await self._ask_for_pushes(due)
+            elif request is None:
+                self._some.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._round.wait(self._loop.time())):
+                        await self._some.wait()
 
     def _next(self) -> _Request | None:
         """The oldest request of the caller that has waited longest for a turn."""
@@ -279,6 +298,22 @@ class Shared:
                 lease.caller.failed(lease.route, lease.server, request.client, cause)
         self._now = self._answered = None
 
+    async def _ask_for_pushes(self, due: Due) -> None:
+        """One meter, until it has no more: each question brings one push, none within a time means none."""
+        try:
+            link = self._link or await self._open(due.route)
+        except MetersealError as error:
+            self._around.record.note(f"line {self.line.name}: not asked for pushes: {error}")
+            return
+        for _ in range(NOTICES):
+            self._heard.clear()
+            link.poll(due.client, on_device(due.server, due.route.device), ONE_QUESTION)
+            try:
+                async with asyncio.timeout(self._around.timeout / _TRIES + ONE_QUESTION):
+                    await self._heard.wait()
+            except TimeoutError:
+                return
+
     async def _open(self, route: Route) -> CallingLink:
         around = self._around
         timing = Timing(response=around.timeout / _TRIES, keep=_KEEP)
@@ -300,6 +335,9 @@ class Shared:
 
     def received(self, source: int, destination: int, payload: bytes) -> None:
         """An APDU of a meter; what is for no lease was sent too late, and nobody gets it."""
+        if destination in self.line.push_clients:
+            self._push(source, destination, payload)
+            return
         pair = destination, source
         lease, link = self._leases.get(pair), self._link
         if lease is None or link is None:
@@ -318,6 +356,13 @@ class Shared:
             link.poll(*pair, self._around.timeout)
         else:
             self._turn_ends(None)
+
+    def _push(self, source: int, destination: int, payload: bytes) -> None:
+        """What a meter has pushed goes on, if the meter is the one that was asked."""
+        self._heard.set()
+        found = self._round.of(source)
+        if found is not None:
+            self._around.pushed(*found, destination, payload)
 
     def parted(self, source: int, destination: int, cause: Exception | None) -> None:
         """The link of a pair has ended, and the association with it."""

@@ -15,18 +15,27 @@ from meterseal.codec.types import Array, Structure, Tag
 from meterseal.concentrator.record import Account, Record
 from meterseal.cosem.obis import Obis
 from meterseal.crypto import suite
+from meterseal.errors import MetersealError
 from meterseal.meter import Meter
 from meterseal.meter.config import plan_from
 from meterseal.meter.events import Event
 from meterseal.meter.fields import Place
-from meterseal.meter.objects import Value
+from meterseal.meter.objects import OTHER_REASON, Asker, Denied, Value
 from meterseal.meter.plan import MeterPlan
+from meterseal.meter.values import Held
+from meterseal.net import parse
 
 ROUTES: Final = Obis("0.0.96.50.0.255")
-"""Data: array of {name, network, address, title pinned, standing, title seen, requests, answers, refused}."""
+"""Data: an array of {name, network, address, title pinned, standing, title seen, four counts}.
+
+The counts are those of requests, answers, refusals and pushes.
+"""
 
 LINES: Final = Obis("0.0.96.50.1.255")
 """Data: an array of {name, requests that wait}, of the lines that meters share."""
+
+HEAD_END: Final = Obis("0.0.96.50.2.255")
+"""Data, utf8-string: the URL that pushes go on to, where the file names none.  A manager may write it."""
 
 SWAPPED: Final = Event(1, 51)
 """Code in the security log (0.0.99.98.1.255) when a foreign meter answers on a route: of this maker's own."""
@@ -39,7 +48,7 @@ _ROUTE: Final = Structure(
         Tag.OCTET_STRING,
         Tag.ENUM,
         Tag.OCTET_STRING,
-        *(Tag.DOUBLE_LONG_UNSIGNED,) * 3,
+        *(Tag.DOUBLE_LONG_UNSIGNED,) * 4,
     )
 )
 _LINE: Final = Structure((Tag.UTF8_STRING, Tag.LONG_UNSIGNED))
@@ -67,7 +76,30 @@ def tell(meter: Meter, record: Record, waiting: Callable[[], list[tuple[str, int
 
     objects[_DATA, ROUTES].readers[2] = routes
     objects[_DATA, LINES].readers[2] = lambda asker: (waiting(), Array(_LINE))
+    where = objects[_DATA, HEAD_END]
+    where.writers[2] = _checked(where.writers[2])
     record.alarm = lambda account: meter.events.happened(SWAPPED)
+
+
+def head_end(meter: Meter) -> str:
+    """Where pushes go on to, as somebody has written; empty while nobody has."""
+    held = meter.devices[1].objects[_DATA, HEAD_END]
+    return held.value if isinstance(held, Held) else ""
+
+
+def _checked(write: Callable[[Asker, Any], None]) -> Callable[[Asker, Any], None]:
+    """Take what is the URL of a head-end, or nothing."""
+
+    def checked(asker: Asker, value: Any) -> None:
+        try:
+            wrong = value and parse(value).scheme != "tcp"
+        except MetersealError as error:
+            raise Denied(OTHER_REASON, str(error)) from None
+        if wrong:
+            raise Denied(OTHER_REASON, "pushes go on to tcp://HOST:PORT")
+        write(asker, value)
+
+    return checked
 
 
 def _row(one: Account) -> tuple[Any, ...]:
@@ -81,4 +113,5 @@ def _row(one: Account) -> tuple[Any, ...]:
         one.requests,
         one.answers,
         one.refused,
+        one.pushes,
     )

@@ -57,7 +57,7 @@ class Record:
             route.key: Account(route, route.title or titles.get(_name(route))) for route in routes
         }
         self.strays = 0
-        """Requests for no route, and what no prefix could be read of."""
+        """Requests for no route, what no prefix could be read of, pushes of nobody's."""
         self.alarm: Callable[[Account], None] = lambda account: None
 
     def note(self, text: str) -> None:
@@ -67,6 +67,15 @@ class Record:
             log.warning("%d more lines were left out", before)
         if told:
             log.warning("%s", text)
+
+    def route_of(self, title: bytes) -> Route | None:
+        """The route whose meter has this title pinned."""
+        return next((one.route for one in self.accounts.values() if one.title == title), None)
+
+    def stray(self, what: str, cause: MetersealError) -> None:
+        """Something came that goes nowhere."""
+        self.strays += 1
+        self.note(f"refused, {what}: {cause.kind}: {cause}")
 
     def is_of(self, route: Route, title: bytes | None, pins: bool) -> bool:
         """Is an answer with this title that of the route's meter?

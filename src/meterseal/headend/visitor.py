@@ -78,8 +78,12 @@ class Visitor:
 
     def _ended(self, work: asyncio.Task[None]) -> None:
         self._work = None
-        if not work.cancelled() and work.exception() is not None:
+        if work.cancelled():
+            return
+        if work.exception() is not None:
             self._house.broken(work.exception())
+        elif self._pending:  # it came when the work had already looked for the last time
+            self.wake()
 
     async def close(self) -> None:
         """End what is under way; what is sent and not answered is told so at the next start."""

@@ -104,6 +104,11 @@ class Held(CosemObject):
     scaler: int | None = None
     unit: int | None = None
 
+    @property
+    def value(self) -> Any:
+        """The value as it stands."""
+        return self._value[0]
+
     def at(self, index: int, moment: Any) -> Value | None:
         """Attribute 2 for a profile, where nobody writes it: then it was the same at any moment."""
         return self._value if index == 2 and 2 not in self.writers else None

@@ -262,6 +262,10 @@ class Line:
         self.link.close()
         await self._ended.wait()
 
+    async def ended(self) -> None:
+        """Wait until the connection is gone, whoever ends it."""
+        await self._ended.wait()
+
     async def __aenter__(self) -> Line:
         return self
 
