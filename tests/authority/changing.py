@@ -13,9 +13,11 @@ from meterseal.authority.probing import Line
 from meterseal.authority.rotator import Report, Rotator
 from meterseal.authority.store import Store, create_store, open_store
 from meterseal.authority.store.keystore import KeyStore
+from meterseal.credentials import Credentials
 from meterseal.keys.kinds import NAMES, Slot
 from meterseal.keys.lifecycle import State
 from meterseal.meter import Meter, Party, credentials_of, load_plan
+from meterseal.meter.plan import MeterPlan
 
 CONFIG = """# A meter with secrets of all kinds, and something that may be broadcast.
 [[objects]]
@@ -73,17 +75,26 @@ class Scene:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         (folder / "meter.toml").write_text(CONFIG)
-        self._plan = load_plan("suite0", folder / "meter.toml")
+        self._plan = self.plan()
         self.meter = Meter(self._plan, folder / "meter")
         self.party: Party | None = None
         self.frames = 0
         self.cut: Callable[[str, int], bool] = lambda direction, number: False
-        found = credentials_of(self.meter)
+        found = self.credentials()
         with create_store(str(folder / "keys.db"), by="test") as store:
             self.title = adopt(store, found, broadcast=TARGET).title
             settings = store.keys.device(self.title).settings
             del settings["roles"]["installer"]["broadcast"]
             store.keys.set_settings(self.title, settings)
+
+    def plan(self) -> MeterPlan:
+        return load_plan("suite0", self.folder / "meter.toml")
+
+    def credentials(self) -> Credentials:
+        return credentials_of(self.meter)
+
+    def rotator(self, store: Store) -> Rotator:
+        return Rotator(store, Line(line=self.line, timeout=5))
 
     def open(self) -> Store:
         return open_store(str(self.folder / "keys.db"), by="test")
@@ -121,7 +132,7 @@ class Scene:
 
         async def go() -> Any:
             with self.open() as store:
-                return await act(Rotator(store, Line(line=self.line, timeout=5)))
+                return await act(self.rotator(store))
 
         return asyncio.run(go())
 
@@ -146,10 +157,12 @@ class Scene:
 
     # --- what must hold ---------------------------------------------------------------------------
 
-    def opens(self) -> None:
+    def opens(self, *but: Slot) -> None:
         """Every key of the meter is one that is stored and may be tried."""
         with self.open() as store:
             for slot, octets in self.held():
+                if slot in but:
+                    continue
                 stored = [
                     store.keys.reveal(one).reveal() for one in store.keys.slot(slot) if one.standing.tried
                 ]

@@ -14,6 +14,7 @@ from alembic.migration import MigrationContext
 
 from meterseal.authority.store import Device, FileVault, create_store, migrations, open_store, schema
 from meterseal.authority.store.database import Database
+from meterseal.authority.store.rotating import Fresh
 from meterseal.crypto import random_octets
 from meterseal.errors import (
     ConfigurationError,
@@ -285,12 +286,12 @@ def test_many_new_devices_at_once_are_as_if_one_by_one(house: House) -> None:
 def test_a_rotation_goes_on_where_it_stood(house: House) -> None:
     with house.open() as store:
         adopt(store)
-        begun = store.rotations.begin(GUEK, lambda: random_octets(16))
+        begun = store.rotations.begin(GUEK, lambda: Fresh(random_octets(16)))
         sent = store.rotations.hear(begun, Heard.SENDING)
         assert sent.phase is Phase.SENT and sent.tries == 1
     with house.open() as store:
         (found,) = store.rotations.open(TITLE)
-        assert found == sent == store.rotations.begin(GUEK, lambda: random_octets(16))
+        assert found == sent == store.rotations.begin(GUEK, lambda: Fresh(random_octets(16)))
         assert store.keys.slot(GUEK)[1].sent == house.clock.now
         done = store.rotations.hear(found, Heard.NEW)
         assert done.phase is Phase.DONE and states(store) == ["deactivated", "active"]
@@ -301,7 +302,7 @@ def test_an_earlier_key_that_answers_is_the_active_one_again(house: House) -> No
     with house.open() as store:
         first = adopt(store)
         store.keys.apply(Verb.ACTIVATE, store.keys.stage(GUEK, random_octets(16)))
-        at = store.rotations.begin(GUEK, lambda: random_octets(16))
+        at = store.rotations.begin(GUEK, lambda: Fresh(random_octets(16)))
         for heard in (Heard.SENDING, Heard.NONE):
             at = store.rotations.hear(at, heard)
         at = store.rotations.hear(at, Heard.OTHER, other=first)
@@ -311,7 +312,7 @@ def test_an_earlier_key_that_answers_is_the_active_one_again(house: House) -> No
 def test_a_second_worker_does_not_go_on_with_the_same_step(house: House) -> None:
     with house.open() as one, house.open() as two:
         adopt(one)
-        at = one.rotations.begin(GUEK, lambda: random_octets(16))
+        at = one.rotations.begin(GUEK, lambda: Fresh(random_octets(16)))
         one.rotations.hear(at, Heard.SENDING)
         with pytest.raises(Misuse, match="another worker"):
             two.rotations.hear(at, Heard.SENDING)
@@ -347,7 +348,7 @@ def test_G02_a_device_is_leased_to_one_worker(house: House) -> None:
         house.clock.advance(seconds=301)
         with two.leases.held(TITLE) as other:
             assert other.token == lease.token + 1
-            at = two.rotations.begin(GUEK, lambda: random_octets(16), lease=other)
+            at = two.rotations.begin(GUEK, lambda: Fresh(random_octets(16)), lease=other)
             with pytest.raises(StateLocked, match="taken over"):
                 one.rotations.hear(at, Heard.SENDING, lease=lease)
         assert one.leases.take(TITLE).token == 3

@@ -10,10 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from meterseal.authority.paired import CERTIFICATES, Held, named_pairs, pick
 from meterseal.authority.store import Device, Store
 from meterseal.authority.store.counters import MOST
 from meterseal.authority.store.keeping import New, check_device, slot_of
-from meterseal.authority.store.records import Flag, Stored, device, device_rows
+from meterseal.authority.store.records import Flag, device, device_rows
 from meterseal.cosem.obis import parse_object
 from meterseal.credentials import Credentials, RoleCredentials
 from meterseal.credentials.records import SECRETS
@@ -21,15 +22,15 @@ from meterseal.crypto import kcv
 from meterseal.errors import ConfigurationError, CounterExhausted, CounterUnknown, UnknownKey
 from meterseal.keys.counters import LIMIT, key_id
 from meterseal.keys.kinds import KINDS, Slot
-from meterseal.keys.lifecycle import Record, State, Verb, find
-from meterseal.keys.rotation import candidates
+from meterseal.keys.lifecycle import Record, Verb
 from meterseal.state import FileCounters
 
 _FILES: Final = (
     "signing_key", "signing_certificate", "agreement_key", "agreement_certificate", "trust",
+    "revocation_lists",
 )  # fmt: skip
 _OF_DEVICE: Final = ("system_title", "url", "suite")
-_OURS: Final = ("carries", "setup", "probe", "broadcast")
+_OURS: Final = ("agreed", "broadcast", "carries", "probe", "setup")
 """Settings of a role that are the store's own, and no field of credentials."""
 
 CARRIER: Final = "manager"
@@ -70,11 +71,15 @@ def adopt(
     Raises ConfigurationError for credentials without a title, Misuse for a device that is there already.
     """
     new = new_of(credentials, serial=serial, place=place, broadcast=broadcast)
+    pairs = named_pairs(credentials)
     with store.core.acting(why) as act:
         store.keys.add_device(act, new.device, origin)
         for (role, kind), octets in new.secrets.items():
             slot = slot_of(new.device.title, role, kind)
             store.keys.put(act, slot, octets, Verb.ADOPT, origin, suite=new.device.suite)
+        for slot, secret, certificate in () if pairs is None else pairs.slots():
+            how: Any = {"suite": new.device.suite, "certificate": certificate}
+            store.keys.put(act, slot, secret, Verb.ADOPT, origin, **how)
     _take_counters(store, credentials)
     return new.device
 
@@ -95,6 +100,9 @@ def new_of(
     if meter.system_title is None:
         raise ConfigurationError("the credentials do not say the meter's system title")
     settings = settings_of(credentials)
+    pairs = named_pairs(credentials)
+    if pairs is not None:
+        settings["meter"] |= pairs.trusted()
     if broadcast is not None:
         parse_object(broadcast)
         for role in settings["roles"].values():
@@ -168,9 +176,10 @@ def credentials_of(
         rows = device_rows(connection, title)
 
     def octets(slot: Slot) -> bytes | None:
-        found = _pick(rows.get(slot, []), chosen.get(slot), carrying)
+        found = pick(rows.get(slot, []), chosen.get(slot), carrying)
         return None if found is None else store.keys.opened(found).reveal()
 
+    pairs = Held(store, known, rows, chosen, carrying)
     roles: dict[str, Any] = {}
     for name, settings in known.roles.items():
         table: dict[str, Any] = {key: value for key, value in settings.items() if key not in _OURS}
@@ -185,14 +194,17 @@ def credentials_of(
                 table[KINDS[kind].field or kind] = found
             elif rows.get(slot):
                 whole = False  # there were keys, and none of them may be used
+        whole = whole and pairs.of_role(name, table)
         if whole:
             roles[name] = table
     if not roles and known.roles:
         raise UnknownKey(f"no key of {title.hex().upper()} may be used: `keys status` says why")
-    meter = {**known.settings.get("meter", {}), "system_title": title, "suite": known.suite}
+    settings = known.settings.get("meter", {})
+    meter = {name: value for name, value in settings.items() if name not in CERTIFICATES}
+    meter |= {"system_title": title, "suite": known.suite, **pairs.meter}
     if known.url is not None:
         meter["url"] = known.url
-    return Credentials.from_mapping({"meter": meter, "roles": roles})
+    return Credentials.from_mapping({"meter": meter, "roles": roles}, held=pairs.files)
 
 
 def export_credentials(
@@ -216,22 +228,17 @@ def export_credentials(
         chosen[name] = role
     with store.core.acting(why) as act:
         act.note("export-credentials", title, roles=wanted)
-    Credentials(found.meter, chosen).save(path)
+    Credentials(found.meter, chosen, held=found.held).with_copies(path).save(path)
 
 
-def _pick(slot: list[Stored], wanted: Record | None, carrying: bool) -> Stored | None:
-    records = [one.record for one in slot]
-    record = wanted or find(records, State.ACTIVE)
-    if record is None and carrying:
-        record = next((one for one in candidates(records) if one.state is not State.STAGED), None)
-    return next((one for one in slot if record is not None and one.record.id == record.id), None)
+def carriers_of(known: Device) -> list[str]:
+    """The roles that may change a device's keys, the manager first.
 
-
-def carrier_of(known: Device) -> str:
-    """The role that may change a device's keys.  Raises ConfigurationError where there is none."""
+    Raises ConfigurationError where there is none.
+    """
     carrying = [name for name, settings in known.roles.items() if settings.get("carries")]
     if carrying:
-        return carrying[0]
+        return sorted(carrying, key=lambda name: (name != CARRIER, name))
     if CARRIER in known.roles:
-        return CARRIER
+        return [CARRIER]
     raise ConfigurationError(f"device {known.title.hex().upper()} has no role that may change keys")

@@ -23,6 +23,7 @@ from typing import Any, Final, NamedTuple
 
 from meterseal import sync
 from meterseal.authority.ca import CertificateAuthority
+from meterseal.authority.certifying import certified, listed_as, valid_for
 from meterseal.authority.register import Entry, State
 from meterseal.authority.requests import kept_request, new_request
 from meterseal.authority.terms import DEVICE_DAYS
@@ -189,7 +190,7 @@ class _Enrolling:
     def _own(self, setup: SecuritySetup, listed: list[CertificateInfo], pair: Pair) -> tuple[Entry, str]:
         held = self._authority.register.of_party(self.title, pair.purpose)
         holds = held is not None and held.state is State.VALID
-        there = held is not None and holds and _lists(listed, held.certificate)
+        there = held is not None and holds and listed_as(listed, held.certificate) is not None
         if held is not None and there and not self.again:
             return held, "there"
         waiting = None if there else self._waiting(setup, pair)
@@ -197,7 +198,8 @@ class _Enrolling:
             return waiting, "imported"
         setup.generate_key_pair(pair.kind)
         request = Request(setup.generate_certificate_request(pair.kind))
-        return self._certify(request, self.title, pair.purpose, self.token)
+        how: Any = {"days": self.days, "token": self.token, "why": _WHY}
+        return certified(self._authority, request, self.title, pair.purpose, **how)
 
     def _waiting(self, setup: SecuritySetup, pair: Pair) -> Entry | None:
         """The valid certificate, for just this, that the key of the meter's pair has already."""
@@ -205,25 +207,12 @@ class _Enrolling:
             request = Request(setup.generate_certificate_request(pair.kind))
         except Refused:  # it has no pair yet
             return None
-        entry = self._authority.register.of_key(request.key(pair.purpose))
-        fits = entry is not None and (entry.title, entry.purpose) == (self.title, pair.purpose)
-        return entry if entry is not None and fits and entry.state is State.VALID else None
-
-    def _certify(
-        self, request: Request, title: bytes, purpose: Purpose, token: str | None
-    ) -> tuple[Entry, str]:
-        held = self._authority.register.of_party(title, purpose)
-        if held is None or held.state is not State.VALID:
-            made = self._authority.issue(request, title, purpose, days=self.days, token=token, why=_WHY)
-            return made, "issued"
-        # The pair that it was for is in use no more, or is to be replaced.
-        made = self._authority.renew(held.serial, request, days=self.days, token=token, why=_WHY)
-        return made, "renewed"
+        return valid_for(self._authority, request, self.title, pair.purpose)
 
     def _bring(
         self, setup: SecuritySetup, listed: list[CertificateInfo], who: str, one: Certificate, what: str = ""
     ) -> None:
-        there = _lists(listed, one)
+        there = listed_as(listed, one) is not None
         if not there:
             self._import(setup, one)
         self._note(who, one.purpose.name.lower(), what or ("there" if there else "imported"), one)
@@ -334,12 +323,6 @@ def _enrolling_role(credentials: Credentials) -> str:
         known = ", ".join(found) or "none"
         raise ConfigurationError(f"say which role enrols; those with keys that do not sign are: {known}")
     return found[0]
-
-
-def _lists(listed: list[CertificateInfo], one: Certificate) -> bool:
-    """True where the meter holds this certificate, by serial number and issuer."""
-    names = (one.issuer, one.issuer_text.encode())
-    return any(held.serial.lstrip(b"\0") == one.serial and held.issuer in names for held in listed)
 
 
 def _nobody(done: Done) -> None:

@@ -7,27 +7,35 @@ the store before the next.  A run that is cut off anywhere is gone on with by th
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from meterseal.authority.probing import Answer, Line, Prober, Shut, Silent, drawn
+from meterseal.authority.bringing import Bringer
+from meterseal.authority.certifying import Certifier
+from meterseal.authority.probing import Answer, Line, Prober, Shut, Silent
 from meterseal.authority.store import Rotation, Store
 from meterseal.authority.store.keeping import kind_of, slot_of
 from meterseal.authority.store.leases import Lease
+from meterseal.client.aio import Meter
 from meterseal.errors import Blame, MetersealError, Misuse, Refused
-from meterseal.keys.kinds import KINDS, ORDER, Proof, Slot
+from meterseal.keys.kinds import KINDS, ORDER, Proof, Slot, Way
 from meterseal.keys.lifecycle import Record, State, Verb, find
-from meterseal.keys.rotation import MOST_TRIES, STEP, Heard, Phase, Step, candidates, ended, mixtures
+from meterseal.keys.rotation import STEP, Heard, Phase, Step, candidates, ended, mixtures
 
 MOST_STEPS: Final = 10
 """Steps of one rotation in one run; more than that goes in a circle."""
 
-_PAIRED: Final = {"guek": "gak", "gak": "guek"}
-"""Keys that open an association only together."""
+_TOGETHER: Final = ("guek", "gak")
+_SIGNING: Final = ("client-sign", "meter-sign")
+"""Keys that open an association only together; the second where it is signed on to by signature."""
 
-__all__ = ["Report", "Rotator", "drawn"]
+_MIXED: Final = frozenset({Proof.ASSOCIATION, Proof.SIGNATURE})
+"""Proofs that need the others of them."""
+
+_FROM_METER: Final = frozenset({Way.AGREEMENT, Way.GENERATED})
+"""Ways on which the meter makes the key: where nobody knows the one that it has, it makes another."""
 
 _log = logging.getLogger("meterseal.authority")
 
@@ -50,50 +58,64 @@ class Report:
 
 
 class Rotator:
-    """Rotates keys of meters, for one worker."""
+    """Rotates keys of meters, for one worker; key pairs where it has an authority that certifies them."""
 
-    def __init__(self, store: Store, line: Line | None = None) -> None:
-        self._store, self._line = store, line or Line()
+    def __init__(self, store: Store, line: Line | None = None, certifier: Certifier | None = None) -> None:
+        self._store, self._line, self._certifier = store, line or Line(), certifier
 
     async def rotate(
         self, title: bytes, kinds: Iterable[str] = (), roles: Iterable[str] = (), why: str = ""
     ) -> Report:
         """Give a meter new keys: of these kinds and roles, or all that the store has active ones of.
 
+        Without an authority key pairs are left out, and refused by name.
+
         What was begun earlier is ended first.  Raises StateLocked where another worker is at this meter,
         Misuse for a kind that is not there; what goes wrong at the meter is in the report.
         """
         wanted = {kind_of(kind).name for kind in kinds}
         with self._store.leases.held(title) as lease:
-            run = _Run(self._store, title, self._line, lease)
+            run = self._run(title, lease)
             await run.go_on()
             if not run.blocked:
                 ended = set(run.report.done)  # what was begun earlier is what is wanted now
                 for slot in (one for one in run.slots(wanted, set(roles)) if one not in ended):
-                    await run.end(self._store.rotations.begin(slot, run.drawing(slot), lease=lease, why=why))
+                    await run.begin(slot, why)
                 await run.go_on()
         return run.report
 
     async def recover(self, title: bytes) -> Report:
         """End what was begun at a meter; where nothing was, find out which of the stored keys it has."""
         with self._store.leases.held(title) as lease:
-            run = _Run(self._store, title, self._line, lease)
+            run = self._run(title, lease)
             await run.go_on()
             await run.survey()
         return run.report
+
+    def _run(self, title: bytes, lease: Lease) -> _Run:
+        return _Run(self._store, title, self._line, self._certifier, lease)
 
 
 class _Run:
     """One meter, while its lease is held."""
 
-    def __init__(self, store: Store, title: bytes, line: Line, lease: Lease) -> None:
+    def __init__(
+        self, store: Store, title: bytes, line: Line, certifier: Certifier | None, lease: Lease
+    ) -> None:
         self._store, self._lease, self._title = store, lease, title
         self._prober = Prober(store, store.keys.device(title), line)
+        self._bringer = Bringer(self._prober, certifier, lease)
         self.report = Report(title)
 
-    def drawing(self, slot: Slot) -> Callable[[], bytes]:
-        """Draws a secret for a slot."""
-        return lambda: self._prober.draw(slot)
+    async def begin(self, slot: Slot, why: str) -> None:
+        """Begin a rotation and take it as far as it goes; what must not be begun is reported as failed."""
+        fresh = partial(self._bringer.fresh, slot)
+        try:
+            rotation = self._store.rotations.begin(slot, fresh, lease=self._lease, why=why)
+        except Misuse as error:
+            self.report.failed[slot] = str(error)
+        else:
+            await self.end(rotation)
 
     def slots(self, kinds: set[str], roles: set[str]) -> list[Slot]:
         """What is to be changed: slots that have keys, in the order of a change of all."""
@@ -104,8 +126,10 @@ class _Run:
         ]
         if kinds and not found:
             raise Misuse(f"{self._title.hex().upper()} has no key of these kinds and roles")
-        supported = [slot for slot in found if not KINDS[slot.kind].own]
-        return sorted(supported, key=self._turn)
+        able = [slot for slot in found if self._bringer.certifies or not KINDS[slot.kind].certified]
+        if kinds and not able:
+            raise Misuse(f"{', '.join(sorted(kinds))}: say which authority certifies new pairs (--authority)")
+        return sorted(able, key=self._turn)
 
     def _turn(self, slot: Slot) -> tuple[bool, int, str]:
         """Whoever carries the changes of others comes first."""
@@ -136,13 +160,11 @@ class _Run:
             if step is Step.END:
                 break
             try:
-                following = await (
-                    self._transfer(rotation) if step is Step.TRANSFER else self._ask(rotation, step)
-                )
+                following = await self._take(rotation, step)
             except Misuse as error:
                 note = str(error)
                 break
-            note = following.note
+            note = following.note or note
             if following.phase is rotation.phase:
                 rotation = following
                 break
@@ -157,26 +179,47 @@ class _Run:
 
     # --- steps ------------------------------------------------------------------------------------
 
-    async def _transfer(self, rotation: Rotation) -> Rotation:
-        rotations, lease = self._store.rotations, self._lease
-        record = self._store.keys.find(rotation.key).record
+    async def _take(self, rotation: Rotation, step: Step) -> Rotation:
+        """One step; raises Misuse where it cannot be made."""
+        if step is Step.TRANSFER:
+            return await self._bring(rotation)
+        if step is Step.RETIRE:
+            return await self._retire(rotation)
+        return await self._ask(rotation, step)
+
+    async def _bring(self, rotation: Rotation) -> Rotation:
+        rotations, lease, slot = self._store.rotations, self._lease, rotation.slot
+        record = None if rotation.key is None else self._store.keys.find(rotation.key).record
+        way = self._bringer.way(slot, record)
+        via = self._bringer.via(slot, way)
+        fresh = self._bringer.fresh(slot) if record is None else None
+        if fresh is not None:  # it was to be agreed on, and is transferred after all
+            rotation = rotations.equip(rotation, fresh, lease=lease)
+
+        async def work(meter: Meter) -> tuple[Rotation, Heard, str]:
+            # From here on the meter may have it, whatever is heard.
+            sending = rotations.hear(rotation, Heard.SENDING, lease=lease)
+            return sending, *await _outcome(self._bringer.bring(meter, sending, way, via), Heard.TAKEN)
+
+        return await self._speak(rotation, via, work)
+
+    async def _retire(self, rotation: Rotation) -> Rotation:
+        async def work(meter: Meter) -> tuple[Rotation, Heard, str]:
+            return rotation, *await _outcome(self._bringer.retire(meter, rotation.slot), Heard.REMOVED)
+
+        return await self._speak(rotation, self._prober.carrier, work)
+
+    async def _speak(self, rotation: Rotation, role: str, work: _Work) -> Rotation:
+        """Something done in an association as a role, and what was heard of it kept."""
+        hear = partial(self._store.rotations.hear, lease=self._lease)
         try:
-            async with self._prober.speaking(self._prober.carrier) as meter:
-                # From here on the meter may have it, whatever is heard.
-                rotation = rotations.hear(rotation, Heard.SENDING, lease=lease)
-                heard, note = Heard.TAKEN, ""
-                try:
-                    await self._prober.bring(meter, rotation.slot, record)
-                except MetersealError as error:
-                    if error.blame not in (Blame.PEER, Blame.NOBODY):
-                        raise
-                    said_no = isinstance(error, Refused) and error.authenticated
-                    heard, note = Heard.REFUSED if said_no else Heard.LOST, str(error)
-                rotation = rotations.hear(rotation, heard, lease=lease, note=note)
+            async with self._prober.speaking(role) as meter:
+                rotation, heard, note = await work(meter)
+                rotation = hear(rotation, heard, note=note)
         except Silent as error:
-            return rotations.hear(rotation, Heard.SILENT, lease=lease, note=str(error))
+            return hear(rotation, Heard.SILENT, note=str(error))
         except Shut as error:
-            return rotations.hear(rotation, Heard.NONE, lease=lease, note=str(error))
+            return hear(rotation, Heard.NONE, note=str(error))
         return rotation
 
     async def _ask(self, rotation: Rotation, step: Step) -> Rotation:
@@ -188,9 +231,9 @@ class _Run:
         found, beside, silent = await self._which(slot, held if step is Step.SEARCH else first)
         also = [partial(self._store.keys.found, record=one) for one in beside]
         if found is None:
-            heard = Heard.SILENT if silent else Heard.NONE
+            heard = Heard.SILENT if silent else self._none(rotation, step)
         elif found.id == rotation.key:
-            heard = Heard.NEW
+            heard = Heard.BESIDE if KINDS[slot.kind].certified else Heard.NEW
         else:
             heard = Heard.OLD if found.state is State.ACTIVE else Heard.OTHER
         if heard is Heard.OTHER and step is not Step.SEARCH:
@@ -199,6 +242,12 @@ class _Run:
         return self._store.rotations.hear(
             rotation, heard, other=found, also=also, lease=self._lease, note=note
         )
+
+    def _none(self, rotation: Rotation, step: Step) -> Heard:
+        """None of the keys that were tried answers: can the meter be asked to make another one?"""
+        record = None if rotation.key is None else self._store.keys.find(rotation.key).record
+        theirs = self._bringer.way(rotation.slot, record) in _FROM_METER
+        return Heard.NOBODYS if theirs and (record is None or step is Step.SEARCH) else Heard.NONE
 
     async def _which(self, slot: Slot, held: list[Record]) -> tuple[Record | None, list[Record], bool]:
         """The key of a slot that the meter answers under, others beside it that are not the active ones but
@@ -215,16 +264,17 @@ class _Run:
         return None, [], silent
 
     def _tries(self, slot: Slot, held: list[Record]) -> Iterable[Mapping[Slot, Record]]:
-        partner = _PAIRED.get(slot.kind)
-        if partner is not None and KINDS[slot.kind].proof is Proof.ASSOCIATION:
-            beside = slot_of(slot.device, slot.role, partner)
-            others = self._store.keys.slot(beside)
-            if others:
-                for mine, other in mixtures(held, others):
-                    yield {slot: mine, beside: other}
-                return
-        for record in candidates(held)[:MOST_TRIES]:
-            yield {slot: record}
+        beside = self._beside(slot) if KINDS[slot.kind].proof in _MIXED else {}
+        for mine, *others in mixtures(held, *beside.values()):
+            yield {slot: mine, **dict(zip(beside, others, strict=True))}
+
+    def _beside(self, slot: Slot) -> dict[Slot, list[Record]]:
+        """The other slots that an association of this one's role opens with, and what they hold."""
+        role = self._prober.prover(slot)
+        kinds = (*_TOGETHER, *_SIGNING) if self._prober.signs_on(role) else _TOGETHER
+        slots = (slot_of(slot.device, role, kind) for kind in kinds)
+        held = {one: self._store.keys.slot(one) for one in slots if one != slot}
+        return {one: records for one, records in held.items() if candidates(records)}
 
     async def survey(self) -> None:
         """For every role: does the meter answer under the active keys, or under which others?"""
@@ -248,6 +298,21 @@ class _Run:
             for one in changed:
                 keys.apply(Verb.ACTIVATE, one, "the meter answers under it")
             self.report.done.append(slot)
+
+
+_Work = Callable[[Meter], Awaitable[tuple[Rotation, Heard, str]]]
+
+
+async def _outcome(request: Awaitable[None], done: Heard) -> tuple[Heard, str]:
+    """What a request to the meter came to: `done`, refused by what it says itself, or nobody knows."""
+    try:
+        await request
+    except MetersealError as error:
+        if error.blame not in (Blame.PEER, Blame.NOBODY):
+            raise
+        said_no = isinstance(error, Refused) and error.authenticated
+        return Heard.REFUSED if said_no else Heard.LOST, str(error)
+    return done, ""
 
 
 def _first(held: list[Record], active: Record | None) -> list[Record]:

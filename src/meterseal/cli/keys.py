@@ -100,7 +100,7 @@ def stage(
     """Keep a new key in the store, before its device has it; `keys rotate` brings it there."""
     wanted, octets = given.title(device), options.key(key, "--with")
     with given.opened(store, kek, by) as opened:
-        from meterseal.authority.rotator import drawn
+        from meterseal.authority.probing import drawn
         from meterseal.authority.store.keeping import slot_of
 
         slot = slot_of(wanted, role, kind)

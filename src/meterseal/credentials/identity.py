@@ -34,7 +34,7 @@ def equip(setup: SecuritySetup, credentials: Credentials, role: Party) -> None:
     Raises ConfigurationError for a file that cannot be read, holds something else, or does not belong to
     the titles and to the other files.
     """
-    files = _Files(credentials)
+    files = Files(credentials)
     trust = files.trust((credentials.meter, role))
     for name in ("signing_certificate", "agreement_certificate"):
         text = getattr(credentials.meter, name)
@@ -60,7 +60,7 @@ def certificates_of(credentials: Credentials) -> list[Certificate]:
 
     Raises ConfigurationError for a file that cannot be read.
     """
-    files, meter = _Files(credentials), credentials.meter
+    files, meter = Files(credentials), credentials.meter
     named = [meter.signing_certificate, meter.agreement_certificate]
     for role in credentials.roles.values():
         named += [role.signing_certificate, role.agreement_certificate]
@@ -79,12 +79,12 @@ _PURPOSES: Final = {
 }
 
 
-class _Files:
-    """Files named by credentials, relative to theirs."""
+class Files:
+    """Files named by credentials, relative to theirs, or held in memory."""
 
     def __init__(self, credentials: Credentials) -> None:
         self._folder = Path() if credentials.path is None else credentials.path.parent
-        self._trust = credentials.meter.trust
+        self._held, self._trust = credentials.held, credentials.meter.trust
         self._lists = credentials.meter.revocation_lists
 
     def trust(self, records: Iterable[MeterCredentials | Party]) -> Trust:
@@ -127,7 +127,7 @@ class _Files:
         """The private key of a file, or in an HSM."""
         if in_hsm(name):
             return self._in_hsm(name, kind)
-        octets = read_private(self._folder / name, "private key", _LARGEST)
+        octets = self._held.get(name) or read_private(self._folder / name, "private key", _LARGEST)
         try:
             return read_key(octets, kind)
         except MetersealError as error:
@@ -146,6 +146,8 @@ class _Files:
         """Every certificate of a file."""
         path = self._folder / name
         try:
+            if name in self._held:
+                return Certificate.from_pem(self._held[name])
             with path.open("rb") as file:
                 return Certificate.from_pem(file.read(_LARGEST))
         except OSError as error:

@@ -25,7 +25,8 @@ _CAUSES: Final = {"Cannot overwrite": "a key is given twice", "Cannot declare": 
 class Credentials:
     """A meter and the roles it may be spoken to in, and the third parties that may seal something for it.
 
-    `path` is the file they came from, if any.
+    `path` is the file they came from, if any.  `held` are named files that are in no folder: their octets, by
+    the name that a field gives them.
 
     Raises ConfigurationError, naming file, table and key, for what does not fit together: keys of another
     length than the suite's, what a mechanism needs and is missing, values out of range.
@@ -35,6 +36,7 @@ class Credentials:
     roles: Mapping[str, RoleCredentials] = field(default_factory=dict)
     path: Path | None = None
     third_parties: Mapping[str, ThirdPartyCredentials] = field(default_factory=dict)
+    held: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "roles", MappingProxyType(dict(self.roles)))
@@ -72,7 +74,10 @@ class Credentials:
 
     @classmethod
     def from_mapping(
-        cls, mapping: Mapping[str, Any], path: str | os.PathLike[str] | None = None
+        cls,
+        mapping: Mapping[str, Any],
+        path: str | os.PathLike[str] | None = None,
+        held: Mapping[str, bytes] | None = None,
     ) -> Credentials:
         """The same from the tables of the file as mappings; octets may be hex text or `bytes`.
 
@@ -85,7 +90,7 @@ class Credentials:
         meter = MeterCredentials(**read_table(mapping.get("meter", {}), METER, where.table("meter")))
         roles = {name: _role(*given) for name, given in _tables(mapping, "roles", where).items()}
         thirds = {name: _third(*given) for name, given in _tables(mapping, "third_parties", where).items()}
-        return cls(meter, roles, where.path, thirds)
+        return cls(meter, roles, where.path, thirds, held or {})
 
     def role(self, name: str | None = None) -> RoleCredentials:
         """A role by name; without one the only role there is.  Raises ConfigurationError."""
@@ -120,9 +125,9 @@ class Credentials:
         self, roles: Mapping[str, RoleCredentials], thirds: Mapping[str, ThirdPartyCredentials]
     ) -> Credentials:
         if self.path is None:
-            return Credentials(self.meter, roles, None, thirds)
-        meter, roles, thirds = named.absolute(self.meter, roles, thirds, self.path.parent)
-        return Credentials(meter, roles, None, thirds)
+            return Credentials(self.meter, roles, None, thirds, self.held)
+        meter, roles, thirds = named.absolute(self.meter, roles, thirds, self.path.parent, self.held)
+        return Credentials(meter, roles, None, thirds, self.held)
 
     def third_party(self, name: str | None = None) -> ThirdPartyCredentials:
         """A third party by name; without one the only one there is.  Raises ConfigurationError."""
@@ -140,8 +145,8 @@ class Credentials:
         Raises ConfigurationError, StateUnavailable.
         """
         folder = Path() if self.path is None else self.path.parent
-        whole = named.absolute(self.meter, self.roles, self.third_parties, folder)
-        meter, roles, thirds = named.copied(*whole, Path(path))
+        whole = named.absolute(self.meter, self.roles, self.third_parties, folder, self.held)
+        meter, roles, thirds = named.copied(*whole, Path(path), self.held)
         return Credentials(meter, roles, Path(path), thirds)
 
     def with_keys(self, role: str, keys: Mapping[str, bytes]) -> Credentials:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -32,13 +32,21 @@ ThirdParties = Mapping[str, ThirdPartyCredentials]
 Named = tuple[MeterCredentials, Roles, ThirdParties]
 
 
-def absolute(meter: MeterCredentials, roles: Roles, thirds: ThirdParties, folder: Path) -> Named:
-    """The same with every name of a file, so far relative to `folder`, as a whole path."""
-    return _renamed(meter, roles, thirds, lambda name, copy: str((folder / name).absolute()))
+def absolute(
+    meter: MeterCredentials, roles: Roles, thirds: ThirdParties, folder: Path, held: Collection[str] = ()
+) -> Named:
+    """The same with every name of a file, so far relative to `folder`, as a whole path; `held` have none."""
+
+    def whole(name: str, copy: str) -> str:
+        return name if name in held else str((folder / name).absolute())
+
+    return _renamed(meter, roles, thirds, whole)
 
 
-def copied(meter: MeterCredentials, roles: Roles, thirds: ThirdParties, path: Path) -> Named:
-    """The same with copies of the files in the folder `PATH.files`, each of mode 0600.
+def copied(
+    meter: MeterCredentials, roles: Roles, thirds: ThirdParties, path: Path, held: Mapping[str, bytes]
+) -> Named:
+    """The same with copies of the files, and of what is `held`, in the folder `PATH.files`, mode 0600 each.
 
     Raises ConfigurationError for a file that is not there, StateUnavailable where a copy cannot be written.
     """
@@ -46,7 +54,8 @@ def copied(meter: MeterCredentials, roles: Roles, thirds: ThirdParties, path: Pa
 
     def copy(name: str, new: str) -> str:
         largest = _LARGEST_LIST if new.startswith("crl-") else _LARGEST
-        octets = read_private(Path(name), "private key" if new.endswith(".key") else "certificate", largest)
+        what = "private key" if new.endswith(".key") else "certificate"
+        octets = held[name] if name in held else read_private(Path(name), what, largest)
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:

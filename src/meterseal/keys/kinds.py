@@ -27,7 +27,8 @@ class Material(Enum):
 class Way(Enum):
     """How a new one reaches the device."""
 
-    TRANSFER = "key_transfer, or key_agreement"
+    TRANSFER = "key_transfer"
+    AGREEMENT = "key_agreement"
     SECRET = "written to attribute 7 of the association"
     CERTIFICATE = "its certificate is imported"
     GENERATED = "drawn in the device, certified, imported"
@@ -59,6 +60,18 @@ class Kind:
     spent: bool = False
     field: str | None = None
     """Its name in credentials."""
+    certificate: str | None = None
+    """That of its certificate: an authority certifies it, and the one before is taken off the device."""
+
+    @property
+    def certified(self) -> bool:
+        """True for a pair, which comes with a certificate."""
+        return self.certificate is not None
+
+    @property
+    def common(self) -> bool:
+        """True for a pair of the client, which has one for all its devices."""
+        return self.certified and not self.own
 
 
 KINDS: Final = {
@@ -70,12 +83,24 @@ KINDS: Final = {
         Kind("kek", Material.AES, Way.TRANSFER, Proof.NEXT_TRANSFER, KEK, shared=True, field="kek"),
         Kind("lls", Material.SECRET, Way.SECRET, Proof.MECHANISM, field="secret"),
         Kind("hls", Material.SECRET, Way.SECRET, Proof.MECHANISM, field="secret"),
-        Kind("client-sign", Material.PAIR, Way.CERTIFICATE, Proof.SIGNATURE, spent=True, field="signing_key"),
-        Kind("client-agree", Material.PAIR, Way.CERTIFICATE, Proof.AGREEMENT, field="agreement_key"),
-        Kind("meter-sign", Material.PAIR, Way.GENERATED, Proof.SIGNATURE, shared=True, own=True, spent=True),
-        Kind("meter-agree", Material.PAIR, Way.GENERATED, Proof.AGREEMENT, shared=True, own=True),
+        Kind(
+            "client-sign", Material.PAIR, Way.CERTIFICATE, Proof.SIGNATURE,
+            spent=True, field="signing_key", certificate="signing_certificate",
+        ),
+        Kind(
+            "client-agree", Material.PAIR, Way.CERTIFICATE, Proof.AGREEMENT,
+            field="agreement_key", certificate="agreement_certificate",
+        ),
+        Kind(
+            "meter-sign", Material.PAIR, Way.GENERATED, Proof.SIGNATURE,
+            shared=True, own=True, spent=True, certificate="signing_certificate",
+        ),
+        Kind(
+            "meter-agree", Material.PAIR, Way.GENERATED, Proof.AGREEMENT,
+            shared=True, own=True, certificate="agreement_certificate",
+        ),
     )
-}
+}  # fmt: skip
 """The kinds by name."""
 
 ORDER: Final = (

@@ -4,6 +4,10 @@ A rotation stands in a phase, which is durable.  `STEP` says what to do in it, `
 leads.  Before anything is sent the phase says that the device may have the new key; whatever is cut off,
 the phase that is found afterwards leads on.  Which key a device has is found by trying, in the order of
 `candidates`: nothing that is held is given up before another one has been proved.
+
+A key that comes from the device - agreed on with it, or a pair that it draws - is not known before it
+answers.  Is the answer lost, then it may have one that nobody knows, and is asked to make another: over an
+association that does not open with that key, or the rotation is never begun (`way_back`).
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from itertools import islice, product
 from typing import Final
 
 from meterseal.errors import Misuse
+from meterseal.keys.kinds import KINDS, Proof, Slot
 from meterseal.keys.lifecycle import Record, State
 
 MOST_TRIES: Final = 12
@@ -28,6 +33,7 @@ class Phase(Enum):
     TAKEN = "taken"
     REFUSED = "refused"
     ASTRAY = "astray"
+    PROVED = "proved"
     DONE = "done"
     FAILED = "failed"
 
@@ -39,6 +45,7 @@ class Step(Enum):
     PROVE = "prove"
     RECOVER = "recover"
     SEARCH = "search"
+    RETIRE = "retire"
     END = "end"
 
 
@@ -50,9 +57,12 @@ class Heard(Enum):
     REFUSED = "refused"
     LOST = "lost"
     NEW = "new"
+    BESIDE = "beside"
     OLD = "old"
     OTHER = "other"
     NONE = "none"
+    NOBODYS = "nobodys"
+    REMOVED = "removed"
     SILENT = "silent"
 
 
@@ -62,6 +72,7 @@ MEANING: Final = {
     Phase.TAKEN: "the device says that it has it",
     Phase.REFUSED: "the device said no: it has the old one, or has the new one already",
     Phase.ASTRAY: "it answers under neither the new key nor the old one",
+    Phase.PROVED: "the new key is the active one, the device may hold the certificate of the old one still",
     Phase.DONE: "proved; the new key is the active one",
     Phase.FAILED: "the device keeps the old key and does not take the new one",
 }
@@ -72,9 +83,12 @@ HEARD: Final = {
     Heard.REFUSED: "refused",
     Heard.LOST: "no answer",
     Heard.NEW: "the new key answers",
+    Heard.BESIDE: "the new key answers, with a certificate beside that of the old one",
     Heard.OLD: "the old key answers",
     Heard.OTHER: "an earlier key answers",
     Heard.NONE: "it answers, under none of them",
+    Heard.NOBODYS: "it answers under none, and makes another one when it is asked",
+    Heard.REMOVED: "the old certificate is off the device",
     Heard.SILENT: "it does not answer at all",
 }
 
@@ -84,6 +98,7 @@ STEP: Final = {
     Phase.TAKEN: Step.PROVE,
     Phase.REFUSED: Step.RECOVER,
     Phase.ASTRAY: Step.SEARCH,
+    Phase.PROVED: Step.RETIRE,
     Phase.DONE: Step.END,
     Phase.FAILED: Step.END,
 }
@@ -97,22 +112,34 @@ NEXT: Final[dict[tuple[Phase, Heard], Phase]] = {
     (Phase.SENT, Heard.REFUSED): Phase.REFUSED,
     (Phase.SENT, Heard.LOST): Phase.SENT,
     (Phase.SENT, Heard.NEW): Phase.DONE,
+    (Phase.SENT, Heard.BESIDE): Phase.PROVED,
     (Phase.SENT, Heard.OLD): Phase.STAGED,
     (Phase.SENT, Heard.NONE): Phase.ASTRAY,
+    (Phase.SENT, Heard.NOBODYS): Phase.STAGED,
     (Phase.SENT, Heard.SILENT): Phase.SENT,
     (Phase.TAKEN, Heard.NEW): Phase.DONE,
+    (Phase.TAKEN, Heard.BESIDE): Phase.PROVED,
     (Phase.TAKEN, Heard.OLD): Phase.STAGED,
     (Phase.TAKEN, Heard.NONE): Phase.ASTRAY,
     (Phase.TAKEN, Heard.SILENT): Phase.TAKEN,
     (Phase.REFUSED, Heard.NEW): Phase.DONE,
+    (Phase.REFUSED, Heard.BESIDE): Phase.PROVED,
     (Phase.REFUSED, Heard.OLD): Phase.FAILED,
     (Phase.REFUSED, Heard.NONE): Phase.ASTRAY,
+    (Phase.REFUSED, Heard.NOBODYS): Phase.ASTRAY,
     (Phase.REFUSED, Heard.SILENT): Phase.REFUSED,
     (Phase.ASTRAY, Heard.NEW): Phase.DONE,
+    (Phase.ASTRAY, Heard.BESIDE): Phase.PROVED,
     (Phase.ASTRAY, Heard.OLD): Phase.STAGED,
     (Phase.ASTRAY, Heard.OTHER): Phase.STAGED,  # that one is the active key now
     (Phase.ASTRAY, Heard.NONE): Phase.ASTRAY,
+    (Phase.ASTRAY, Heard.NOBODYS): Phase.STAGED,
     (Phase.ASTRAY, Heard.SILENT): Phase.ASTRAY,
+    (Phase.PROVED, Heard.REMOVED): Phase.DONE,
+    (Phase.PROVED, Heard.REFUSED): Phase.DONE,  # it keeps a certificate that nobody signs under any more
+    (Phase.PROVED, Heard.LOST): Phase.PROVED,
+    (Phase.PROVED, Heard.SILENT): Phase.PROVED,
+    (Phase.PROVED, Heard.NONE): Phase.PROVED,
 }
 """(phase, what was heard) -> phase."""
 
@@ -163,4 +190,20 @@ def _together(chosen: tuple[Record, ...], orders: Sequence[list[Record]]) -> tup
         max(ranks, default=0),
         mixed,
         *(order.index(one) for one, order in zip(chosen, orders, strict=True)),
+    )
+
+
+def way_back(slot: Slot, carriers: Sequence[str]) -> str:
+    """The role over whose association a key is agreed on, of those that may change keys.
+
+    What opens an association is agreed on over another one: were the answer lost, its own would be shut for
+    good.  Raises Misuse where there is no such role.
+    """
+    opens = KINDS[slot.kind].proof is Proof.ASSOCIATION
+    for role in carriers:
+        if role != slot.role or not opens:
+            return role
+    raise Misuse(
+        f"{slot.text}: were the answer to key_agreement lost, nobody could open the device as "
+        f"{slot.role} again, and no other role may change keys there: transfer it"
     )

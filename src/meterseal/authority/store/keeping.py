@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, insert, select, text, update
 
@@ -25,6 +25,7 @@ from meterseal.authority.store.records import (
     device_rows,
     holders,
     moment,
+    seconds,
     slot_rows,
     stored,
 )
@@ -33,6 +34,9 @@ from meterseal.crypto import SUITES, GcmKey, Secret, kcv
 from meterseal.errors import ConfigurationError, Forged, KeyLength, Misuse, StateDamaged, UnknownKey
 from meterseal.keys.kinds import KINDS, Kind, Material, Slot
 from meterseal.keys.lifecycle import RULES, Record, State, Verb, find, plan
+
+if TYPE_CHECKING:
+    from meterseal.crypto.certificates import Certificate
 
 T = TypeVar("T")
 
@@ -191,19 +195,21 @@ class Keeping:
         origin: str,
         *,
         suite: int,
-        certificate: bytes | None = None,
+        certificate: Certificate | None = None,
         flags: Flag | None = None,
     ) -> Record:
         """A new key in a slot: staged, or adopted as the one that the device has.
 
-        `secret` None: a pair of the device's own, known by `certificate`.  Raises Misuse for a key that is in
-        the slot already (C12), KeyLength, and as `lifecycle.plan` does.
+        `secret` None: a pair of the device's own, known by `certificate`.  That a client has one pair for all
+        its devices is as it should be, any other secret in two places is noticed.  Raises Misuse for a key
+        that is in the slot already (C12), KeyLength, and as `lifecycle.plan` does.
         """
         kind = KINDS[slot.kind]
         if (secret is None) is not kind.own:
             raise Misuse(f"{slot.text}: the private half of such a key {'is not' if kind.own else 'is'} kept")
         held = slot_rows(act.connection, slot)
-        octets = certificate or b"" if secret is None else secret
+        der = None if certificate is None else certificate.der
+        octets = der or b"" if secret is None else secret
         mark = self.store.mark(octets)
         name = _name(kind.material, octets, mark)
         if kind.material is Material.AES and len(octets) != SUITES[suite].key_length:
@@ -214,7 +220,7 @@ class Keeping:
         for twin in act.connection.execute(select(schema.keys).where(same)):
             if Slot(twin.device, twin.role, twin.kind) == slot:
                 raise Misuse(f"{slot.text}: {name} is in this slot already, {twin.state}")
-            noticed |= Flag.SHARED
+            noticed |= Flag(0) if kind.common else Flag.SHARED
         self._carry_out(act, plan([one.record for one in held], verb))
         version = 1 + max((one.record.version for one in held), default=0)
         blob = None if secret is None else self.store.vault.wrap(framed(kind.material, secret))
@@ -225,7 +231,8 @@ class Keeping:
             insert(schema.keys).values(
                 device=slot.device, role=slot.role, kind=slot.kind, version=version, state=state.value,
                 suite=suite, kcv=name, mark=mark, blob=blob, kek=None if blob is None else kek,
-                seal=self.store.seal(*_place(slot, version, kek, blob or b"")), certificate=certificate,
+                seal=self.store.seal(*_place(slot, version, kek, blob or b"")), certificate=der,
+                expires=None if certificate is None else seconds(certificate.not_after),
                 origin=origin, entry=entry, flags=int(noticed), made=act.now, changed=act.now,
             ).returning(schema.keys.c.id)
         )  # fmt: skip

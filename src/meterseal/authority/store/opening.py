@@ -14,6 +14,7 @@ from meterseal.authority.store.hsm import HsmVault
 from meterseal.authority.store.keeping import Keeping
 from meterseal.authority.store.keystore import Clock, KeyStore, utc_now
 from meterseal.authority.store.leases import Leases
+from meterseal.authority.store.pairs import Pairs
 from meterseal.authority.store.rotating import Rotating
 from meterseal.authority.store.vault import FileVault, Vault, kek_place
 from meterseal.errors import ConfigurationError
@@ -27,6 +28,7 @@ class Store:
     def __init__(self, core: KeyStore) -> None:
         self.core = core
         self.keys = Keeping(core)
+        self.pairs = Pairs(self.keys)
         self.rotations = Rotating(self.keys)
         self.counters = StoreCounters(core)
         self.leases = Leases(core)

@@ -40,7 +40,9 @@ class Device:
 
     `place` is what shares permits, a concentrator or base station.  `settings` are the tables `meter` and
     `roles` of a credentials file without title, URL, suite and keys.  A role has some more: `setup`, the name
-    of its Security setup object where that is not 0.0.43.0.CLIENT.255; `carries`: it may change keys.
+    of its Security setup object where that is not 0.0.43.0.CLIENT.255; `carries`: it may change keys;
+    `agreed`: kinds that go by key_agreement; `probe` and `broadcast`: what a proof reads and writes.  The
+    meter has `anchors` and `behind`: certificates in hex, what is trusted and what stands between.
     """
 
     title: bytes
@@ -68,6 +70,9 @@ class Stored:
     certificate: bytes | None
     flags: Flag
     entry: int
+    mark: bytes
+    expires: datetime | None = None
+    """When the certificate ends."""
 
 
 def seconds(moment: datetime) -> int:
@@ -95,7 +100,10 @@ def stored(row: Row[Any]) -> Stored:
         row.id, Slot(row.device, row.role, row.kind), row.version, state, row.suite, row.kcv, row.origin,
         moment(row.made), moment(row.changed), _maybe(row.proved), _maybe(row.sent),
     )  # fmt: skip
-    return Stored(record, row.blob, row.kek, row.seal, row.certificate, Flag(row.flags), row.entry)
+    return Stored(
+        record, row.blob, row.kek, row.seal, row.certificate, Flag(row.flags), row.entry,
+        row.mark, _maybe(row.expires),
+    )  # fmt: skip
 
 
 def slot_rows(connection: Connection, slot: Slot) -> list[Stored]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import Row, insert, select, update
 
@@ -19,19 +19,34 @@ from meterseal.keys.kinds import Slot
 from meterseal.keys.lifecycle import Record, State, Verb, find
 from meterseal.keys.rotation import Heard, Phase, after, ended
 
+if TYPE_CHECKING:
+    from meterseal.crypto.certificates import Certificate
+
+
+class Fresh(NamedTuple):
+    """A new key: the secret, None for a pair of the device's own; its certificate, where it has one."""
+
+    secret: bytes | None
+    certificate: Certificate | None = None
+    origin: str = "generated"
+
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """A slot on its way to the key with the number `key`."""
+    """A slot on its way to the key with the number `key`; None: the device has not told it yet."""
 
     id: int
     slot: Slot
-    key: int
+    key: int | None
     phase: Phase
     tries: int
     begun: datetime
     changed: datetime
     note: str
+
+
+_MAY_HAVE_IT: Final = {Heard.SENDING: True, Heard.OLD: False, Heard.OTHER: False}
+"""Whether the device may have the key of a rotation after this was heard."""
 
 
 class Rotating:
@@ -50,10 +65,10 @@ class Rotating:
             return [_rotation(row) for row in connection.execute(query.limit(limit))]
 
     def begin(
-        self, slot: Slot, secret: Callable[[], bytes], *, lease: Lease | None = None, why: str = ""
+        self, slot: Slot, fresh: Callable[[], Fresh | None], *, lease: Lease | None = None, why: str = ""
     ) -> Rotation:
-        """The open rotation of a slot; else a new one, to the key that is staged, or to one that `secret`
-        draws and that is staged in the same transaction."""
+        """The open rotation of a slot; else a new one, to the key that is staged, or to one that `fresh`
+        draws and that is staged in the same transaction, or to one that comes from the device (None)."""
         table = schema.rotations
         with self._store.acting(why) as act:
             fence(act, lease)
@@ -61,23 +76,47 @@ class Rotating:
             if row is None:
                 held = [one.record for one in slot_rows(act.connection, slot)]
                 staged = find(held, State.STAGED)
-                if staged is None:
-                    suite = device(act.connection, slot.device).suite
-                    staged = self._keeping.put(act, slot, secret(), Verb.STAGE, "generated", suite=suite)
-                phase = Phase.STAGED if staged.sent is None else Phase.SENT
+                drawn = fresh() if staged is None else None
+                if drawn is not None:
+                    staged = self._stage(act, slot, drawn)
+                phase = Phase.STAGED if staged is None or staged.sent is None else Phase.SENT
                 act.connection.execute(
                     insert(table).values(
-                        device=slot.device, role=slot.role, kind=slot.kind, key=staged.id, tries=0,
+                        device=slot.device, role=slot.role, kind=slot.kind,
+                        key=None if staged is None else staged.id, tries=0,
                         phase=phase.value, begun=act.now, changed=act.now, note="", open=True,
                     )
                 )  # fmt: skip
-                act.note("rotate", slot.device, role=slot.role, kind=slot.kind, kcv=staged.kcv)
+                check = None if staged is None else staged.kcv
+                act.note("rotate", slot.device, role=slot.role, kind=slot.kind, kcv=check)
                 row = self._row(act, slot)
                 if row is None:
                     raise Misuse("a rotation that was begun is not there")
             return _rotation(row)
 
-    def anew(self, slot: Slot, secret: Callable[[], bytes]) -> Rotation:
+    def _stage(self, act: Act, slot: Slot, fresh: Fresh) -> Record:
+        suite, (secret, certificate, origin) = device(act.connection, slot.device).suite, fresh
+        return self._keeping.put(act, slot, secret, Verb.STAGE, origin, suite=suite, certificate=certificate)
+
+    def equip(self, rotation: Rotation, fresh: Fresh, *, lease: Lease | None = None) -> Rotation:
+        """A rotation has its key, which came from the device: staged, and the device may have it."""
+        table = schema.rotations
+        with self._store.acting() as act:
+            fence(act, lease)
+            self._same(act, rotation)
+            record = self._stage(act, rotation.slot, fresh)
+            self._keeping.sent(act, record.id, True)
+            where = table.c.id == rotation.id
+            act.connection.execute(update(table).where(where).values(key=record.id, changed=act.now))
+            return _rotation(act.connection.execute(select(table).where(where)).one())
+
+    def _same(self, act: Act, rotation: Rotation) -> None:
+        """Raises Misuse where another worker has gone on with it."""
+        row = self._row(act, rotation.slot)
+        if row is None or row.id != rotation.id or row.phase != rotation.phase.value:
+            raise Misuse(f"{rotation.slot.text}: another worker has gone on with this rotation")
+
+    def anew(self, slot: Slot, fresh: Callable[[], Fresh]) -> Rotation:
         """A rotation to a key that was never sent, about to be sent; an open one of the slot ends unproved.
 
         Its key is kept: should the device have it after all, it is among those that are tried.
@@ -91,9 +130,8 @@ class Rotating:
                     .where(table.c.id == row.id)
                     .values(open=False, phase=Phase.FAILED.value, changed=act.now, note="superseded")
                 )
-            suite = device(act.connection, slot.device).suite
-            self._keeping.put(act, slot, secret(), Verb.STAGE, "generated", suite=suite)
-        return self.hear(self.begin(slot, secret), Heard.SENDING)
+            self._stage(act, slot, fresh())
+        return self.hear(self.begin(slot, fresh), Heard.SENDING)
 
     def hear(
         self,
@@ -113,9 +151,7 @@ class Rotating:
         table = schema.rotations
         with self._store.acting() as act:
             fence(act, lease)
-            row = self._row(act, rotation.slot)
-            if row is None or row.id != rotation.id or row.phase != rotation.phase.value:
-                raise Misuse(f"{rotation.slot.text}: another worker has gone on with this rotation")
+            self._same(act, rotation)
             phase = after(rotation.phase, heard)
             for one in also:
                 one(act)
@@ -137,18 +173,14 @@ class Rotating:
             return _rotation(found)
 
     def _follow(self, act: Act, rotation: Rotation, heard: Heard, other: Record | None) -> None:
-        match heard:
-            case Heard.SENDING:
-                self._keeping.sent(act, rotation.key, True)
-            case Heard.NEW:
-                self._keeping.change(act, Verb.ACTIVATE, rotation.key)
-            case Heard.OLD:
-                self._keeping.sent(act, rotation.key, False)
-            case Heard.OTHER if other is not None:
-                self._keeping.sent(act, rotation.key, False)
-                self._keeping.found(act, other)
-            case _:
-                pass
+        if other is not None and heard is Heard.OTHER:
+            self._keeping.found(act, other)
+        if rotation.key is None:
+            return
+        if heard in (Heard.NEW, Heard.BESIDE):
+            self._keeping.change(act, Verb.ACTIVATE, rotation.key)
+        elif heard in _MAY_HAVE_IT:
+            self._keeping.sent(act, rotation.key, _MAY_HAVE_IT[heard])
 
     def _row(self, act: Act, slot: Slot) -> Row[Any] | None:
         t = schema.rotations.c

@@ -78,6 +78,7 @@ keys = Table(
     Column("kek", String(10)),
     Column("seal", LargeBinary, nullable=False),      # binds the blob to its place
     Column("certificate", LargeBinary),
+    Column("expires", BigInteger),                    # when its certificate ends
     Column("origin", String(64), nullable=False),
     Column("entry", BigInteger, nullable=False),      # of the journal, with which it came
     Column("flags", Integer, nullable=False),
@@ -93,6 +94,9 @@ keys = Table(
     Index("by_mark", "mark"),
     Index("by_age", "kind", "made",
           sqlite_where=text("state = 'active'"), postgresql_where=text("state = 'active'")),
+    Index("by_end", "kind", "expires",
+          sqlite_where=text("state = 'active' AND expires IS NOT NULL"),
+          postgresql_where=text("state = 'active' AND expires IS NOT NULL")),
     Index("by_flag", "flags",
           sqlite_where=text("flags != 0"), postgresql_where=text("flags != 0")),
 )  # fmt: skip
@@ -107,7 +111,7 @@ tallies = Table(
 periods = Table(
     "periods", metadata,
     Column("kind", String(16), primary_key=True),
-    Column("days", Integer, nullable=False),          # rotate_every
+    Column("days", Integer, nullable=False),          # rotate_every; of `certificate`: days ahead of its end
 )  # fmt: skip
 
 rotations = Table(
@@ -116,7 +120,7 @@ rotations = Table(
     Column("device", LargeBinary, ForeignKey("devices.title"), nullable=False),
     Column("role", String(32), nullable=False),
     Column("kind", String(16), nullable=False),
-    Column("key", BigInteger, ForeignKey("keys.id"), nullable=False),
+    Column("key", BigInteger, ForeignKey("keys.id")),  # none: it comes from the device
     Column("phase", String(12), nullable=False),
     Column("tries", Integer, nullable=False),
     Column("begun", BigInteger, nullable=False),

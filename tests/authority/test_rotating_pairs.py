@@ -1,0 +1,176 @@
+"""Key pairs and agreed keys rotated at a meter, cut everywhere: it is opened by what is stored, always."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from meterseal.keys.lifecycle import State
+from tests.authority.changing import killing
+from tests.authority.paired import PairScene
+
+PAIRS = [
+    ("meter-sign", "manager"), ("meter-agree", "manager"), ("client-sign", "manager"),
+    ("client-sign", "operator"), ("client-sign", "signing"), ("client-agree", "operator"),
+]  # fmt: skip
+AGREED = [
+    ("guek", "operator"),
+    ("gak", "operator"),
+    ("guek", "manager"),
+    ("gbek", "operator"),
+    ("kek", "manager"),
+]
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A meter that does not let who fails wait for long."""
+    monkeypatch.setattr("meterseal.meter.delays.FIRST", 0.001)
+    monkeypatch.setattr("meterseal.meter.delays.LONGEST", 0.004)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PairScene]:
+    """One meter for all cuts: each ends in order, so the next one may begin."""
+    scene = PairScene(tmp_path_factory.mktemp("scene"))
+    yield scene
+    scene.close()
+
+
+@pytest.mark.parametrize(("kind", "role"), PAIRS)
+def test_G04_a_new_pair_is_certified_imported_proved_and_active(
+    shared: PairScene, kind: str, role: str
+) -> None:
+    before = shared.certificates()
+    report = shared.rotate(kind, role)
+    assert report is not None and not report.again and not report.failed, report
+    after = shared.certificates()
+    assert [slot for slot in after if after[slot] != before[slot]] == [shared.slot(kind, role)]
+    shared.settled()
+
+
+@pytest.mark.parametrize(("kind", "role"), AGREED)
+def test_G04_a_key_is_agreed_on_proved_and_active(shared: PairScene, kind: str, role: str) -> None:
+    before = dict(shared.held())
+    shared.agree(role, kind)
+    report = shared.rotate(kind, role)
+    shared.agree(role)
+    assert report is not None and not report.again and not report.failed, report
+    after = dict(shared.held())
+    changed = {(slot.role, slot.kind) for slot in after if after[slot] != before[slot]}
+    assert changed == ({("", "kek"), ("manager", "gbek")} if kind == "kek" else {(role, kind)})
+    shared.settled()
+    with shared.open() as store:
+        (active,) = (one for one in store.keys.slot(shared.slot(kind, role)) if one.state is State.ACTIVE)
+        assert active.origin == "agreed"
+
+
+def test_a_key_that_opens_an_association_is_not_agreed_on_over_it(shared: PairScene) -> None:
+    """The manager's own GUEK goes over the deputy's association; without a deputy it is refused."""
+    shared.agree("manager", "guek")
+    with shared.open() as store:
+        settings = store.keys.device(shared.title).settings
+        del settings["roles"]["deputy"]["carries"]
+        store.keys.set_settings(shared.title, settings)
+    before = dict(shared.held())
+    report = shared.rotate("guek", "manager")
+    with shared.open() as store:
+        settings["roles"]["deputy"]["carries"] = True
+        store.keys.set_settings(shared.title, settings)
+    shared.agree("manager")
+    assert report is not None and "lost" in report.failed[shared.slot("guek", "manager")]
+    assert dict(shared.held()) == before
+    shared.settled()
+
+
+# --- cuts -----------------------------------------------------------------------------------------
+
+
+def cut_line(scene: PairScene, kind: str, role: str, point: int) -> bool:
+    """Lose frame number `point` and the line with it; False when the run had fewer."""
+    scene.cut = lambda direction, number: number == point
+    scene.rotate(kind, role)
+    return scene.frames >= point
+
+
+def cut_process(scene: PairScene, kind: str, role: str, point: int, before: bool) -> bool:
+    """End the executor at its transaction `point`; False when the run had fewer."""
+    scene.cut = lambda direction, number: False
+    undo = killing(point, before=before)
+    try:
+        return scene.rotate(kind, role) is None
+    finally:
+        undo()
+
+
+def healed(scene: PairScene, kind: str, role: str) -> None:
+    """The meter opens under what is stored; but for a key that was agreed on when the answer was lost, and
+    that opens no way in which it is made anew."""
+    agreed = (kind, role) in AGREED
+    scene.opens(*([scene.slot(kind, role)] if agreed else []))
+    scene.heal()
+    scene.settled()
+
+
+@contextmanager
+def by(scene: PairScene, kind: str, role: str) -> Iterator[None]:
+    """Keys of `AGREED` are agreed on, others go their own way."""
+    if (kind, role) in AGREED:
+        scene.agree(role, kind)
+    yield
+    scene.agree(role)
+
+
+# Of all points some: where what carries the new key goes out, where its answer is lost, where it is proved.
+LINE = {
+    ("meter-sign", "manager"): (10, 18, 22),
+    ("meter-agree", "manager"): (18,),
+    ("client-sign", "manager"): (10, 12),
+    ("client-agree", "operator"): (12,),
+    ("guek", "operator"): (7, 8),
+    ("guek", "manager"): (8,),
+    ("kek", "manager"): (8,),
+}
+PROCESS = {("meter-sign", "manager"): 4, ("client-sign", "operator"): 4, ("gak", "operator"): 4}
+
+
+@pytest.mark.parametrize(
+    ("kind", "role", "point"), [(*slot, point) for slot, points in LINE.items() for point in points]
+)
+def test_G01_a_frame_is_lost_and_the_line_with_it(
+    shared: PairScene, kind: str, role: str, point: int
+) -> None:
+    with by(shared, kind, role):
+        assert cut_line(shared, kind, role, point)
+        healed(shared, kind, role)
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+@pytest.mark.parametrize(("kind", "role", "point"), [(*slot, point) for slot, point in PROCESS.items()])
+def test_G01_the_executor_is_killed_around_a_transaction(
+    shared: PairScene, kind: str, role: str, point: int, before: bool
+) -> None:
+    with by(shared, kind, role):
+        assert cut_process(shared, kind, role, point, before)
+        healed(shared, kind, role)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize(("kind", "role"), [*PAIRS, *AGREED])
+def test_G01_every_point_of_every_kind(tmp_path: Path, kind: str, role: str) -> None:
+    scene, count, point = PairScene(tmp_path), 0, 0
+    with by(scene, kind, role):
+        while cut_line(scene, kind, role, point := point + 1):
+            healed(scene, kind, role)
+            count += 1
+        for before in (True, False):
+            point = 0
+            while cut_process(scene, kind, role, point := point + 1, before):
+                healed(scene, kind, role)
+                count += 1
+    scene.close()
+    assert count >= 30
