@@ -74,7 +74,6 @@ def _keys() -> None:
         sa.Column("kek", sa.String(10)),
         sa.Column("seal", sa.LargeBinary, nullable=False),
         sa.Column("certificate", sa.LargeBinary),
-        sa.Column("expires", sa.BigInteger),
         sa.Column("origin", sa.String(64), nullable=False),
         sa.Column("entry", sa.BigInteger, nullable=False),
         sa.Column("flags", sa.Integer, nullable=False),
@@ -88,8 +87,6 @@ def _keys() -> None:
     _partial("one_staged", "keys", slot, "state = 'staged'", unique=True)
     _partial("one_active", "keys", slot, "state = 'active'", unique=True)
     _partial("by_age", "keys", ["kind", "made"], "state = 'active'", unique=False)
-    ending = "state = 'active' AND expires IS NOT NULL"
-    _partial("by_end", "keys", ["kind", "expires"], ending, unique=False)
     _partial("by_flag", "keys", ["flags"], "flags != 0", unique=False)
     op.create_index("by_mark", "keys", ["mark"])
     op.create_table(
@@ -112,7 +109,7 @@ def _work() -> None:
         sa.Column("device", sa.LargeBinary, sa.ForeignKey("devices.title"), nullable=False),
         sa.Column("role", sa.String(32), nullable=False),
         sa.Column("kind", sa.String(16), nullable=False),
-        sa.Column("key", sa.BigInteger, sa.ForeignKey("keys.id")),
+        sa.Column("key", sa.BigInteger, sa.ForeignKey("keys.id"), nullable=False),
         sa.Column("phase", sa.String(12), nullable=False),
         sa.Column("tries", sa.Integer, nullable=False),
         sa.Column("begun", sa.BigInteger, nullable=False),
