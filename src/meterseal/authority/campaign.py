@@ -75,11 +75,18 @@ class Task:
     note: str
 
 
-def due_devices(store: Store, limit: int, kinds: set[str]) -> list[tuple[bytes, list[str], list[str]]]:
-    """Devices with keys that are due, the most overdue first: title, kinds and roles to be changed."""
+def due_devices(
+    store: Store, limit: int, kinds: set[str], *, pairs: bool = True
+) -> list[tuple[bytes, list[str], list[str]]]:
+    """Devices with keys that are due, the most overdue first: title, kinds and roles to be changed.
+
+    Without `pairs` key pairs are left out: there is no authority for new ones.
+    """
     found: dict[bytes, tuple[dict[str, int], dict[str, int]]] = {}
     for one in due(store, store.core.moment, 20 * limit).keys:
         slot = one.record.slot
+        if one.record.kind.certified and not pairs:
+            continue
         if (kinds and slot.kind not in kinds) or (slot.device not in found and len(found) >= limit):
             continue
         due_kinds, roles = found.setdefault(slot.device, ({}, {}))

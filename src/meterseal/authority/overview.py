@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, false, func, or_, select, text
 
 from meterseal.authority.store import Flag, Rotation, Store, Stored
 from meterseal.authority.store.keeping import kind_of
@@ -25,7 +25,14 @@ PERIODS: Final = {
 }  # fmt: skip
 """Days after which a key is due, where the store says nothing else."""
 
+CERTIFICATE: Final = "certificate"
+"""Stands among the periods for how many days ahead of its end a certificate is renewed."""
+
+AHEAD: Final = 60
+"""Those days, where the store says nothing else."""
+
 _MOST_DAYS: Final = 36_500
+_DAY: Final = 86_400
 
 
 @dataclass(slots=True)
@@ -56,9 +63,13 @@ def every(store: Store) -> dict[str, int]:
 
 
 def set_every(store: Store, days: Mapping[str, int], why: str = "") -> None:
-    """Set the periods of some kinds; 0 days: never due.  Raises Misuse."""
+    """Set the periods of some kinds; 0 days: never due.  Of `certificate`: days ahead of its end.
+
+    Raises Misuse.
+    """
     for kind, number in days.items():
-        kind_of(kind)
+        if kind != CERTIFICATE:
+            kind_of(kind)
         if not 0 <= number <= _MOST_DAYS:
             raise Misuse(f"rotate_every of {kind}: 0 to {_MOST_DAYS} days")
     with store.core.acting(why) as act:
@@ -113,26 +124,25 @@ def stuck(store: Store, now: datetime) -> list[Rotation]:
 
 
 def _every(connection: Connection) -> dict[str, int]:
-    found = dict(PERIODS)
+    found = {**PERIODS, CERTIFICATE: AHEAD}
     for kind, days in connection.execute(select(periods)):
         found[kind] = days
     return found
 
 
 def _due(connection: Connection, now: datetime, limit: int) -> Due:
-    found, overdue = Due(), []
-    for kind, days in _every(connection).items():
-        if not days or kind not in KINDS:
-            continue
-        where = (
-            keys.c.kind == kind,
-            keys.c.state == "active",
-            keys.c.made < seconds(now - timedelta(days=days)),
-        )
+    found, overdue, days = Due(), [], _every(connection)
+    ahead = days.pop(CERTIFICATE) * _DAY
+    for kind, period in ((kind, days[kind] * _DAY) for kind in days if kind in KINDS):
+        late = [keys.c.made < seconds(now) - period] if period else []
+        if KINDS[kind].certified:
+            late.append(keys.c.expires < seconds(now) + ahead)
+        where = (keys.c.kind == kind, keys.c.state == "active", or_(false(), *late))
         found.count += connection.execute(select(func.count()).select_from(keys).where(*where)).scalar_one()
         if limit:
-            rows = connection.execute(select(keys).where(*where).order_by(keys.c.made).limit(limit))
-            overdue += [(row.made + days * 86_400, stored(row)) for row in rows]
+            for row in connection.execute(select(keys).where(*where).order_by(keys.c.made).limit(limit)):
+                ends = [] if row.expires is None else [row.expires - ahead]
+                overdue.append((min([*([row.made + period] if period else []), *ends]), stored(row)))
     overdue.sort(key=lambda pair: (pair[0], pair[1].record.id))
     found.keys = [one for _, one in overdue[:limit]]
     return found

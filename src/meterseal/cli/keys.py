@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meterseal.cli import keys_campaign, keys_files, keys_look, options, output
+from meterseal.cli import keys_campaign, keys_files, keys_look, keys_pairs, options, output
 from meterseal.cli import keys_options as given
 from meterseal.cli.output import answering
 from meterseal.cli.pki_options import actor
 from meterseal.errors import Misuse, StateLocked
 
 if TYPE_CHECKING:
+    from meterseal.authority.certifying import Certifier
     from meterseal.authority.rotator import Report
     from meterseal.authority.store import Store
     from meterseal.keys.lifecycle import Record
@@ -130,6 +131,9 @@ def rotate(
         str | None, typer.Option("--url", help="Where the device is, if not where the store says.")
     ] = None,
     timeout: given.Timeout = 10.0,
+    authority: keys_pairs.Authority = None,
+    password: keys_pairs.Password = None,
+    days: keys_pairs.Days = None,
     kek: given.Kek = None,
     by: given.By = None,
     why: given.Why = "",
@@ -138,8 +142,10 @@ def rotate(
 ) -> None:
     """Bring new keys to a meter, prove them, and only then use them. Exits 3 when it must be run again.
 
-    What was begun earlier is ended first. Without --kind all keys of the device are changed.
+    What was begun earlier is ended first. Without --kind all keys of the device are changed, key pairs too
+    where an --authority certifies them.
     """
+    certifier = keys_pairs.certifier(authority, password, days, by)
     wanted = given.maybe_title(device)
     if due is (wanted is not None):
         raise typer.BadParameter("name a device, or say --due", param_hint="--device")
@@ -149,9 +155,9 @@ def rotate(
         tasks = (
             [(wanted, list(kind or ()), list(role or ()))]
             if wanted is not None
-            else due_devices(opened, limit, set(kind or ()))
+            else due_devices(opened, limit, set(kind or ()), pairs=certifier is not None)
         )
-        _run(opened, tasks, url, timeout, why, wire_log, json, recover=False)
+        _run(opened, tasks, url, timeout, why, wire_log, json, certifier, recover=False)
 
 
 @app.command("recover")
@@ -162,6 +168,8 @@ def recover(
         str | None, typer.Option("--url", help="Where the device is, if not where the store says.")
     ] = None,
     timeout: given.Timeout = 10.0,
+    authority: keys_pairs.Authority = None,
+    password: keys_pairs.Password = None,
     kek: given.Kek = None,
     by: given.By = None,
     wire_log: options.WireLogFile = None,
@@ -171,10 +179,11 @@ def recover(
 
     Without --device: every device at which a change is open.
     """
-    wanted = given.maybe_title(device)
+    wanted, certifier = given.maybe_title(device), keys_pairs.certifier(authority, password, by=by)
     with given.opened(store, kek, by) as opened:
         titles = [wanted] if wanted is not None else list({r.slot.device: 0 for r in opened.rotations.open()})
-        _run(opened, [(title, [], []) for title in titles], url, timeout, "", wire_log, json, recover=True)
+        tasks: list[_Task] = [(title, [], []) for title in titles]
+        _run(opened, tasks, url, timeout, "", wire_log, json, certifier, recover=True)
 
 
 _Task = tuple[bytes, list[str], list[str]]
@@ -188,6 +197,7 @@ def _run(
     why: str,
     wire_log: Path | None,
     json: bool,
+    certifier: Certifier | None,
     *,
     recover: bool,
 ) -> None:
@@ -200,7 +210,7 @@ def _run(
     from meterseal.net import WireLog
 
     async def all_of_them(line: Line) -> list[Report]:
-        rotator, found = Rotator(store, line), []
+        rotator, found = Rotator(store, line, certifier), []
         for title, kinds, roles in tasks:
             try:
                 report = await (
@@ -380,6 +390,7 @@ def _shown(store: Store, record: Record, json: bool) -> None:
 app.command("generate")(keys_files.generate)
 app.command("import")(keys_files.import_)
 app.command("export")(keys_files.export)
+app.command("way")(keys_pairs.way)
 app.command("status")(keys_look.status)
 app.command("due")(keys_look.due)
 app.command("history")(keys_look.history)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from meterseal.cli import keys_options as given
-from meterseal.cli import options, output
+from meterseal.cli import keys_pairs, options, output
 from meterseal.cosem.texts import safe_text
 
 if TYPE_CHECKING:
@@ -79,6 +79,9 @@ def run(
         int, typer.Option("--workers", help="Devices at a time.", min=1, max=256, metavar="N")
     ] = 8,
     timeout: given.Timeout = 10.0,
+    authority: keys_pairs.Authority = None,
+    password: keys_pairs.Password = None,
+    days: keys_pairs.Days = None,
     kek: given.Kek = None,
     by: given.By = None,
     wire_log: options.WireLogFile = None,
@@ -90,6 +93,7 @@ def run(
     """
     import asyncio
 
+    certifier = keys_pairs.certifier(authority, password, days, by)
     with given.opened(store, kek, by) as opened:
         from meterseal.authority.campaign import Campaign
         from meterseal.authority.probing import Line
@@ -98,10 +102,11 @@ def run(
 
         found = Campaign(opened, name)
         log = None if wire_log is None else WireLog(wire_log)
+        rotator = Rotator(opened, Line(timeout=timeout, wire_log=log), certifier)
 
         async def work() -> None:
             with _progress(found, json) as tell:
-                async for task in found.run(Rotator(opened, Line(timeout=timeout, wire_log=log)), workers):
+                async for task in found.run(rotator, workers):
                     tell(task)
 
         try:

@@ -49,7 +49,8 @@ def due(
         list[str] | None,
         typer.Option(
             "--every",
-            help="Set the period of a kind for good, as guek=365 (days; 0: never due).",
+            help="Set the period of a kind for good, as guek=365 (days; 0: never due); certificate=60: days "
+            "ahead of its end.",
             metavar="KIND=DAYS",
         ),
     ] = None,

@@ -48,6 +48,7 @@ def key(one: Stored) -> dict[str, Any]:
         "made": iso(record.made),
         "changed": iso(record.changed),
         "proved": iso(record.proved),
+        "expires": iso(one.expires),
         "in_doubt": record.sent is not None,
         "flags": [str(flag.name).lower() for flag in one.flags],
     }
@@ -114,13 +115,11 @@ def listed(keys: Iterable[Stored]) -> None:
             [
                 str(record.id), record.slot.device.hex().upper(), record.slot.role or "-", record.slot.kind,
                 str(record.version), record.state.value, record.kcv, day(record.made), day(record.proved),
-                record.origin, ", ".join(flags) or "-",
+                day(one.expires), record.origin, ", ".join(flags) or "-",
             ]
         )  # fmt: skip
-    output.table(
-        ["key", "device", "role", "kind", "version", "state", "kcv", "made", "proved", "origin", "noticed"],
-        rows,
-    )
+    columns = "key device role kind version state kcv made proved ends origin noticed"
+    output.table(columns.split(), rows)
 
 
 def journal(entries: Iterable[Entry], json: bool) -> None:

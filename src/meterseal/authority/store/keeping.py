@@ -23,9 +23,9 @@ from meterseal.authority.store.records import (
     Stored,
     device,
     device_rows,
+    end_of,
     holders,
     moment,
-    seconds,
     slot_rows,
     stored,
 )
@@ -232,7 +232,7 @@ class Keeping:
                 device=slot.device, role=slot.role, kind=slot.kind, version=version, state=state.value,
                 suite=suite, kcv=name, mark=mark, blob=blob, kek=None if blob is None else kek,
                 seal=self.store.seal(*_place(slot, version, kek, blob or b"")), certificate=der,
-                expires=None if certificate is None else seconds(certificate.not_after),
+                expires=end_of(certificate),
                 origin=origin, entry=entry, flags=int(noticed), made=act.now, changed=act.now,
             ).returning(schema.keys.c.id)
         )  # fmt: skip

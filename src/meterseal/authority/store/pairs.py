@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 from meterseal.authority.store import schema
 from meterseal.authority.store.keeping import Keeping
 from meterseal.authority.store.keystore import Act
-from meterseal.authority.store.records import Stored, seconds, stored
+from meterseal.authority.store.records import Stored, end_of, stored
 from meterseal.errors import StateDamaged
 from meterseal.keys.kinds import Slot
 from meterseal.keys.lifecycle import State, find
@@ -35,7 +35,7 @@ class Pairs:
             act.connection.execute(
                 update(schema.keys)
                 .where(schema.keys.c.id == number)
-                .values(certificate=certificate.der, expires=seconds(certificate.not_after))
+                .values(certificate=certificate.der, expires=end_of(certificate))
             )
             self._note(act, record.slot, record.kcv, certificate)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntFlag
 from itertools import islice
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sqlalchemy import Connection, Row, select
 
@@ -17,8 +17,14 @@ from meterseal.errors import ConfigurationError, StateDamaged
 from meterseal.keys.kinds import KINDS, Slot
 from meterseal.keys.lifecycle import Record, State
 
+if TYPE_CHECKING:
+    from meterseal.crypto.certificates import Certificate
+
 SEAL: Final = 16
 """Octets of a seal and of a mark."""
+
+_NEVER: Final = 9999
+"""The year of a certificate without a planned end (RFC 5280)."""
 
 _AT_ONCE: Final = 500
 """Values of one query."""
@@ -78,6 +84,13 @@ class Stored:
 def seconds(moment: datetime) -> int:
     """A moment as the store has it."""
     return int(moment.timestamp())
+
+
+def end_of(certificate: Certificate | None) -> int | None:
+    """When a certificate ends; None for none, or one without a planned end."""
+    if certificate is None or certificate.not_after.year == _NEVER:
+        return None
+    return seconds(certificate.not_after)
 
 
 def moment(found: int) -> datetime:
