@@ -72,8 +72,13 @@ class Bringer:
         return way
 
     def via(self, slot: Slot, way: Way) -> str:
-        """The role that carries the change.  Raises Misuse where there would be no way back."""
+        """The role that carries the change.  Raises Misuse where there would be no way back.
+
+        A meter's own pair goes over a sign-on that needs none, where there is one: some use it at once.
+        """
         carriers = self._prober.carriers
+        if way is Way.GENERATED:
+            return min(carriers, key=self._prober.signs_on)
         return way_back(slot, carriers) if way is Way.AGREEMENT else carriers[0]
 
     def fresh(self, slot: Slot) -> Fresh | None:
