@@ -45,7 +45,7 @@ def by_mutation(targets: Sequence[Target], count: int, seconds: float, seed: int
 def by_coverage(targets: Sequence[Target], seconds: int, seed: int) -> bool:
     """Under atheris, target by target; what reached something new joins the corpus.  True when all hold."""
     begin, holds = time.monotonic(), True
-    for found in cover.guided([t.name for t in targets], seconds, seed % (1 << 31)):
+    for found in cover.guided(targets, seconds, seed % (1 << 31)):
         target = BY_NAME[found.name]
         if found.broken:
             holds = False

@@ -18,6 +18,7 @@ from types import FunctionType
 from typing import Any, NamedTuple
 
 from fuzz import corpus
+from fuzz.target import Target
 
 _LONGEST_INPUT = 4096
 _MEMORY_MB = 2048
@@ -39,9 +40,12 @@ class Found(NamedTuple):
     broken: str
 
 
-def guided(names: Sequence[str], seconds: int, seed: int) -> Iterator[Found]:
-    """Fuzz targets for a time each."""
+def guided(targets: Sequence[Target], seconds: int, seed: int) -> Iterator[Found]:
+    """Fuzz targets for a time each, from the seeds and the corpus that this process has."""
     with TemporaryDirectory() as folder, (Path(folder) / "errors").open("w+") as errors:
+        for target in targets:
+            _lay_out(target, Path(folder) / target.name)
+        names = [target.name for target in targets]
         command = [sys.executable, "-m", "fuzz.cover", folder, str(seconds), str(seed), *names]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
             assert process.stdout is not None
@@ -50,6 +54,13 @@ def guided(names: Sequence[str], seconds: int, seed: int) -> Iterator[Found]:
                 yield _found(name, Path(folder) / name, status)
         errors.seek(0)
         assert process.returncode == 0, errors.read()[-6000:]
+
+
+def _lay_out(target: Target, place: Path) -> None:
+    (place / "found").mkdir(parents=True)
+    (place / "old").mkdir()
+    for octets in corpus.beginnings(target):
+        (place / "old" / corpus.name(octets)).write_bytes(octets)
 
 
 def _found(name: str, place: Path, status: str) -> Found:
@@ -66,14 +77,9 @@ def _found(name: str, place: Path, status: str) -> Found:
 def _main(folder: str, seconds: str, seed: str, *names: str) -> None:
     by_name = _instrumented()
     for name in names:
-        place = Path(folder) / name
-        (place / "found").mkdir(parents=True)
-        (place / "old").mkdir()
-        for octets in corpus.beginnings(by_name[name]):
-            (place / "old" / corpus.name(octets)).write_bytes(octets)
         child = os.fork()
         if not child:
-            _fuzz(by_name[name].run, place, f"-max_total_time={seconds}", f"-seed={seed}")
+            _fuzz(by_name[name].run, Path(folder) / name, f"-max_total_time={seconds}", f"-seed={seed}")
         _, status = os.waitpid(child, 0)
         print(name, os.waitstatus_to_exitcode(status), flush=True)
 

@@ -85,8 +85,9 @@ class Running(NamedTuple):
 class Trial:
     """In place of pytest's own loop: what do the tests come by, and which mutants do they notice?"""
 
-    def __init__(self, wanted: Sequence[str], sample: int, jobs: int, seconds: float) -> None:
-        self._wanted, self._sample, self._jobs, self._seconds = wanted, sample, jobs, seconds
+    def __init__(self, wanted: Sequence[str], sample: int, seed: int, jobs: int, seconds: float) -> None:
+        self._wanted, self._sample, self._seed = wanted, sample, seed
+        self._jobs, self._seconds = jobs, seconds
         self._tests: dict[str, list[int]] = defaultdict(list)  # by function, the best first
         self._noticed: dict[str, list[int]] = defaultdict(list)  # by function, the latest first
         self._times: list[float] = []
@@ -128,8 +129,8 @@ class Trial:
     def _due(self) -> list[Mutant]:
         names = self._wanted or ("*",)
         found = [m for m in self.mutants if any(fnmatch.fnmatch(m.name, name) for name in names)]
-        if self._sample:  # the same ones each time, as long as there are no others
-            found = random.Random(0).sample(found, min(self._sample, len(found)))
+        if self._sample:  # the same ones for the same seed, as long as there are no others
+            found = random.Random(self._seed).sample(found, min(self._sample, len(found)))
         return [mutant for mutant in found if mutant.outcome not in (KILLED, TIMEOUT)]
 
     def _look(self) -> None:
@@ -261,6 +262,7 @@ def main() -> int:
         "--seconds", type=float, default=4.0, help="of tests, for a mutant that nobody notices"
     )
     parser.add_argument("--sample", type=int, default=0, help="so many mutants, drawn by chance; 0: all")
+    parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--least", type=float, default=90.0, help="the least score, in percent")
     parser.add_argument("--report", action="store_true", help="only tell what came out so far")
@@ -275,7 +277,7 @@ def main() -> int:
             file_utils.copy_also_copy_files()
             file_utils.setup_source_paths()
             create_mutants(options.jobs)
-        trial = Trial(options.names, options.sample, options.jobs, options.seconds)
+        trial = Trial(options.names, options.sample, options.seed, options.jobs, options.seconds)
         os.chdir("mutants")
         code = pytest.main([*ARGUMENTS, "-m", "not slow and not soak", *TESTS], plugins=[trial])
         if code:

@@ -91,6 +91,10 @@ def test_kept_is_what_takes_a_new_step_the_shortest_first() -> None:
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(not cover.is_there(), reason="atheris is not installed on this platform")
 def test_guided(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second of it: a process that instruments, a fork that fuzzes, a corpus that grows."""
-    assert run(monkeypatch, "--atheris", "gateway", "--seconds", "2") == 0
-    assert corpus.kept(BY_NAME["gateway"])
+    """Seconds of it: a process that instruments, a fork that fuzzes, a corpus that is used and grows."""
+    target = BY_NAME["gateway"]
+    corpus.keep(target, [b"\xe6"])
+    assert run(monkeypatch, "--atheris", "gateway", "--seconds", "3", "--seed", "1") == 0
+    kept = corpus.kept(target)
+    assert b"\xe6" in kept, "the shortest that ends early, which the process began with"
+    assert any(octets[:1] != b"\xe6" for octets in kept), kept

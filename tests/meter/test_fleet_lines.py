@@ -141,6 +141,47 @@ def test_meters_that_nobody_waits_for_are_not_woken_again(tmp_path: Path, few: i
     assert street.fleet.at_work == few
 
 
+SCRIPTED = """
+[[objects]]
+class = 9
+obis = "0.0.10.0.108.255"
+[objects.scripts]
+1 = ["40/0.0.25.9.0.255:1()"]
+2 = ["9/0.0.10.0.108.255:1(u16:1)"]
+3 = ["70/0.0.96.3.10.255:1()"]
+4 = ["9/0.0.10.0.108.255:1(u16:4)"]
+
+[[objects]]
+class = 22
+obis = "0.0.15.0.3.255"
+writable = true
+[objects.attributes]
+executed_script = ["0.0.10.0.108.255", {script}]
+type = 1
+execution_time = [["12:15:00", "*-*-*"]]
+"""
+
+
+@pytest.mark.parametrize(("script", "woken"), [(1, 4), (2, 4), (3, 0), (4, 0), (9, 0)])
+def test_meters_at_rest_are_woken_for_scripts_that_push_and_for_no_others(
+    tmp_path: Path, few: int, script: int, woken: int
+) -> None:
+    """By itself or by another script; one that calls itself for ever, or is not there, pushes nothing."""
+    more = SCRIPTED.format(script=script)
+    config = tmp_path / "config.toml"
+    config.write_text(CONFIG.format(url="tcp://192.0.2.9:4059", more="") + more)
+    street = Talking(tmp_path / "state", 4, load_plan(config=config))
+    for _ in range(6):  # each meter looks once when it has to be woken next
+        street.pass_time(1)
+    assert (street.fleet.at_work, street.orders) == (few, [])
+    assert sorted(number for _, number in street.fleet._calls) == ([1, 2] if woken else [])
+    street.pass_time(15 * 60)
+    for _ in range(4):
+        street.pass_time(1)
+    assert len(street.orders) == woken
+    assert len({order.source for order in street.orders}) == woken
+
+
 def listening(folder: Path, got: list[Received]) -> Callable[[], Listener]:
     return lambda: Listener(Receiver(Book(folder, MemoryCounters()), MemoryCounters()), got.append)
 

@@ -291,6 +291,26 @@ def test_a_profile_by_entry(tmp_path: Path) -> None:
     assert len(rows) == 5
 
 
+@pytest.mark.parametrize(
+    ("restriction", "kind", "code"),
+    [
+        ((0, None), Tag.NULL, 0),
+        ((1, (bytes(12), bytes(12))), Structure((Tag.OCTET_STRING, Tag.OCTET_STRING)), 0),
+        ((1, (1, 2)), Structure((Tag.UNSIGNED, Tag.UNSIGNED)), 0xFA),
+        ((2, (1, 5, 1, 2)), Structure((Tag.UNSIGNED,) * 4), 0xFA),
+        ((2, (1, -5)), Structure((Tag.INTEGER, Tag.INTEGER)), 0xFA),
+        ((2, None), Tag.NULL, 0xFA),
+        ((3, None), Tag.NULL, 0xFA),
+    ],
+)
+def test_a_restriction_of_a_list_means_what_it_means_in_class_30(
+    bench: Callable[..., Bench], restriction: Any, kind: Type, code: int
+) -> None:
+    made = bench()
+    value = [(7, Obis("1.0.99.1.0.255"), 2, 0, restriction)]
+    assert made.do(Service.SET, 2, Data.of(value, Array(definition(kind)))) == code
+
+
 # --- confirmed ------------------------------------------------------------------------------------
 
 

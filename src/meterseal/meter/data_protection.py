@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from meterseal.apdu.common import SelectiveAccess
 from meterseal.association import Operation, Outcome, Service
 from meterseal.association.operations import RIGHT_NEEDED
 from meterseal.association.profile import ThirdParty
@@ -20,7 +19,6 @@ from meterseal.codec.data import Data
 from meterseal.codec.octets import length_octets, read_length
 from meterseal.codec.types import Structure, Tag
 from meterseal.cosem.obis import Obis
-from meterseal.cosem.selection import restricted
 from meterseal.errors import MetersealError
 from meterseal.meter.configured import Configured
 from meterseal.meter.objects import (
@@ -32,6 +30,7 @@ from meterseal.meter.objects import (
     Denied,
     Value,
     elements,
+    listed,
 )
 from meterseal.meter.store import MeterStore
 from meterseal.security import Context, SecuritySetup
@@ -153,7 +152,7 @@ class DataProtection(Configured):
         """The values of a list of objects, in the layers of the answer."""
         toward, answer = self._toward(asker, layers), answered(layers)
         _check_bound(layers, objects)
-        operations = [_reading(one) for one in _listed(objects)]
+        operations = [listed(one) for one in _bounded(objects)]
         for operation in operations:
             self._allow(asker, toward, operation, 0, _applied(answer))
         values = [
@@ -177,14 +176,14 @@ class DataProtection(Configured):
     # --- writing and calling ----------------------------------------------------------------------
 
     def _write_all(self, asker: Asker, objects: list[Any], layers: Sequence[Element], octets: bytes) -> None:
-        listed = _listed(objects)
+        named = _bounded(objects)
         _check_bound(layers, objects)
 
         def asked(plain: bytes) -> list[Operation]:
             values = _values(plain)
-            if len(values) != len(listed):
-                raise Denied(OTHER_REASON, f"{len(values)} values for {len(listed)} objects")
-            return [_writing(one, value) for one, value in zip(listed, values, strict=True)]
+            if len(values) != len(named):
+                raise Denied(OTHER_REASON, f"{len(values)} values for {len(named)} objects")
+            return [_writing(one, value) for one, value in zip(named, values, strict=True)]
 
         self._done(asker, self._toward(asker, layers), layers, octets, asked)
 
@@ -285,22 +284,10 @@ def _settled(steps: Steps[Any]) -> Any:
         raise Denied(OTHER_REASON, f"{error.kind}: {error}") from error
 
 
-def _listed(objects: list[Any]) -> list[Any]:
+def _bounded(objects: list[Any]) -> list[Any]:
     if not 0 < len(objects) <= MOST_OBJECTS:
         raise Denied(OTHER_REASON, f"a list has 1 to {MOST_OBJECTS} objects")
     return objects
-
-
-def _reading(one: Any) -> Operation:
-    class_id, name, index, _, restriction = one
-    try:
-        chosen = restricted(restriction)
-    except MetersealError as error:
-        raise Denied(OTHER_REASON, str(error)) from error
-    selection = None
-    if chosen is not None:
-        selection = SelectiveAccess(chosen.selector, Data.of(*chosen.parameter()))
-    return Operation(Service.GET, class_id, Obis(name), index, selection)
 
 
 def _writing(one: Any, value: Data) -> Operation:

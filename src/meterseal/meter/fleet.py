@@ -42,6 +42,8 @@ BASE: Final = 1_000
 _BETWEEN: Final = 16_000
 """The next logical device of the same meter is so much higher."""
 
+PUSH, SCRIPTS = 40, 9
+
 LINGER: Final = 32
 """Meters that stay at work after the last connection to them."""
 
@@ -164,7 +166,9 @@ class Fleet:
         with self.opened(1):  # what a configuration has wrong shows at the first meter
             pass
         intervals = [one.interval for one in self.plan.objects if one.interval]
-        if intervals:  # a client may have given any of them a destination
+        if _may_push_by_script(self.plan):  # when, every meter knows of itself
+            self._calls = [(now, number) for number in range(1, self.count + 1)]
+        elif intervals:  # a client may have given any of them a destination
             shown = now + self.plan.clock_offset
             call = shown - shown % min(intervals) + min(intervals) - self.plan.clock_offset
             self._calls = [(call, number) for number in range(1, self.count + 1)]
@@ -308,3 +312,12 @@ def _check(plan: MeterPlan, count: int) -> None:
         )
     if any(role.pre_established for role in plan.roles):
         raise ConfigurationError("many meters behind one port open their associations by AARQ")
+
+
+def _may_push_by_script(plan: MeterPlan) -> bool:
+    """Is there a push setup, and a script that calls it, or may come to?"""
+    if all(one.class_id != PUSH for one in plan.objects):
+        return False
+    tables = [one for one in plan.objects if one.class_id == SCRIPTS]
+    actions = (action for table in tables for _, script in table.attributes[2][0] for action in script)
+    return any(table.writable for table in tables) or any(action[1] == PUSH for action in actions)

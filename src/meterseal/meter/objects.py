@@ -19,9 +19,9 @@ from meterseal.codec.types import Array, CompactArray, MixedArray, Structure, Ta
 from meterseal.cosem.classes import InterfaceClass, Method, interface_class
 from meterseal.cosem.obis import Obis
 from meterseal.cosem.rights import ACCESS, READ, WRITE
-from meterseal.cosem.selection import Selection, parse_selection
+from meterseal.cosem.selection import Selection, parse_selection, restricted
 from meterseal.cosem.shapes import Group, Kind, Leaf, Many, Shape
-from meterseal.errors import ConfigurationError, DecodeError, Unsupported
+from meterseal.errors import ConfigurationError, DecodeError, MetersealError, Unsupported
 from meterseal.security.third import Third
 
 if TYPE_CHECKING:
@@ -41,6 +41,21 @@ class Denied(Exception):
     def __init__(self, code: int, cause: str) -> None:
         super().__init__(cause)
         self.code = code
+
+
+def listed(definition: tuple[Any, ...]) -> Operation:
+    """The reading that an object definition of a list stands for: { class, name, attribute, index, ... }.
+
+    What follows is a restriction, where the list has them (classes 6 and 8).  Raises Denied for one that
+    means nothing.
+    """
+    class_id, name, index = definition[:3]
+    try:
+        chosen = restricted(definition[4]) if len(definition) > 4 else None
+        selection = None if chosen is None else SelectiveAccess(chosen.selector, Data.of(*chosen.parameter()))
+        return Operation(Service.GET, class_id, Obis(name), index, selection)
+    except MetersealError as error:
+        raise Denied(OTHER_REASON, f"an object of a list: {error}") from error
 
 
 @dataclass(slots=True, eq=False)

@@ -14,21 +14,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from meterseal.apdu import decode
 from meterseal.apdu.ciphered import FORMS
-from meterseal.apdu.common import SelectiveAccess
 from meterseal.apdu.services import DataNotification, DataNotificationConfirm
-from meterseal.association import Operation, Service
+from meterseal.association import Operation
 from meterseal.codec.data import Data
 from meterseal.codec.types import Structure, Tag
 from meterseal.cosem.obis import Obis
 from meterseal.cosem.recurring import next_time
 from meterseal.cosem.rights import READ
-from meterseal.cosem.selection import ByEntry, ByRange
 from meterseal.cosem.times import DateTime
 from meterseal.errors import MetersealError
 from meterseal.keys.counters import WINDOW
 from meterseal.meter.configured import Configured
 from meterseal.meter.keyring import KeyRing
-from meterseal.meter.objects import OTHER_REASON, Asker, Denied, Value, elements
+from meterseal.meter.objects import OTHER_REASON, Asker, Denied, Value, elements, listed
 from meterseal.meter.plant import Plant
 from meterseal.meter.push_protection import check_parameters, sealed, third_party_of
 from meterseal.meter.store import MeterStore
@@ -53,7 +51,6 @@ MOST_OBJECTS: Final = 64
 _INVOKE_IDS: Final = 0xFF_FFFF
 _ASKS_FOR_CONFIRMATION: Final = 1 << 30
 _NULL: Final[Value] = (None, Tag.NULL)
-_BY_DATE, _BY_ENTRY = 1, 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,6 +131,8 @@ class PushSetup(Configured):
             raise Denied(OTHER_REASON, f"a push has at most {MOST_OBJECTS} objects")
         if index == 2 and self.version == 2:
             _check_objects(given)
+        if index == 2:
+            list(map(listed, given))
         if index == 3 and given[1]:
             _check_destination(*given)
         if index == 7 and self.version == 2 and given[1] < 100:
@@ -263,7 +262,7 @@ class PushSetup(Configured):
         """
         asked, parts, view = 0, [], self._around.view()
         for element in self.values[2][0]:
-            operation = _operation(element)
+            operation = listed(element)
             right = 0 if view is None else view.right(operation, None) or 0
             if third is not None:
                 right |= 0 if third.extra is None else third.extra.right(operation, None) or 0
@@ -285,23 +284,6 @@ class PushSetup(Configured):
             return value, type_
         types = type_.fields if isinstance(type_, Structure) else elements(type_, len(value))
         return (value[data_index - 1], types[data_index - 1]) if data_index <= len(types) else _NULL
-
-
-def _operation(element: tuple[Any, ...]) -> Operation:
-    class_id, name, index = element[:3]
-    restriction = element[4] if len(element) > 4 else (0, None)
-    return Operation(Service.GET, class_id, Obis(name), index, _selection(restriction))
-
-
-def _selection(restriction: tuple[int, Any]) -> SelectiveAccess | None:
-    kind, value = restriction
-    if kind == _BY_DATE:
-        chosen: ByRange | ByEntry = ByRange(*value)
-    elif kind == _BY_ENTRY:
-        chosen = ByEntry(*value)
-    else:
-        return None
-    return SelectiveAccess(chosen.selector, Data.of(*chosen.parameter()))
 
 
 def _check_objects(given: list[Any]) -> None:

@@ -15,11 +15,14 @@ from meterseal.errors import MetersealError
 from meterseal.meter.association_object import Association
 from meterseal.meter.objects import OBJECT_UNDEFINED, READ_WRITE_DENIED, Asker, Denied
 from meterseal.meter.plant import LAST_MOMENT
-from meterseal.meter.schedule import Run, Timed
+from meterseal.meter.push import PushSetup
+from meterseal.meter.schedule import Timed
+from meterseal.meter.scripts import ScriptTable
 from meterseal.meter.view import View
 from meterseal.security import SecuritySetup
 
 if TYPE_CHECKING:
+    from meterseal.meter.events import Events
     from meterseal.meter.model import LogicalDevice, Meter
 
 _NOT_BY_SCRIPT: Final = frozenset({15, 30, 64})
@@ -68,20 +71,22 @@ class Routine:
         finally:
             self._depth -= 1
 
-    def runner(self, device: LogicalDevice) -> Run:
-        """Runs scripts of a logical device; what does not go through is a line in the journal."""
+    def pushes(self, device: LogicalDevice, called: Operation, deepest: int = _DEEPEST) -> bool:
+        """Does an operation of a script push to somewhere, by itself or by further scripts?"""
+        held = device.objects.get((called.class_id, called.instance))
+        if isinstance(held, PushSetup):
+            return called.service is Service.ACTION and called.member == 1 and held.wakes
+        if not isinstance(held, ScriptTable) or called.service is not Service.ACTION or not deepest:
+            return False
+        try:
+            selector = 0 if called.data is None else called.data.value
+            return any(self.pushes(device, one, deepest - 1) for one in held.operations(selector))
+        except Denied:
+            return False
 
-        def run(name: bytes, selector: int) -> None:
-            if not any(name):  # 0.0.0.0.0.0: nothing is to be done
-                return
-            called = Operation(Service.ACTION, 9, Obis(name), 1, None, Data.of(selector, Tag.LONG_UNSIGNED))
-            asker = self.itself(device)
-            try:
-                self.act(device, asker, called)
-            except (Denied, MetersealError) as error:
-                self._meter.events.denied(asker, called, str(error))
-
-        return run
+    def runner(self, device: LogicalDevice) -> Runner:
+        """Runs scripts of a logical device."""
+        return Runner(self, device, self._meter.events)
 
     def timed(self, made: T) -> T:
         """Keep an object that the clock sets going."""
@@ -136,3 +141,30 @@ class Routine:
     def clock_set(self, offset: int) -> tuple[dict[str, Any], Callable[[], None]]:
         """For the plant: every moment is looked for anew when the clock has been set."""
         return {}, lambda: self._plan(self._timed)
+
+
+class Runner:
+    """Runs scripts of one logical device; what does not go through is a line in the journal."""
+
+    __slots__ = ("_device", "_events", "_routine")
+
+    def __init__(self, routine: Routine, device: LogicalDevice, events: Events) -> None:
+        self._routine, self._device, self._events = routine, device, events
+
+    def __call__(self, name: bytes, selector: int) -> None:
+        """As `schedule.Run`; by the name 0.0.0.0.0.0 nothing is to be done."""
+        if not any(name):
+            return
+        called, asker = _execute(name, selector), self._routine.itself(self._device)
+        try:
+            self._routine.act(self._device, asker, called)
+        except (Denied, MetersealError) as error:
+            self._events.denied(asker, called, str(error))
+
+    def pushes(self, name: bytes, selector: int) -> bool:
+        """As `schedule.Run`."""
+        return self._routine.pushes(self._device, _execute(name, selector))
+
+
+def _execute(name: bytes, selector: int) -> Operation:
+    return Operation(Service.ACTION, 9, Obis(name), 1, None, Data.of(selector, Tag.LONG_UNSIGNED))

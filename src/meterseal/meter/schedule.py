@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol
 
 from meterseal.codec.types import Tag
 from meterseal.cosem.obis import Obis
@@ -21,8 +21,16 @@ from meterseal.meter.objects import OTHER_REASON, Denied, Value
 from meterseal.meter.plant import LAST_MOMENT, Plant
 from meterseal.meter.store import MeterStore
 
-Run: TypeAlias = Callable[[bytes, int], None]
-"""Runs a script of a script table, by name and selector; what does not go through is in the journal."""
+
+class Run(Protocol):
+    """Runs a script of a script table, by name and selector; what does not go through is in the journal."""
+
+    def __call__(self, name: bytes, selector: int) -> None:
+        """Run it."""
+
+    def pushes(self, name: bytes, selector: int) -> bool:
+        """Does it tell somebody outside something?"""
+
 
 MOST_TIMES: Final = 32
 """Execution times of a schedule."""
@@ -78,6 +86,11 @@ class SingleActionSchedule(Configured):
         plant = self._plant
         found = next_time(_patterns(self.values[4][0]), plant.face(plant.now().shown))
         self.due = None if found is None else plant.shown_at(found) - plant.offset
+
+    @property
+    def wakes(self) -> bool:
+        """Its script pushes."""
+        return self._run.pushes(*self.values[2][0])
 
     def turn(self) -> None:
         """Run the script."""
@@ -170,6 +183,12 @@ class ActivityCalendar(Configured):
     def plan(self) -> None:
         """Whatever changed, the entry that holds now is looked for at once."""
         self.due = self._plant.real()
+
+    @property
+    def wakes(self) -> bool:
+        """A script of its days pushes, or one of those that wait."""
+        days = (day for at in (_DAYS, _DAYS + _PASSIVE) for day in self.values[at][0])
+        return any(self._run.pushes(name, at) for _, schedule in days for _, name, at in schedule)
 
     def turn(self) -> None:
         """Activate the passive calendar if its time has come; run the script that holds now."""

@@ -48,12 +48,15 @@ class ScriptTable(Configured):
 
     def execute(self, asker: Asker, selector: int) -> None:
         """Run a script.  Raises Denied for one that is not there, or with the code of what did not go."""
+        for operation in self.operations(selector):
+            self._do(asker, operation)
+
+    def operations(self, selector: int) -> Iterator[Operation]:
+        """What a script does, in order.  Raises Denied for one that is not there."""
         for script, type_ in _each(self.values[2]):
             identifier, actions = script
             if identifier == selector:
-                for action in _each((actions, _fields(type_)[1])):
-                    self._do(asker, _operation(action))
-                return
+                return (_operation(action) for action in _each((actions, _fields(type_)[1])))
         raise Denied(OTHER_REASON, f"there is no script {selector} in {self.obis}")
 
 
