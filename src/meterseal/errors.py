@@ -236,6 +236,18 @@ class ConfigurationError(LocalError):
     kind = "configuration"
 
 
+class NotAllowed(LocalError):
+    """Whoever acts is not enrolled, or has no duty that this belongs to."""
+
+    kind = "not-allowed"
+
+
+class NotApproved(LocalError):
+    """What takes two people has no approval that counts: none, a stale, another's or a used one."""
+
+    kind = "not-approved"
+
+
 class CounterUnknown(LocalError):
     """First use of a key, and nothing says where its invocation counter stands."""
 

@@ -46,6 +46,8 @@ class Overview:
     due: int
     open: int
     stuck: int
+    people: int
+    """On the roll; 0: the store is one operator's."""
 
 
 @dataclass(slots=True)
@@ -73,6 +75,7 @@ def set_every(store: Store, days: Mapping[str, int], why: str = "") -> None:
         if not 0 <= number <= _MOST_DAYS:
             raise Misuse(f"rotate_every of {kind}: 0 to {_MOST_DAYS} days")
     with store.core.acting(why) as act:
+        act.only("periods")
         for kind, number in days.items():
             act.connection.execute(
                 text(
@@ -109,7 +112,9 @@ def overview(store: Store, now: datetime) -> Overview:
             .where(rotations.c.open, rotations.c.begun < seconds(now - STUCK))
         ).scalar_one()
         number = connection.execute(select(func.count()).select_from(devices)).scalar_one()
-        return Overview(number, states, flagged, _due(connection, now, 0).count, opened, stuck)
+        return Overview(
+            number, states, flagged, _due(connection, now, 0).count, opened, stuck, store.core.people
+        )
 
 
 def due(store: Store, now: datetime, limit: int = 1000) -> Due:

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meterseal.cli import keys_campaign, keys_files, keys_look, keys_pairs, options, output
+from meterseal.cli import (
+    keys_campaign,
+    keys_end,
+    keys_files,
+    keys_look,
+    keys_pairs,
+    keys_people,
+    options,
+    output,
+)
 from meterseal.cli import keys_options as given
 from meterseal.cli.output import answering
 from meterseal.cli.pki_options import actor
@@ -17,14 +26,21 @@ if TYPE_CHECKING:
     from meterseal.authority.certifying import Certifier
     from meterseal.authority.rotator import Report
     from meterseal.authority.store import Store
-    from meterseal.keys.lifecycle import Record
 
 app = typer.Typer(help="Keys of a fleet over the years.", no_args_is_help=True)
 
 
 @app.callback()
-def family() -> None:
-    """Keys of a fleet over the years."""
+def family(
+    person: given.PersonKey = None,
+    password: given.PersonPassword = None,
+    request: given.Approved = None,
+) -> None:
+    """Keys of a fleet over the years.
+
+    Where people are on the roll of a store (`keys person`), who changes something says so by --as.
+    """
+    given.acting(given.Who(person, password, request))
 
 
 @app.command("init")
@@ -74,6 +90,7 @@ def adopt(
         from meterseal.authority.adoption import adopt
         from meterseal.credentials import Credentials
 
+        given.act(opened, "adopt")
         credentials = Credentials.load(file)
         device = adopt(opened, credentials, serial=serial, place=place, broadcast=broadcast, why=why)
         slots = opened.keys.slots(device.title)
@@ -108,11 +125,13 @@ def stage(
         known = opened.keys.device(wanted)
         if slot.role and slot.role not in known.roles:
             raise Misuse(f"{device} has no role {role[:32]!r}; there are {', '.join(known.roles)}")
+        master = {"devices": [wanted.hex().upper()], "kinds": [kind], "what": "stage"}
+        given.act(opened, *(("master-key", master, why) if kind == "kek" else ("stage",)))
         record = opened.keys.stage(
             slot, drawn(opened, known, slot) if octets is None else octets,
             "drawn" if octets is None else "given", why,
         )  # fmt: skip
-        _shown(opened, record, json)
+        keys_end.shown(opened, record, json)
 
 
 @app.command("rotate")
@@ -157,6 +176,13 @@ def rotate(
             if wanted is not None
             else due_devices(opened, limit, set(kind or ()), pairs=certifier is not None)
         )
+        if wanted is None and opened.core.people:
+            tasks = _without_master(tasks)
+        if wanted is not None and (not kind or "kek" in kind):
+            about = {"devices": [wanted.hex().upper()], "kinds": kind or [], "what": "rotate"}
+            given.act(opened, "master-key", about, why)
+        else:
+            given.act(opened, "rotate")
         _run(opened, tasks, url, timeout, why, wire_log, json, certifier, recover=False)
 
 
@@ -181,12 +207,22 @@ def recover(
     """
     wanted, certifier = given.maybe_title(device), keys_pairs.certifier(authority, password, by=by)
     with given.opened(store, kek, by) as opened:
+        given.act(opened, "recover")
         titles = [wanted] if wanted is not None else list({r.slot.device: 0 for r in opened.rotations.open()})
         tasks: list[_Task] = [(title, [], []) for title in titles]
         _run(opened, tasks, url, timeout, "", wire_log, json, certifier, recover=True)
 
 
 _Task = tuple[bytes, list[str], list[str]]
+
+
+def _without_master(tasks: list[_Task]) -> list[_Task]:
+    """What one person may do of what is due: the KEK of a device takes two."""
+    left = [(title, [kind for kind in kinds if kind != "kek"], roles) for title, kinds, roles in tasks]
+    due = sum("kek" in kinds for _, kinds, _ in tasks)
+    if due:
+        output.note(f"{due} devices have a KEK that is due: it takes two, `keys request rotate --kind kek`")
+    return [one for one in left if one[1]]
 
 
 def _run(
@@ -237,64 +273,6 @@ def _run(
         raise typer.Exit(output.REFUSED)
 
 
-@app.command("revoke")
-def revoke(
-    store: given.Where,
-    device: given.Device,
-    kind: given.Kind,
-    why: given.Why = "",
-    role: given.OneRole = "",
-    number: given.Number = None,
-    kek: given.Kek = None,
-    by: given.By = None,
-    json: options.Json = False,
-) -> None:
-    """Mark a key as compromised: from now on it protects nothing, but for bringing in its successor.
-
-    `keys rotate` of the same kind brings in the successor and ends the exposure.
-    """
-    with given.opened(store, kek, by) as opened:
-        from meterseal.keys.lifecycle import Verb
-
-        record = _chosen(opened, given.title(device), role, kind, number)
-        _shown(opened, opened.keys.apply(Verb.COMPROMISE, record, why), json)
-
-
-@app.command("destroy")
-def destroy(
-    store: given.Where,
-    device: given.Device,
-    kind: given.Kind,
-    number: Annotated[
-        int, typer.Option("--key", help="Number of the key, as `keys history` shows it.", min=1, metavar="N")
-    ],
-    why: given.Why = "",
-    role: given.OneRole = "",
-    kek: given.Kek = None,
-    by: given.By = None,
-    json: options.Json = False,
-) -> None:
-    """Take a key's material away for good. Only one that was replaced, and never a device's last."""
-    with given.opened(store, kek, by) as opened:
-        from meterseal.keys.lifecycle import Verb
-
-        record = _chosen(opened, given.title(device), role, kind, number)
-        _shown(opened, opened.keys.apply(Verb.DESTROY, record, why), json)
-
-
-@app.command("retire")
-def retire(
-    store: given.Where,
-    device: given.Device,
-    kek: given.Kek = None,
-    by: given.By = None,
-    why: given.Why = "",
-) -> None:
-    """Take a device out of service; its last keys may be destroyed then."""
-    with given.opened(store, kek, by) as opened:
-        opened.keys.retire(given.title(device), why)
-
-
 @app.command("export-credentials")
 def export_credentials(
     store: given.Where,
@@ -313,6 +291,7 @@ def export_credentials(
     with given.opened(store, kek, by) as opened:
         from meterseal.authority.adoption import export_credentials
 
+        given.act(opened, "export-credentials", {"devices": [device.upper()], "roles": role or []}, why)
         export_credentials(opened, given.title(device), out, role or (), why)
 
 
@@ -336,7 +315,10 @@ def rewrap(
         from meterseal.authority.store.opening import kek_to_be
         from meterseal.authority.store.rewrapping import change_kek, rewrap
 
-        if new is not None:
+        if new is None:
+            given.act(opened, "rewrap")
+        else:
+            given.act(opened, "master-key", {"storage-kek": new}, why)
             change_kek(opened.core, kek_to_be(given.place(new) or Path(new)), why)
         *_, done = 0, *rewrap(opened.core)
         check = opened.core.vault.kcv
@@ -357,6 +339,7 @@ def restored(
     with given.opened(store, kek, by, restored=True) as opened:
         from meterseal.authority.store.counters import take_restored
 
+        given.act(opened, "restored")
         jump = take_restored(opened.core, why)
     if json:
         output.emit_json({"jump": jump})
@@ -364,29 +347,9 @@ def restored(
         output.emit(f"every counter has jumped by {jump}" if jump else "the store is no older copy")
 
 
-def _chosen(store: Store, title: bytes, role: str, kind: str, number: int | None) -> Record:
-    """The key that is meant: by its number, else the active one of the slot."""
-    from meterseal.authority.store.keeping import slot_of
-    from meterseal.keys.lifecycle import State, find
-
-    slot = slot_of(title, role, kind)
-    held = store.keys.slot(slot)
-    record = find(held, State.ACTIVE) if number is None else next((r for r in held if r.id == number), None)
-    if record is None:
-        raise Misuse(f"{slot.text}: no {'active key' if number is None else f'key {number}'} there")
-    return record
-
-
-def _shown(store: Store, record: Record, json: bool) -> None:
-    from meterseal.cli import keys_pages
-
-    found = store.keys.find(record.id)
-    if json:
-        output.emit_json({"key": keys_pages.key(found)})
-    else:
-        keys_pages.listed([found])
-
-
+app.command("revoke")(keys_end.revoke)
+app.command("destroy")(keys_end.destroy)
+app.command("retire")(keys_end.retire)
 app.command("generate")(keys_files.generate)
 app.command("import")(keys_files.import_)
 app.command("export")(keys_files.export)
@@ -396,3 +359,4 @@ app.command("due")(keys_look.due)
 app.command("history")(keys_look.history)
 app.add_typer(keys_campaign.app, name="campaign")
 app.add_typer(keys_look.journal_app, name="journal")
+keys_people.join(app)

@@ -67,6 +67,12 @@ def new(
             tuple(kind or ()), tuple(role or ()), permits, wave, None if window is None else span(window), why
         )
         titles = None if device is None else [given.title(text) for text in device]
+        if kind and "kek" not in kind:
+            given.act(opened, "campaign")
+        else:
+            about = {"campaign": name, "kinds": kind or [], "place": place, "roles": role or []}
+            chosen = {} if titles is None else {"devices": [title.hex().upper() for title in titles]}
+            given.act(opened, "master-key", about | chosen, why)
         made = Campaign.new(opened, name, plan, titles, place)
         _counted(made, json)
 
@@ -100,6 +106,7 @@ def run(
         from meterseal.authority.rotator import Rotator
         from meterseal.net import WireLog
 
+        given.act(opened, "campaign")
         found = Campaign(opened, name)
         log = None if wire_log is None else WireLog(wire_log)
         rotator = Rotator(opened, Line(timeout=timeout, wire_log=log), certifier)
@@ -129,6 +136,7 @@ def pause(
     with given.opened(store, kek, by) as opened:
         from meterseal.authority.campaign import Campaign
 
+        given.act(opened, "campaign")
         Campaign(opened, name).pause(why)
 
 
@@ -140,6 +148,7 @@ def resume(
     with given.opened(store, kek, by) as opened:
         from meterseal.authority.campaign import Campaign
 
+        given.act(opened, "campaign")
         Campaign(opened, name).resume(why)
 
 

@@ -71,6 +71,8 @@ def generate(
         from meterseal.authority import shipment
 
         seal = _sealing(receiver, sender, private_key, key_password)
+        open_file = {"template": template.name, "count": count, "file": out.name}
+        given.act(opened, *(("generate",) if seal else ("generate-open", open_file, why)))
         shipped = list(shipment.generate(shipment.read_template(template), count))
         body = shipment.write_own(shipped)
         # In the store first: a meter of which only the factory has the keys would be nobody's.
@@ -124,6 +126,7 @@ def import_(
         from meterseal.crypto import WrappingKey
         from meterseal.crypto.transport import RsaTransportKey
 
+        given.act(opened, "import")
         octets = read_private(file, "shipment", _LARGEST)
         note = None
         if receiver is not None:
@@ -176,8 +179,16 @@ def export(
             raise Misuse("export: say why")
         from meterseal.authority.adoption import credentials_of
         from meterseal.authority.shipment import Shipped, write_own
+        from meterseal.authority.shipment.envelope import fingerprint
+        from meterseal.crypto import SigningKey
 
-        seal = _sealing(receiver, sender, private_key, key_password)
+        seal = (
+            _certificate(receiver),
+            _certificate(sender),
+            _own_key(private_key, SigningKey, key_password),
+        )
+        about = {"devices": [title.hex().upper() for title in titles], "for": fingerprint(seal[0])}
+        given.act(opened, "export", about, why)
         shipped = []
         for title in titles:
             known = opened.keys.device(title)

@@ -65,6 +65,7 @@ def due(
         from meterseal.cli import keys_pages
 
         if wanted:
+            given.act(found, "periods")
             overview.set_every(found, dict(wanted))
         late = overview.due(found, datetime.now(UTC), limit)
         if json:

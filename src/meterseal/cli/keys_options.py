@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from meterseal.cli import options
+from meterseal.cli import options, output
+from meterseal.cli import pki_options as pki
 from meterseal.cli.output import answering, note
 from meterseal.cli.pki_options import actor
-from meterseal.credentials.files import in_hsm
-from meterseal.errors import ConfigurationError
+from meterseal.credentials.files import LARGEST_KEY, in_hsm, read_private
+from meterseal.errors import ConfigurationError, Misuse, NotAllowed
 
 if TYPE_CHECKING:
     from meterseal.authority.store import Store
+    from meterseal.crypto import SigningKey
 
 AGAIN: Final = 3
 """Exit code of what has to be run again: nothing is lost, and something is left to do."""
@@ -67,6 +71,102 @@ Number = Annotated[
 Timeout = Annotated[
     float, typer.Option("--timeout", help="Seconds to wait for each answer.", min=0.1, metavar="S")
 ]
+
+
+PersonKey = Annotated[
+    str | None,
+    typer.Option(
+        "--as",
+        envvar="METERSEAL_PERSON",
+        help="Who acts: a private key, PEM or pkcs11:..., whose card is on the roll of the store.",
+        metavar="FILE",
+    ),
+]
+PersonPassword = Annotated[
+    str | None,
+    typer.Option(
+        "--as-password",
+        envvar="METERSEAL_PERSON_PASSWORD",
+        help="Its password: @FILE or env:NAME.",
+        metavar="K",
+        show_envvar=False,
+    ),
+]
+Approved = Annotated[
+    int | None,
+    typer.Option("--request", help="The approved request that this is.", min=1, metavar="N"),
+]
+
+
+@dataclass(slots=True)
+class Who:
+    """Who acts, as said before the command: the key, its password, the request.
+
+    `asking`: the command is not done, a request for it is filed; `json`: and shown to a program.
+    """
+
+    key: str | None = None
+    password: str | None = None
+    request: int | None = None
+    asking: bool = False
+    json: bool = False
+
+    def signing_key(self) -> SigningKey:
+        """The private key.  Raises NotAllowed where none was named."""
+        if self.key is None:
+            raise NotAllowed("this store has people on its roll: say who you are (`keys --as KEY`)")
+        return person_key(self.key, self.password)
+
+
+def person_key(name: str, password: str | None) -> SigningKey:
+    """The private key of a person, from a file or an HSM."""
+    from meterseal.crypto import SigningKey
+
+    if in_hsm(name):
+        from meterseal.credentials.hsm import private_key
+
+        found = private_key(name, SigningKey)
+        assert isinstance(found, SigningKey)  # noqa: S101 - what was asked for
+        return found
+    from meterseal.crypto.keyfiles import read_key
+
+    pem = read_private(Path(name), "private key", LARGEST_KEY)
+    return read_key(pem, SigningKey, pki.password(password, "--as-password"))
+
+
+_who: Final[ContextVar[Who]] = ContextVar("who")
+
+
+def acting(one: Who) -> None:
+    """Who acts in the command that follows."""
+    _who.set(one)
+
+
+def who() -> Who:
+    """Who acts."""
+    return _who.get()
+
+
+def act(store: Store, deed: str, about: Mapping[str, Any] | None = None, why: str = "") -> None:
+    """Before something is changed: who does it, with the right to; or a request that is filed and ends here.
+
+    `about`: what exactly is done, as a second person reads it.  In a store without a roll nothing is asked.
+    """
+    one, told = who(), dict(about or {})
+    if not store.core.people:
+        if one.asking or one.request is not None:
+            raise Misuse("nobody is on the roll of this store: nothing has to be asked for")
+        return
+    if not one.asking:
+        store.people.sign_on(one.signing_key(), deed, told, one.request)
+        return
+    number = store.people.ask(one.signing_key(), deed, told, why)
+    if one.json:
+        output.emit_json({"request": number, "deed": deed, "about": told})
+    else:
+        output.emit(f"request {number}: another person approves it (`keys approve {number}`); then")
+        output.emit(f"`keys --request {number}` with the same command does it")
+    raise typer.Exit
 
 
 def place(text: str | None) -> Path | str | None:

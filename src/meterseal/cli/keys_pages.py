@@ -82,6 +82,7 @@ def overview(found: Overview, json: bool) -> None:
                 "due": found.due,
                 "open": found.open,
                 "stuck": found.stuck,
+                "people": found.people,
             }
         )
         return
@@ -93,6 +94,9 @@ def overview(found: Overview, json: bool) -> None:
     output.table(["kind", *_STATES], rows)
     noticed = {**found.flagged, "due": found.due, "in rotation": found.open, "stuck": found.stuck}
     output.emit(", ".join(f"{name} {number}" for name, number in noticed.items()))
+    output.emit(
+        f"{found.people} people on the roll" if found.people else "one operator: nobody is on the roll"
+    )
 
 
 def device(keys: Iterable[Stored], rotations: Iterable[Rotation], json: bool) -> None:

@@ -74,6 +74,7 @@ def way(
         from meterseal.keys.kinds import Way
 
         slot = slot_of(given.title(device), role, kind)
+        given.act(opened, "way")
         set_way(opened, slot, Way[how.upper()], why)
     if json:
         output.emit_json({"device": slot.device.hex().upper(), "role": slot.role or None,

@@ -99,6 +99,7 @@ def take_restored(store: KeyStore, why: str) -> int:
     does not know a whole block of the largest size may have been used.
     """
     with store.acting(why) as act:
+        act.only("restored")
         behind = store.behind(act.store)
         jump = behind * MOST
         if jump:

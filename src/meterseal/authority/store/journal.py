@@ -8,7 +8,7 @@ in the witness outside, so that a cut end shows as well.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -67,11 +67,19 @@ class Chain:
         return number
 
 
-def verify(connection: Connection, key: MacKey, entry: int, head: bytes, seen: Seen | None) -> int:
+def verify(
+    connection: Connection,
+    key: MacKey,
+    entry: int,
+    head: bytes,
+    seen: Seen | None,
+    look: Callable[[int, dict[str, Any], bytes], object] = lambda number, said, head: None,
+) -> int:
     """Go through the whole journal; how many entries there are.
 
-    `entry` and `head` are what the store's row says, `seen` what the witness does.  Raises StateDamaged,
-    which names the first entry that is not as it was written, or is missing.
+    `entry` and `head` are what the store's row says, `seen` what the witness does; `look` has every entry
+    that is as it was written, with its hash.  Raises StateDamaged, which names the first entry that is not,
+    or is missing.
     """
     before, number = FIRST, 0
     for found, text, held in _pages(connection):
@@ -83,6 +91,7 @@ def verify(connection: Connection, key: MacKey, entry: int, head: bytes, seen: S
             raise StateDamaged(f"journal: entry {number} is not as it was written")
         if seen is not None and seen.entry == number and seen.head != before:
             raise StateDamaged(f"journal: entry {number} is another one than the witness has seen")
+        look(number, _entry(number, text).said, before)
     if (number, before) != (entry, head):
         raise StateDamaged(f"journal: it ends at entry {number}, and {entry} had been written")
     if seen is not None and seen.entry > number:

@@ -119,6 +119,7 @@ class Keeping:
         """Take a device out of service: its keys may then go, the last ones too."""
         with self.store.acting(why) as act:
             device(act.connection, title)
+            act.only("retire")
             act.connection.execute(
                 update(schema.devices).where(schema.devices.c.title == title).values(serving=False)
             )
@@ -173,6 +174,7 @@ class Keeping:
         if found.blob is None or not record.standing.held:
             where = "never was here" if record.kind.own else "has been destroyed"
             raise UnknownKey(f"{record.slot.text} {record.kcv}: the material {where}")
+        self.store.check_reach(record.slot)
         kek = found.kek or ""
         if not self.store.sealed(found.seal, *_place(record.slot, record.version, kek, found.blob)):
             raise StateDamaged(f"{record.slot.text} {record.kcv} is not what was stored in this place")
@@ -207,6 +209,7 @@ class Keeping:
         kind = KINDS[slot.kind]
         if (secret is None) is not kind.own:
             raise Misuse(f"{slot.text}: the private half of such a key {'is not' if kind.own else 'is'} kept")
+        act.permit(verb, slot)
         held = slot_rows(act.connection, slot)
         der = None if certificate is None else certificate.der
         octets = der or b"" if secret is None else secret
@@ -274,6 +277,7 @@ class Keeping:
         """The columns of a key that a new device has; its entry is the one that comes next."""
         title, suite, secret = one.device.title, one.device.suite, one.secrets[role, kind]
         slot, row, kek = slot_of(title, role, kind), kind_of(kind), self.store.vault.kcv
+        act.permit(Verb.ADOPT, slot)
         if row.key_id is not None and len(secret) != SUITES[suite].key_length:
             raise KeyLength(f"{slot.text}: {len(secret)} octets, not as suite {suite} has them")
         mark, blob = self.store.mark(secret), self.store.vault.wrap(framed(row.material, secret))
@@ -333,6 +337,7 @@ class Keeping:
 
     def _carry_out(self, act: Act, changes: Iterable[Any]) -> None:
         for record, verb, after in changes:
+            act.permit(verb, record.slot, record.id)
             values: dict[str, Any] = {"state": after.value, "changed": act.now}
             if verb is Verb.ACTIVATE:
                 values |= {"proved": act.now, "sent": None}

@@ -20,11 +20,15 @@ from meterseal.authority.store import journal, migrations, schema
 from meterseal.authority.store.database import Database
 from meterseal.authority.store.hsm import handed_on
 from meterseal.authority.store.records import seconds
+from meterseal.authority.store.roll import Audit, Session, everybody
 from meterseal.authority.store.vault import Vault, check_kek
 from meterseal.authority.store.witness import Seen, Witness
 from meterseal.crypto import random_octets
 from meterseal.crypto.mac import MacKey
-from meterseal.errors import ConfigurationError, Forged, StateDamaged
+from meterseal.errors import ConfigurationError, Forged, NotAllowed, StateDamaged
+from meterseal.keys.kinds import Slot
+from meterseal.keys.lifecycle import Verb
+from meterseal.keys.people import allows
 
 Clock = Callable[[], datetime]
 
@@ -49,6 +53,8 @@ class Act:
     why: str
     chain: journal.Chain
     store: Row[Any]
+    session: Session | None = None
+    """Who has proved to act; None: nobody is on the roll of the store."""
     changes: dict[str, Any] = field(default_factory=dict)
     """Further columns of the store's row."""
     after: list[Callable[[], object]] = field(default_factory=list)
@@ -62,6 +68,17 @@ class Act:
         if self.why:
             told["why"] = self.why
         return self.chain.append({**told, "at": self.now, "by": self.by, "verb": verb}, device)
+
+    def permit(self, verb: Verb, slot: Slot, number: int | None = None) -> None:
+        """Raises NotAllowed where who has signed on may not do this to the key `number` (None: a new one)."""
+        found = self.session
+        if found is not None and not (allows(found.deed, verb, slot.kind) and found.covers(slot, number)):
+            raise NotAllowed(f"{slot.text}: {verb.value} is no part of what {self.by} signed on for")
+
+    def only(self, *deeds: str) -> None:
+        """Raises NotAllowed where who has signed on did so for something else."""
+        if self.session is not None and self.session.deed not in deeds:
+            raise NotAllowed(f"this is no part of what {self.by} signed on for, {self.session.deed}")
 
 
 class KeyStore:
@@ -122,6 +139,7 @@ class KeyStore:
                         floor=0,
                         entry=chain.entry,
                         head=chain.head,
+                        people=0,
                         **{name: vault.wrap(octets) for name, octets in bare.items()},
                     )
                 )
@@ -130,12 +148,16 @@ class KeyStore:
 
     def _open(self, vault: Vault, by: str, witness: Path | None, clock: Clock) -> None:
         self.by, self._clock = by, clock
+        self._session: Session | None = None
+        self._begin: Callable[[Act], object] | None = None
         self._witness = Witness(witness)
         seen = self._witness.seen()  # first: it is never ahead of what is read after it
         with self._database.read() as connection:
             migrations.check(connection, self._database.name)
             row = self._row(connection)
         self.name: str = row.name
+        self.people: int = row.people
+        """How many people are on the roll, when that was last looked at."""
         self._take(vault, row)
         self._check_age(row, seen)
         self._seen(row.tick, row.entry, row.head)
@@ -174,13 +196,51 @@ class KeyStore:
                 raise ConfigurationError(f"the storage KEK was changed to {row.kek}: open the store again")
             self._check_age(row, self._witness.seen())
             chain = journal.Chain(connection, self._journal_key, row.entry, row.head)
-            act = Act(connection, seconds(self._clock()), self.by, why, chain, row)
+            self._admit(row)
+            act = Act(connection, seconds(self._clock()), self.by, why, chain, row, self._session)
+            if self._begin is not None:
+                self._begin(act)
+                act.after.append(self._begun)
             yield act
             changes = {"tick": row.tick + 1, "entry": chain.entry, "head": chain.head, **act.changes}
             connection.execute(update(schema.stores).values(changes))
         self._seen(changes["tick"], chain.entry, chain.head)
         for tell in act.after:
             tell()
+
+    def take_session(self, session: Session, begin: Callable[[Act], object]) -> None:
+        """What is done from now on is done by somebody who has proved who it is.
+
+        `begin`: done first in the first transaction, and with it kept or not."""
+        self._session, self._begin, self.by = session, begin, session.person.name
+
+    def _begun(self) -> None:
+        self._begin = None
+
+    def _admit(self, row: Row[Any]) -> None:
+        """Raises NotAllowed where there is a roll, and nobody has signed on."""
+        self.people = row.people
+        if self.people and self._session is None:
+            raise NotAllowed("this store has people on its roll: say who you are (`keys --as KEY`)")
+
+    def check_reach(self, slot: Slot) -> None:
+        """Raises NotAllowed where a secret is not to be opened by, or for, who has signed on."""
+        if self.people and (self._session is None or not self._session.reaches(slot)):
+            who = (
+                "nobody has signed on"
+                if self._session is None
+                else f"not for {self._session.deed} by {self.by}"
+            )
+            raise NotAllowed(f"{slot.text}: the key is not opened: {who}")
+
+    def end(self, connection: Connection) -> tuple[int, bytes]:
+        """The last entry of the journal, and its hash."""
+        row = self._row(connection)
+        return row.entry, row.head
+
+    def epoch(self, connection: Connection) -> int:
+        """How often the store was put back from an older copy, and one."""
+        return int(self._row(connection).epoch)
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -244,11 +304,16 @@ class KeyStore:
     # --- the journal ------------------------------------------------------------------------------
 
     def verify_journal(self) -> int:
-        """Go through the journal; how many entries there are.  Raises StateDamaged naming the first fault."""
+        """Go through the journal, with all that people have signed; how many entries there are.
+
+        Raises StateDamaged naming the first fault."""
         seen = self._witness.seen()
         with self.reading() as connection:
             row = self._row(connection)
-            return journal.verify(connection, self._journal_key, row.entry, row.head, seen)
+            audit = Audit(self.name)
+            number = journal.verify(connection, self._journal_key, row.entry, row.head, seen, audit.take)
+            audit.check(everybody(connection))
+            return number
 
     def entries(self, device: bytes | None = None, last: int | None = None) -> list[journal.Entry]:
         """Entries of the journal: all, those about a device, or the last so many."""

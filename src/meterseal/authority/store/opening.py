@@ -15,6 +15,7 @@ from meterseal.authority.store.keeping import Keeping
 from meterseal.authority.store.keystore import Clock, KeyStore, utc_now
 from meterseal.authority.store.leases import Leases
 from meterseal.authority.store.pairs import Pairs
+from meterseal.authority.store.people import People
 from meterseal.authority.store.rotating import Rotating
 from meterseal.authority.store.vault import FileVault, Vault, kek_place
 from meterseal.errors import ConfigurationError
@@ -33,6 +34,7 @@ class Store:
         self.counters = StoreCounters(core)
         self.leases = Leases(core)
         self.handles = Handles(self.keys)
+        self.people = People(core)
 
     def close(self) -> None:
         """Let go of everything."""

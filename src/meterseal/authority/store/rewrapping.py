@@ -31,6 +31,7 @@ def change_kek(store: KeyStore, new: Vault, why: str = "") -> None:
     """
     old = store.vault
     with store.acting(why) as act:
+        act.only("master-key")
         if act.store.old_kek is not None:
             raise Misuse("an earlier change of the storage KEK is not through: `keys rewrap` again")
         if new.kcv == old.kcv:

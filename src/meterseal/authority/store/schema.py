@@ -42,6 +42,7 @@ stores = Table(
     Column("floor", BigInteger, nullable=False),      # of counters: where those of other keys begin
     Column("entry", BigInteger, nullable=False),      # the last of the journal
     Column("head", LargeBinary, nullable=False),
+    Column("people", Integer, nullable=False),        # enrolled; from the first on the rules of duties bind
 )  # fmt: skip
 
 profiles = Table(
@@ -174,4 +175,37 @@ journal = Table(
     Column("text", Text, nullable=False),
     Column("hash", LargeBinary, nullable=False),
     Index("journal_by_device", "device"),
+)  # fmt: skip
+
+people = Table(
+    "people", metadata,
+    Column("id", _Number, primary_key=True),
+    Column("name", String(64), nullable=False, unique=True),   # never given to another
+    Column("duties", Text, nullable=False),
+    Column("scope", Text, nullable=False),            # roles of devices that it is limited to; empty: all
+    Column("curve", String(8), nullable=False),
+    Column("key", LargeBinary, nullable=False),       # public, x || y
+    Column("enrolled", Boolean, nullable=False),
+    Column("seal", LargeBinary, nullable=False),
+    Column("made", BigInteger, nullable=False),
+    Column("changed", BigInteger, nullable=False),
+)  # fmt: skip
+
+requests = Table(
+    "requests", metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("deed", String(32), nullable=False),
+    Column("about", Text, nullable=False),            # what exactly, JSON in canonical form
+    Column("state", String(10), nullable=False),
+    Column("person", BigInteger, ForeignKey("people.id"), nullable=False),
+    Column("why", Text, nullable=False),
+    Column("made", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Column("epoch", Integer, nullable=False),         # of the store: a restored copy has another
+    Column("signature", LargeBinary, nullable=False),
+    Column("approver", BigInteger, ForeignKey("people.id")),
+    Column("approved_why", Text),
+    Column("approved", BigInteger),
+    Column("approved_until", BigInteger),
+    Column("approved_signature", LargeBinary),
 )  # fmt: skip

@@ -1,0 +1,146 @@
+"""`meterseal keys person`, `request`, `approve`: a store with people on its roll, from the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from meterseal import Credentials
+from meterseal.authority.adoption import adopt
+from meterseal.authority.store import create_store
+from meterseal.crypto import random_octets
+from tests.cli.shell import Ran, run
+
+TITLE = "4D534C0000000001"
+WORDS = ["--device", TITLE, "--kind", "guek", "--role", "operator"]
+
+
+class Office:
+    """A store with one meter, and the keys of its people."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.said = folder, ""
+        self.secrets = {name: random_octets(16) for name in ("guek", "gak", "kek")}
+        role = {"client": 2, "mechanism": "gmac", "client_system_title": "4D534C4845530001", **self.secrets}
+        tables = {"meter": {"system_title": TITLE, "suite": 0}, "roles": {"operator": role}}
+        with create_store(str(folder / "keys.db"), by="test") as store:
+            adopt(store, Credentials.from_mapping(tables))
+
+    def file(self, name: str) -> str:
+        return str(self.folder / name)
+
+    def keys(self, *words: str, by: str | None = None, code: int = 0) -> Ran:
+        env = {"METERSEAL_STORE": self.file("keys.db")}
+        ran = run("keys", *([] if by is None else ["--as", self.file(f"{by}.key")]), *words, env=env)
+        assert ran.code == code, (words, ran.out, ran.err)
+        self.said += ran.out + ran.err
+        return ran
+
+    def json(self, *words: str, by: str | None = None) -> Any:
+        (found,) = self.keys(*words, "--json", by=by).lines()
+        return found
+
+    def add(self, name: str, *duties: str, by: str | None = None, first: list[str] | None = None) -> None:
+        card = self.file(f"{name}.card")
+        if not (self.folder / f"{name}.key").exists():
+            self.keys("person", "card", name, "--key", self.file(f"{name}.key"), "--out", card)
+        words = [word for duty in duties for word in ("--duty", duty)]
+        self.keys(*(first or []), "person", "add", card, *words, "--why", "new", by=by)
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Office:
+    made = Office(tmp_path)
+    assert made.json("status")["people"] == 0 and "one operator" in made.keys("status").out
+    made.add("anna", "officer")
+    made.add("bob", "approver", by="anna")
+    return made
+
+
+def test_two_people_and_what_takes_two(office: Office) -> None:
+    assert [one["name"] for one in office.json("person", "list")["people"]] == ["anna", "bob"]
+    assert "not-allowed" in office.keys("stage", *WORDS, code=1).err
+    assert "is for officer" in office.keys("stage", *WORDS, by="bob", code=1).err
+    staged = office.json("stage", *WORDS, by="anna")["key"]
+    office.keys("stage", *WORDS, by="anna")  # and the older one is withdrawn
+    destroy = ["destroy", *WORDS, "--key", str(staged["key"]), "--why", "never used"]
+    assert "takes two" in office.keys(*destroy, by="anna", code=1).err
+    asked = office.json("request", *destroy, by="anna")
+    assert (asked["request"], asked["deed"], asked["about"]["kcv"]) == (1, "destroy", staged["kcv"])
+    assert [one["state"] for one in office.keys("requests", "--json").lines()] == ["asked"]
+    assert "is asked" in office.keys("--request", "1", *destroy, by="anna", code=1).err
+    assert "anna is officer" in office.keys("approve", "1", "--why", "mine", by="anna", code=1).err
+    assert "asked for by anna: never used" in office.keys("approve", "1", "--why", "seen", by="bob").out
+    other = [*destroy[:-1], "another reason"]  # the reason is the requester's; the deed is the same
+    done = office.json("--request", "1", *other, by="anna")["key"]
+    assert done["state"] == "destroyed"
+    assert "is done" in office.keys("--request", "1", *destroy, by="anna", code=1).err
+    assert "approved by bob: seen" in office.keys("requests", "--all").out
+    said = office.keys("journal", "show", "--last", "3", "--json").lines()
+    assert [one["verb"] for one in said] == ["sign-on", "four-eyes", "destroy"]
+    assert {one["by"] for one in said} == {"anna"} and said[1]["approved_by"] == "bob"
+    assert office.json("journal", "verify")["verified"]
+
+
+def test_a_request_is_refused_or_not_needed(office: Office) -> None:
+    export = ["export-credentials", "--device", TITLE, "--out", office.file("x.toml"), "--why", "field"]
+    office.keys("request", *export, by="anna")
+    assert office.json("refuse", "1", "--why", "not today", by="bob")["state"] == "refused"
+    assert "is refused" in office.keys("--request", "1", *export, by="anna", code=1).err
+    assert not (office.folder / "x.toml").exists() and office.keys("requests").out == ""
+    assert "no second person" in office.keys("request", "stage", *WORDS, by="anna", code=2).err
+    assert "no second person" in office.keys("request", "status", by="anna", code=2).err
+    office.keys("request", "nothing", by="anna", code=2)
+    office.keys("request", *export[:-2], by="anna", code=2)
+    office.keys("person", "add", office.file("bob.card"), "--duty", "king", by="anna", code=2)
+
+
+def test_the_master_key_takes_two_and_a_timer_leaves_it_alone(office: Office) -> None:
+    kek = ["--device", TITLE, "--kind", "kek"]
+    for words in (["stage", *kek], ["rotate", *kek], ["rotate", "--device", TITLE]):
+        assert "takes two" in office.keys(*words, by="anna", code=1).err
+    assert "takes two" in office.keys("campaign", "new", "spring", by="anna", code=1).err
+    assert "takes two" in office.keys("rewrap", "--to", office.file("new.kek"), by="anna", code=1).err
+    office.keys("campaign", "new", "spring", "--kind", "guek", by="anna")
+    office.keys("due", "--every", "kek=0", by="anna")
+    asked = office.json("request", "stage", *kek, "--why", "yearly", by="anna")
+    office.keys("approve", str(asked["request"]), "--why", "seen", by="bob")
+    assert (
+        office.json("--request", str(asked["request"]), "stage", *kek, by="anna")["key"]["state"] == "staged"
+    )
+
+
+def test_without_a_roll_nothing_is_asked_for(tmp_path: Path) -> None:
+    office = Office(tmp_path)
+    assert "nobody is on the roll" in office.keys("request", "retire", "--device", TITLE, code=2).err
+    assert "nobody is on the roll" in office.keys("--request", "1", "rewrap", code=2).err
+    assert office.json("upgrade") == {"before": "0003", "after": "0003"}
+    office.keys("retire", "--device", TITLE, "--why", "scrapped")
+
+
+def test_I08_G20_no_key_of_a_meter_or_a_person_is_in_what_was_said_or_is_lying_about(office: Office) -> None:
+    office.keys("stage", *WORDS, by="anna")
+    office.keys("revoke", *WORDS, "--why", "found on a wall", by="bob")
+    office.keys("history", "--device", TITLE, "--json")
+    export = ["export-credentials", "--device", TITLE, "--out", office.file("out.toml"), "--why", "field"]
+    office.keys(*export, by="anna", code=1)
+    office.keys("request", *export, by="anna")
+    office.keys("approve", "1", "--why", "seen", by="bob")
+    office.keys("--as-password", "env:SECRET", "--request", "1", *export, by="anna", code=2)
+    office.keys("--request", "1", *export, by="anna", code=1)
+    office.keys("journal", "show", "--json")
+    canaries = [octets.hex() for octets in office.secrets.values()]
+    for name in ("anna", "bob"):
+        pem = (office.folder / f"{name}.key").read_text()
+        canaries += [line for line in pem.splitlines() if not line.startswith("-")]
+    for canary in canaries:
+        assert canary.lower() not in office.said.lower()
+    for path in office.folder.iterdir():
+        octets = path.read_bytes()
+        for name, secret in office.secrets.items():
+            assert secret not in octets and secret.hex().encode() not in octets.lower(), (path.name, name)
+        assert path.suffix == ".key" or not any(one.encode() in octets for one in canaries[3:]), path.name
+    assert json.dumps(office.json("status"))
