@@ -386,25 +386,6 @@ def key_states() -> str:
     ))  # fmt: skip
 
 
-def people() -> str:
-    """List the duties of people, what each deed is and whom it is for, and how a request goes."""
-    from meterseal.keys.people import ANSWERS, DEEDS, DUTIES
-
-    def ticked(said: bool) -> str:
-        return "yes" if said else "-"
-
-    deeds = [
-        (f"`{name}`", row.meaning, ", ".join(one.value for one in row.duties), ticked(row.four_eyes), ticked(row.opens))
-        for name, row in DEEDS.items()
-    ]  # fmt: skip
-    answers = [(before.value, said.value, then.value) for (before, said), then in ANSWERS.items()]
-    return "\n".join((
-        table(("duty", "what it is for"), [(f"`{one.value}`", words) for one, words in DUTIES.items()]),
-        table(("deed", "to", "duties", "takes two", "keys are used"), deeds),
-        table(("a request that is", "and is answered by", "is then"), answers),
-    ))  # fmt: skip
-
-
 def rotation() -> str:
     """Tell the state table of a rotation."""
     from meterseal.keys.rotation import HEARD, MEANING, NEXT, STEP
@@ -453,7 +434,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "key-kinds": key_kinds,
     "key-states": key_states,
     "rotation": rotation,
-    "people": people,
+    **{f"people-{name}": elsewhere("people", name) for name in ("duties", "deeds", "requests")},
     **{
         name: elsewhere("proofs", name.replace("-", "_"))
         for name in ("evidence-file", "rules", "gates", "origins")

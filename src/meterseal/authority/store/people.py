@@ -265,7 +265,7 @@ class People:
         """The number of the request, once all of it has been looked at."""
         if number is None:
             raise NotApproved(
-                f"to {deed} takes two: `keys request`, and another's `keys approve`, come first"
+                f"to {DEEDS[deed].meaning} takes two: `keys request` and another's `keys approve` come first"
             )
         row, epoch, now = self._row(connection, number), self._store.epoch(connection), self._store.now
         known = {one.id: one for one in self._roll(connection)}
