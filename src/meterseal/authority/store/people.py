@@ -19,7 +19,7 @@ from meterseal.authority.store.records import moment
 from meterseal.authority.store.roll import Card, Person, Session
 from meterseal.crypto import SigningKey
 from meterseal.errors import Forged, Misuse, NotAllowed, NotApproved, StateDamaged
-from meterseal.keys.people import HOLDS, WAITS, Ask, Duty, Say, answered, check_duty, quorum
+from meterseal.keys.people import DEEDS, HOLDS, WAITS, Ask, Duty, Say, answered, check_duty, quorum
 
 _LONGEST_WHY: Final = 400
 
