@@ -7,8 +7,11 @@ import multiprocessing
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from threading import Thread
+from zlib import crc32
 
 import pytest
 
@@ -131,6 +134,85 @@ def test_files_outlive_the_process_and_compaction(tmp_path: Path, monkeypatch: p
         sizes.append((tmp_path / "state" / "counters.log").stat().st_size)
     assert max(sizes) < 800
     assert FileCounters(tmp_path / "state").received(PEER) == 30
+
+
+def test_only_what_others_have_added_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = FileCounters(tmp_path / "state"), FileCounters(tmp_path / "state")
+    for number in range(100):
+        assert one.reserve(KEY, 10, start=0) == (10 * number, 10 * number + 10)
+    asked: list[int] = []
+    real = os.pread
+
+    def pread(descriptor: int, size: int, position: int) -> bytes:
+        asked.append(size)
+        return real(descriptor, size, position)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pread", pread)
+        assert one.reserve(KEY, 10) == (1000, 1010)
+        assert sum(asked) < 200, "the mark and one line"
+        assert other.reserve(KEY, 10) == (1010, 1020)
+        assert sum(asked) > 5_000
+        asked.clear()
+        assert one.reserve(KEY, 10) == (1020, 1030)
+        assert sum(asked) < 300, "and the line of the other one"
+
+
+def test_two_that_share_a_folder_follow_each_other_through_compactions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counters, "_SPARE_RECORDS", 2)
+    stores = [FileCounters(tmp_path / "state") for _ in range(3)]
+    end, floor = 0, 0
+    for number in range(60):
+        store = stores[number * number % 7 % 3]
+        assert store.reserve(KEY, 1 + number % 4, start=0) == (end, end + 1 + number % 4)
+        end += 1 + number % 4
+        if number % 5 == 0:
+            floor += 1
+            store.note_received(PEER, floor)
+            store.sync()
+        assert stores[number % 3].received(PEER) == floor
+    assert FileCounters(tmp_path / "state").reserve(KEY, 1) == (end, end + 1)
+
+
+@pytest.mark.parametrize(
+    ("behind", "damaged"),
+    [
+        (b"DEADBEEF 5 {}", False),  # what a kill leaves: it was promised to nobody
+        (b"DEADBEEF 5 {}\n", False),
+        (b"\n", False),
+        (b"", True),  # one that is damaged, and a good one
+    ],
+)
+def test_what_others_leave_behind_the_end_is_cut_off_or_not_believed(
+    behind: bytes, damaged: bool, tmp_path: Path
+) -> None:
+    store, log = FileCounters(tmp_path / "state"), tmp_path / "state" / "counters.log"
+    store.reserve(KEY, 10, start=0)
+    good = log.read_bytes()
+    if damaged:
+        body = b"3 {}"
+        behind = b"DEADBEEF 2 {}\n" + b"%08X %b\n" % (crc32(body), body)
+    log.write_bytes(good + behind)
+    if damaged:
+        with pytest.raises(StateDamaged, match="good ones behind"):
+            store.reserve(KEY, 10)
+        log.write_bytes(good)
+    assert store.reserve(KEY, 10) == (10, 20)
+    assert log.read_bytes().startswith(good) and b"DEADBEEF" not in log.read_bytes()
+    assert FileCounters(tmp_path / "state").reserve(KEY, 10) == (20, 30)
+
+
+def test_after_a_call_that_failed_blocks_go_on_behind_what_may_have_been_written(tmp_path: Path) -> None:
+    store = FileCounters(tmp_path / "state")
+    blocks = [store.reserve(KEY, 10, start=0)]
+    for at in range(12):
+        with failing(at, ERRORS["broken"], once=True), suppress(StateUnavailable):
+            blocks.append(store.reserve(KEY, 10))
+        blocks.append(store.reserve(KEY, 10))
+    assert len(blocks) > 12 and all(before[1] <= after[0] for before, after in pairwise(blocks))
+    assert FileCounters(tmp_path / "state").reserve(KEY, 1)[0] == blocks[-1][1]
 
 
 def test_a_failed_compaction_is_not_the_reservation_s(

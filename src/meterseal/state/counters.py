@@ -18,7 +18,7 @@ from meterseal.errors import CounterExhausted, CounterUnknown, Misuse, StateDama
 from meterseal.keys.counters import BLOCK, LIMIT
 from meterseal.state.folder import FolderLock, make_folder
 from meterseal.state.journal import Journal
-from meterseal.state.log import Log, Record, encode
+from meterseal.state.log import Log, Place, Record, encode
 
 _KEY_ID: Final = re.compile(r"[0-9A-Za-z._-]{1,128}")
 _PATIENCE: Final = 10.0
@@ -145,8 +145,8 @@ class MemoryCounters:
 class FileCounters:
     """Counters in a folder that any number of processes and threads share.
 
-    Each call locks, reads, writes and unlocks, so that blocks never overlap.  The folder is made at
-    first use, mode 0700.
+    Each call locks, reads what others have added, writes and unlocks, so that blocks never overlap.  The
+    folder is made at first use, mode 0700.
     """
 
     def __init__(self, folder: Path | str) -> None:
@@ -154,20 +154,21 @@ class FileCounters:
         self._guard = Lock()
         self._noted: dict[str, int] = {}
         self._given: dict[str, int] = {}
+        self._known: tuple[_Table, Place] | None = None
 
     def reserve(self, key_id: str, count: int = BLOCK, start: int | None = None) -> tuple[int, int]:
         """As `CounterStore.reserve`."""
-        with self._guard, self._open() as (log, table, records):
+        with self._guard, self._open() as (log, table):
             first, end = table.plan(key_id, count, start, str(self.folder))
             if first < self._given.get(key_id, 0):
                 raise StateDamaged(f"state folder {self.folder} holds an older state than before; {MEND}")
-            self._commit(log, table, records, [{"tx": key_id, "end": end}])
+            self._commit(log, table, [{"tx": key_id, "end": end}])
             self._given[key_id] = end
             return first, end
 
     def received(self, key_id: str) -> int | None:
         """As `CounterStore.received`, of all processes; also raises what `reserve` raises about the state."""
-        with self._guard, self._open() as (_, table, _):
+        with self._guard, self._open() as (_, table):
             return table.lowest(key_id, self._noted)
 
     def note_received(self, key_id: str, lowest: int) -> None:
@@ -181,32 +182,37 @@ class FileCounters:
         with self._guard:
             if not self._noted:
                 return
-            with self._open() as (log, table, records):
-                self._commit(log, table, records, table.news(self._noted))
+            with self._open() as (log, table):
+                self._commit(log, table, table.news(self._noted))
             self._noted.clear()
 
     @contextmanager
-    def _open(self) -> Iterator[tuple[Log, _Table, int]]:
-        """The log as it stands, its numbers and its length, under the lock."""
+    def _open(self) -> Iterator[tuple[Log, _Table]]:
+        """The log as it stands and its numbers, under the lock."""
         make_folder(self.folder)
         with FolderLock(self.folder, "counters") as lock:
             lock.acquire(_PATIENCE)
-            log, table = Log(self.folder, "counters", MEND), _Table()
+            log = Log(self.folder, "counters", MEND)
+            # Whatever fails in between: next time all of it is read anew.
+            known, self._known = self._known, None
             try:
-                records = log.load()
-                if not all(table.apply(record) for record in records):
+                table, since = (_Table(), None) if known is None else (known[0], log.follow(known[1]))
+                if since is None:
+                    table, since = _Table(), log.load()
+                if not all(table.apply(record) for record in since):
                     raise StateDamaged(f"state folder {self.folder} holds more than counters; {MEND}")
-                yield log, table, len(records)
+                yield log, table
+                self._known = table, log.place
             finally:
                 log.close()
 
     @staticmethod
-    def _commit(log: Log, table: _Table, records: int, news: list[Record]) -> None:
+    def _commit(log: Log, table: _Table, news: list[Record]) -> None:
         log.commit([encode(record) for record in news])
         for record in news:
             table.apply(record)
         snapshot = table.snapshot()
-        if records + len(news) > len(snapshot) + _SPARE_RECORDS:
+        if log.length > len(snapshot) + _SPARE_RECORDS:
             with suppress(StateUnavailable):  # what counts is on disk; the next call tries again
                 log.replace([encode(record) for record in snapshot])
 

@@ -89,9 +89,9 @@ def write_at(descriptor: int, octets: bytes, position: int) -> None:
         view, position = view[written:], position + written
 
 
-def read_all(descriptor: int) -> bytes:
-    """Everything in an open file."""
-    size, parts, position = os.fstat(descriptor).st_size, [], 0
+def read_all(descriptor: int, position: int = 0) -> bytes:
+    """Everything in an open file from `position` on."""
+    size, parts = os.fstat(descriptor).st_size, []
     while position < size:
         part = os.pread(descriptor, size - position, position)
         if not part:

@@ -71,10 +71,23 @@ class Content(NamedTuple):
     damaged: str
 
 
-def parse(octets: bytes) -> Content:
-    """Read a log file as far as it is good; `damaged` is what cannot be the trace of a crash."""
+class Place(NamedTuple):
+    """How far a log has been read: the last record's number and line, where that ends, how many there are."""
+
+    last: int
+    line: bytes
+    end: int
+    length: int
+    snapshot: int
+
+
+def parse(octets: bytes, last: int = -1) -> Content:
+    """Read a log file as far as it is good, or what is behind its record `last`.
+
+    `damaged` is what cannot be the trace of a crash.
+    """
     records: list[Record] = []
-    position, last, snapshot = 0, -1, 0
+    position, snapshot = 0, 0
     while (stop := octets.find(b"\n", position)) >= 0:
         found = _parse(octets[position:stop])
         if found is None or (last >= 0 and found[0] != last + 1):
@@ -161,13 +174,14 @@ class Log:
         self._file = self._mark_file = -1
         self._slot = 0
         self._last = self._end = 0
+        self._line = b""
         # True while nothing has been appended since file, mark or folder got their names: whoever gave
         # them may have been killed before the names were durable, and none or older ones come back.
         self._fresh = False
         # True while octets of a failed write may stand behind the end.
         self._littered = False
-        self.snapshot = 0
-        """Records of the compaction that the file begins with."""
+        self.snapshot = self.length = 0
+        """Records of the compaction that the file begins with, and all that there are."""
 
     def load(self) -> list[Record]:
         """Open the log, new when there has been none, and return its records in order.
@@ -193,9 +207,41 @@ class Log:
             if content.end < len(octets):
                 os.ftruncate(self._file, content.end)
             self._last, self._end = content.last, content.end
-            self._fresh = len(content.records) == content.snapshot
-            self.snapshot = content.snapshot
+            self._line = octets[octets.rfind(b"\n", 0, content.end - 1) + 1 : content.end]
+            self.length, self.snapshot = len(content.records), content.snapshot
+            self._fresh = self.length == self.snapshot
         return content.records
+
+    @property
+    def place(self) -> Place:
+        """How far it has been read and written."""
+        return Place(self._last, self._line, self._end, self.length, self.snapshot)
+
+    def follow(self, place: Place) -> list[Record] | None:
+        """Open a log that has been read before, and return the records that came since.
+
+        None, with nothing open, when its file is not the same one grown longer: then it has to be loaded.  No
+        two lines are equal, for each has a number of its own.  Raises StateUnavailable.
+        """
+        with refusing(f"state file {self._path}"):
+            marked = self._open_mark()
+            if marked is None or not self._path.exists():
+                self.close()
+                return None
+            self._file = open_private(self._path, os.O_RDWR)
+            octets = read_all(self._file, place.end - len(place.line))
+            since = parse(octets[len(place.line) :], place.last)
+            if not octets.startswith(place.line) or distrust(since, marked):
+                self.close()
+                return None
+            grown = len(place.line) + since.end
+            self._last, self._end = since.last, place.end - len(place.line) + grown
+            self._line = octets[octets.rfind(b"\n", 0, grown - 1) + 1 : grown]
+            self.length, self.snapshot = place.length + len(since.records), place.snapshot
+            self._fresh = self.length == self.snapshot
+            if grown < len(octets):
+                os.ftruncate(self._file, self._end)
+        return since.records
 
     def commit(self, texts: list[bytes]) -> None:
         """Append encoded records, durably, all or none.
@@ -206,7 +252,8 @@ class Log:
         self._check_usable()
         if not texts:
             return
-        octets = b"".join(_line(self._last + 1 + number, text) for number, text in enumerate(texts))
+        lines = [_line(self._last + 1 + number, text) for number, text in enumerate(texts)]
+        octets = b"".join(lines)
         with refusing(f"state file {self._path}"):
             self._take_back()
             if self._fresh:
@@ -221,8 +268,8 @@ class Log:
                     self._take_back()
                 raise
         self._littered = self._fresh = False
-        self._last += len(texts)
-        self._end += len(octets)
+        self._last, self._line = self._last + len(texts), lines[-1]
+        self._end, self.length = self._end + len(octets), self.length + len(texts)
         self._mark()
 
     def replace(self, texts: list[bytes]) -> None:
@@ -253,7 +300,8 @@ class Log:
 
     def _replace(self, texts: list[bytes], sequence: int) -> None:
         header = encode({"meterseal-log": _FORMAT, "snapshot": len(texts)})
-        octets = b"".join(_line(sequence + number, text) for number, text in enumerate([header, *texts]))
+        lines = [_line(sequence + number, text) for number, text in enumerate([header, *texts])]
+        octets = b"".join(lines)
         file = open_private(self._new_path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         try:
             write_at(file, octets, 0)
@@ -265,7 +313,8 @@ class Log:
         if self._file >= 0:
             os.close(self._file)
         self._file, self._fresh, self._littered = file, True, False
-        self._last, self._end, self.snapshot = sequence + len(texts), len(octets), len(texts)
+        self._last, self._line, self._end = sequence + len(texts), lines[-1], len(octets)
+        self.length = self.snapshot = len(texts)
         # Before any mark names these records: a mark must never be more durable than they are.
         sync_folder(self._folder)
 
