@@ -37,7 +37,7 @@ ENDS: dict[str, tuple[Style, dict[str, Any]]] = {
 def general_road() -> Iterator[None]:
     """Nothing goes the short way."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Requesting, "_stands_for", lambda self, usual: False)
+        patch.setattr(Requesting, "_again", lambda self, usual: b"")
         patch.setattr("meterseal.association.client.ANSWERED_IN", frozenset())
         yield
 

@@ -155,9 +155,8 @@ class ClientAssociation(Requesting):
         if opened is None:
             return self._take(octets)
         outcomes = asking.taken(opened.apdu)
-        if outcomes is None:
+        if outcomes is None or self._opening.answer_minimum & ~opened.applied:
             return self._take_opened(opened, False)
-        self._check_protection(opened)
         self._answered()
         return [Confirmed(outcomes)]
 
@@ -263,9 +262,9 @@ class ClientAssociation(Requesting):
             self._given_up.clear()
 
     def _answered(self) -> None:
-        self._is_in_order()
-        self._asking = None
-        self._end_transfer()
+        if self._given_up:
+            self._is_in_order()
+        self._asking = self._transfer = self._pieces = None
 
     def _carry(self, step: Step, sealed: Sealed, opened: Opened) -> list[Effect]:
         """The answer to what is carried.  Anything else that is sealed is a push, or late: not for here."""

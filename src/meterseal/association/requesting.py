@@ -86,8 +86,8 @@ class Requesting(GeneralBlocks):
             raise Misuse("a request is under way in this association")
         asked, negotiated = tuple(operations), self.negotiated
         usual = None if access or added else self._usual.get(asked)
-        if usual is not None and self._stands_for(usual):
-            return self._ask_again(usual)
+        if usual is not None and (octets := self._again(usual)):
+            return [Reply(octets)]
         self._next_transaction(added)
         asking: AnyAsking
         if access:
@@ -111,18 +111,17 @@ class Requesting(GeneralBlocks):
         self._usual[asked] = asking
         return asking
 
-    def _stands_for(self, usual: UsualGet) -> bool:
-        """True while the general road would come to the same request, and has its counter."""
+    def _again(self, usual: UsualGet) -> bytes:
+        """A read once more, sealed; empty where the general road would come to something else."""
         setup = self._setup
-        return usual.policy == setup.policy and setup.unicast is not None and bool(setup.unicast.tx.left)
-
-    def _ask_again(self, usual: UsualGet) -> list[Effect]:
-        self._added, self._layers = 0, ()
+        if usual.policy != setup.policy or setup.unicast is None or not setup.unicast.tx.left:
+            return b""
         octets = usual.again(self._next_invoke())
-        self._end_transfer()
+        self._transfer = self._pieces = None
+        self._added, self._layers = 0, ()
         sealed = protect(self.context, octets, usual.applied, usual.style)
         self._asking = usual
-        return [Reply(sealed)]
+        return sealed
 
     def forward(self, sealed: Sealed) -> list[Effect]:
         """Carry what somebody else has sealed for the meter; ends with `Carried`, or `Failed`.

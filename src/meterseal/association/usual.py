@@ -30,6 +30,7 @@ _ANSWERS = tuple(GetResponseNormal(invoke, ResultData(Data(b"", None))).encode()
 """What comes before the descriptor of a request, and before the data of its answer, by invoke-id."""
 
 _DATA = len(_ANSWERS[0])
+_outcome = tuple.__new__
 
 ANSWERED_IN = frozenset(
     state
@@ -77,8 +78,9 @@ class UsualGet(Asking):
         """The outcome where the plain APDU is this request's answer with data; None for `take` to judge."""
         if not octets.startswith(self._answer):
             return None
+        size = len(octets)
         try:
-            _, end = read_value(octets, _DATA, len(octets))
+            _, end = read_value(octets, _DATA, size)
         except DecodeError:
             return None
-        return (Outcome(SUCCESS, octets[_DATA:]),) if end == len(octets) else None
+        return (_outcome(Outcome, (SUCCESS, octets[_DATA:])),) if end == size else None

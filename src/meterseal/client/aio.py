@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Any, TypeVar, Unpack
@@ -12,7 +12,7 @@ from typing import Any, TypeVar, Unpack
 from meterseal import net
 from meterseal.client.base import CredentialsLike, LinkBase, MeterBase
 from meterseal.client.broadcasting import broadcast
-from meterseal.client.driving import AsyncDriver
+from meterseal.client.driving import AsyncDriver, Turn
 from meterseal.client.elements import Write
 from meterseal.client.plan import Wishes
 from meterseal.client.session import Session
@@ -38,17 +38,21 @@ class Driver(AsyncDriver):
         self._channels: dict[Pair, net.Channel] = {}
         self._loop = asyncio.get_running_loop()
 
-    async def _exchange(self, step: Exchange) -> bytes:
+    def _exchange(self, step: Exchange) -> Awaitable[bytes]:
         channel = self._channels.get(step.pair) or self._channel(step.pair)
-        timeout = step.timeout
-        if step.octets is not None:
-            if timeout is not None:
-                step.deadline = self._loop.time() + timeout
-            for block in step.ahead:
-                await channel.send(block)
-            await channel.send(step.octets)
-        elif timeout is not None:
-            timeout = max(0.0, step.deadline - self._loop.time())
+        timeout, octets = step.timeout, step.octets
+        if octets is None:
+            return channel.receive(None if timeout is None else max(0.0, step.deadline - self._loop.time()))
+        step.deadline = float("inf") if timeout is None else self._loop.time() + timeout
+        if step.ahead:
+            return self._in_blocks(channel, step.ahead, octets, timeout)
+        return channel.exchange(octets, timeout, step.deadline)
+
+    async def _in_blocks(
+        self, channel: net.Channel, ahead: Sequence[bytes], last: bytes, timeout: float | None
+    ) -> bytes:
+        for block in (*ahead, last):
+            await channel.send(block)
         return await channel.receive(timeout)
 
     def _channel(self, pair: Pair) -> net.Channel:
@@ -81,11 +85,17 @@ class Meter(MeterBase, AsyncVerbs):
     def __init__(self, session: Session, driver: Driver) -> None:
         super().__init__(session)
         self._driver = driver
-        self._turn = asyncio.Lock()
+        self._turn = Turn()
 
     async def _run(self, steps: Steps[T]) -> T:
-        async with self._turn:
+        turn = self._turn
+        if turn.taken:
+            await turn.wait()
+        turn.taken = True
+        try:
             return await self._driver.run(steps)
+        finally:
+            turn.pass_on()
 
     async def broadcast(
         self, object: Object, value: Any, type: Type | str | None = None, *, key: bytes | None = None

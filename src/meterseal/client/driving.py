@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import abstractmethod
+from collections import deque
+from collections.abc import Awaitable
 from typing import Any, TypeVar
 
 from meterseal.client.steps import Exchange, Step, Steps
@@ -32,12 +35,45 @@ class AsyncDriver:
             steps.close()
 
     @abstractmethod
-    async def _exchange(self, step: Exchange) -> bytes:
+    def _exchange(self, step: Exchange) -> Awaitable[bytes]:
         """Nearly all steps are of this kind."""
 
     @abstractmethod
     async def _other(self, step: Step) -> Any:
         """A step of another kind.  Raises Misuse for one that this driver cannot do."""
+
+
+class Turn:
+    """Whose turn it is, first come, first served: an `asyncio.Lock` that costs nothing where nobody waits.
+
+    Who finds it not `taken` takes it; who does, waits.  Afterwards it is passed on.
+    """
+
+    __slots__ = ("_waiting", "taken")
+
+    def __init__(self) -> None:
+        self.taken = False
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def wait(self) -> None:
+        """Wait until the turn has been passed on to here."""
+        mine = asyncio.get_running_loop().create_future()
+        self._waiting.append(mine)
+        try:
+            await mine
+        except asyncio.CancelledError:
+            if mine.done() and not mine.cancelled():
+                self.pass_on()  # it came too late
+            raise
+
+    def pass_on(self) -> None:
+        """It is the next one's turn, or nobody's."""
+        while self._waiting:
+            following = self._waiting.popleft()
+            if not following.done():
+                following.set_result(None)
+                return
+        self.taken = False
 
 
 class BlockingDriver:

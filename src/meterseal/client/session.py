@@ -261,7 +261,7 @@ class Session:
         Raises what went wrong with the request as a whole; a code of the meter is an outcome.
         """
         added = SIGNED if self._signed and any(map(self._is_signed, operations)) else 0
-        request = self.association.request(
+        request = (self._association or self.association).request(
             operations, access=access, stops=stops, described=described, added=added
         )
         effect = yield from self._settle(request)
@@ -367,7 +367,7 @@ class Session:
 
     def _settle(self, effects: list[Effect]) -> Steps[Effect]:
         """Do what the association wants until it is done; a client's wants one thing at a time."""
-        association, exchange = self.association, self._exchange
+        association, exchange = self._association or self.association, self._exchange
         while True:
             effect = effects[0] if effects else None
             if type(effect) is Reply:

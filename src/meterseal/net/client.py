@@ -28,6 +28,7 @@ UNREAD = 1 << 20
 """Octets that may lie unread on a line before it is closed."""
 
 _ENTRY = 64  # what holding one frame costs beside its octets
+_NEVER: Final = float("inf")
 
 T = TypeVar("T", Frame, bytes)
 
@@ -38,22 +39,18 @@ class _Inbox(Generic[T]):
     One timer serves many waits: it is set again only when it fires before the time of the present wait.
     """
 
-    __slots__ = ("_deadline", "_items", "_loop", "_size", "_timer", "_waiter", "end")
+    __slots__ = ("_deadline", "_fires", "_loop", "_size", "_timer", "_waiter", "end", "items")
 
     def __init__(self) -> None:
-        self._items: deque[tuple[T, int]] = deque()
+        self.items: deque[tuple[T, int]] = deque()
+        """What has come with its size, the oldest first."""
         self._size = 0
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[T] | None = None
-        self._deadline = 0.0
+        self._deadline = self._fires = _NEVER
         self._timer: asyncio.TimerHandle | None = None
         self.end: Exception | None = None
         """Why nothing comes any more."""
-
-    @property
-    def empty(self) -> bool:
-        """Has nothing come that was not received?"""
-        return not self._items
 
     def put(self, item: T, size: int) -> None:
         """Something has come, of `size` octets. TooLarge when too much lies unread."""
@@ -64,11 +61,16 @@ class _Inbox(Generic[T]):
         self._size += size + _ENTRY
         if self._size > UNREAD:
             raise TooLarge(f"more than {UNREAD} octets came that nobody waited for")
-        self._items.append((item, size))
+        self.items.append((item, size))
 
-    async def get(self, timeout: float | None) -> T:
+    def get(self, timeout: float | None) -> Coroutine[None, None, T]:
+        """`until` the time that is so many seconds from now, or for ever."""
+        wait = seconds("timeout", timeout)
+        return self.until(_NEVER if wait is None else self._loop.time() + wait)
+
+    async def until(self, deadline: float) -> T:
         """The next item, waiting for it if need be. TimedOut, Misuse, or the error that ended the line."""
-        items = self._items
+        items = self.items
         if items:
             item, size = items.popleft()
             self._size -= size + _ENTRY
@@ -77,13 +79,10 @@ class _Inbox(Generic[T]):
             raise self.end
         if self._waiter is not None:
             raise Misuse("somebody waits already on this line")
-        wait = seconds("timeout", timeout)
         waiter: asyncio.Future[T] = self._loop.create_future()
-        self._waiter = waiter
-        if wait is not None:
-            self._set_timer(wait)
-        else:
-            self._deadline = float("inf")
+        self._waiter, self._deadline = waiter, deadline
+        if deadline < self._fires:
+            self._set_timer(deadline)
         try:
             return await waiter
         except asyncio.CancelledError:
@@ -99,28 +98,24 @@ class _Inbox(Generic[T]):
         self.end = error
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+            self._timer, self._fires = None, _NEVER
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_exception(error)
 
-    def _set_timer(self, wait: float) -> None:
-        self._deadline = self._loop.time() + wait
-        timer = self._timer
-        if timer is not None and timer.when() > self._deadline:
-            timer.cancel()
-            timer = None
-        if timer is None:
-            self._timer = self._loop.call_at(self._deadline, self._late)
+    def _set_timer(self, deadline: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._fires = self._loop.call_at(deadline, self._late), deadline
 
     def _late(self) -> None:
-        self._timer = None
+        self._timer, self._fires = None, _NEVER
         waiter = self._waiter
         if waiter is None or waiter.done():
             return
         if self._loop.time() < self._deadline:
-            if self._deadline != float("inf"):
-                self._timer = self._loop.call_at(self._deadline, self._late)
+            if self._deadline < _NEVER:
+                self._set_timer(self._deadline)
             return
         waiter.set_exception(TimedOut("no answer came in time"))
 
@@ -128,33 +123,39 @@ class _Inbox(Generic[T]):
 class Channel:
     """One pair of SAPs on a line: what an association speaks through. Made by `Line.channel`."""
 
-    __slots__ = ("_inbox", "_line", "client", "server")
+    __slots__ = ("_line", "client", "inbox", "server")
 
     def __init__(self, line: Line, client: int, server: int) -> None:
         self._line = line
-        self._inbox: _Inbox[bytes] = _Inbox()
+        self.inbox: _Inbox[bytes] = _Inbox()
+        """Where the line puts what has come."""
         self.client = client
         self.server = server
 
     async def send(self, payload: bytes) -> None:
         """One APDU from client to server; errors as `Line.send`."""
-        if self._inbox.end is not None:
-            raise self._inbox.end
+        if self.inbox.end is not None:
+            raise self.inbox.end
         await self._line.send(self.client, self.server, payload)
+
+    async def exchange(self, payload: bytes, timeout: float | None, deadline: float) -> bytes:
+        """`send`, then `receive` until the deadline, which is `timeout` seconds from now."""
+        inbox, line = self.inbox, self._line
+        if inbox.end is not None:
+            raise inbox.end
+        link = line.link
+        link.send(self.client, self.server, payload)
+        if link.unsent:
+            await line.drained()
+        if not inbox.items:
+            link.poll(self.client, self.server, timeout)
+        return await inbox.until(deadline)
 
     def receive(self, timeout: float | None = None) -> Coroutine[None, None, bytes]:
         """The next APDU from server to client, to be awaited; errors as `Line.receive`."""
-        if self._inbox.empty:
+        if not self.inbox.items:
             self._line.link.poll(self.client, self.server, timeout)
-        return self._inbox.get(timeout)
-
-    def put(self, payload: bytes) -> None:
-        """An APDU has come (called by the line)."""
-        self._inbox.put(payload, len(payload))
-
-    def fail(self, error: Exception) -> None:
-        """The line has ended (called by the line)."""
-        self._inbox.fail(error)
+        return self.inbox.get(timeout)
 
     def close(self) -> None:
         """Free the pair; what still comes for it goes to the line's own `receive`."""
@@ -175,6 +176,10 @@ class _Routed(Channel):
 
     async def send(self, payload: bytes) -> None:
         await super().send(gateway.encode(self._via, payload))
+
+    async def exchange(self, payload: bytes, timeout: float | None, deadline: float) -> bytes:
+        await self.send(payload)
+        return await self.receive(timeout)
 
     async def receive(self, timeout: float | None = None) -> bytes:
         loop, passed_over = asyncio.get_running_loop(), None
@@ -224,12 +229,15 @@ class Line:
         """One APDU; returns when the system has taken it. ConnectionLost, TimedOut, TooLarge."""
         if self._end is not None:
             raise self._end
-        link = self.link
-        link.send(source, destination, payload)
-        if link.unsent:
-            await link.drain()
-            if self._end is not None:
-                raise self._end
+        self.link.send(source, destination, payload)
+        if self.link.unsent:
+            await self.drained()
+
+    async def drained(self) -> None:
+        """Wait until the system has taken all that was sent; errors as `send`."""
+        await self.link.drain()
+        if self._end is not None:
+            raise self._end
 
     def receive(self, timeout: float | None = None) -> Coroutine[None, None, Frame]:
         """Source, destination and APDU of the next frame that belongs to no open channel, to be awaited.
@@ -280,7 +288,7 @@ class Line:
         """A frame has come."""
         channel = self._channels.get((source, destination))
         if channel is not None:
-            channel.put(payload)
+            channel.inbox.put(payload, len(payload))
         else:
             self._inbox.put((source, destination, payload), len(payload))
 
@@ -288,14 +296,14 @@ class Line:
         """A pair's link has ended: its channel has nothing more to say."""
         channel = self._channels.get((source, destination))
         if channel is not None:
-            channel.fail(cause or ConnectionLost("the peer ended the link"))
+            channel.inbox.fail(cause or ConnectionLost("the peer ended the link"))
 
     def closed(self, cause: Exception | None) -> None:
         """The connection has ended."""
         end = self._end = cause or ConnectionLost("the line was closed at this end")
         self._inbox.fail(end)
         for channel in self._channels.values():
-            channel.fail(end)
+            channel.inbox.fail(end)
         self._ended.set()
 
 
