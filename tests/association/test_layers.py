@@ -212,13 +212,13 @@ def test_B20_the_answer_has_what_request_policy_and_right_ask(
     pair.view.rights[False, 3, REGISTER, 2] = 1 | right
     sign_on(pair)
     seen: list[int] = []
-    take = pair.client._take_opened
+    check = pair.client._check_protection  # on the usual road of an answer, and on the general one
 
-    def noted(opened: Any, by_blocks: bool) -> Any:
+    def noted(opened: Any) -> Any:
         seen.append(opened.applied)
-        return take(opened, by_blocks)
+        return check(opened)
 
-    pair.client._take_opened = noted  # type: ignore[method-assign]
+    pair.client._check_protection = noted  # type: ignore[method-assign]
     assert pair.outcomes(get())[0].code == 0
     assert seen == [asked | policy | (SIGNED if right else 0)]
 
