@@ -30,7 +30,7 @@ _FILES: Final = (
     "revocation_lists",
 )  # fmt: skip
 _OF_DEVICE: Final = ("system_title", "url", "suite")
-_OURS: Final = ("agreed", "broadcast", "carries", "probe", "setup")
+_OURS: Final = ("agreed", "carries", "probe", "setup")
 """Settings of a role that are the store's own, and no field of credentials."""
 
 CARRIER: Final = "manager"
@@ -65,7 +65,8 @@ def adopt(
 ) -> Device:
     """Take a meter's credentials into the store, its keys as the active ones, all of it or nothing.
 
-    `broadcast` is an octet string that members of a group may write: with it a new GBEK is proved.
+    `broadcast` is an octet string that members of a group may write: with it a new GBEK is proved.  None: what
+    the credentials say, role by role.
 
     The counters of the file go over to the store: what was used is jumped over, and the file counts no more.
     Raises ConfigurationError for credentials without a title, Misuse for a device that is there already.

@@ -181,6 +181,13 @@ def _members(value: Any, where: Where) -> tuple[str, ...]:
     return tuple(str(parse_member(_text(item, where))) for item in value)
 
 
+def _attribute(value: Any, where: Where) -> str:
+    found = parse_member(_text(value, where))
+    if found.method:
+        raise Misuse("an attribute is wanted: CLASS/OBIS:ATTRIBUTE")
+    return str(found)
+
+
 def _names(value: Any, where: Where) -> tuple[str, ...]:
     if not isinstance(value, list | tuple):
         raise Misuse("a list of names of files is wanted")
@@ -215,6 +222,7 @@ ROLE: Final[dict[str, Reader]] = {
     "guek": _octets,
     "gak": _octets,
     "gbek": _octets,
+    "broadcast": _attribute,
     "kek": _octets,
     "secret": _secret,
     "ciphered": _flag,

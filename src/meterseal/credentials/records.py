@@ -53,9 +53,11 @@ class RoleCredentials:
     `policy` is the protection of each direction (AUTHENTICATED | ENCRYPTED | SIGNED); None stands for the
     first two where there is a `guek`, and for none where there is not.  `signed` names members
     (`CLASS/OBIS:ATTRIBUTE`, `CLASS/OBIS:METHOD()`) whose requests and answers are signed besides.  Keys and
-    secret may be given as octets; they are kept as `Secret`.  `layers` names the key of general-ciphering
-    where that is used, `compression` the V.44 parameters where that is on.  `ciphered` says whether the
-    application context is the one with ciphering; None: when the policy asks for any.
+    secret may be given as octets; they are kept as `Secret`.  `broadcast` names the octet string
+    (`CLASS/OBIS:ATTRIBUTE`) that may be written under the GBEK, which shows who has it.  `layers` names the
+    key of general-ciphering where that is used, `compression` the V.44 parameters where that is on.
+    `ciphered` says whether the application context is the one with ciphering; None: when the policy asks
+    for any.
     """
 
     client: int
@@ -66,6 +68,7 @@ class RoleCredentials:
     guek: Secret | bytes | None = field(default=None, repr=False)
     gak: Secret | bytes | None = field(default=None, repr=False)
     gbek: Secret | bytes | None = field(default=None, repr=False)
+    broadcast: str | None = None
     kek: Secret | bytes | None = field(default=None, repr=False)
     secret: Secret | bytes | None = field(default=None, repr=False)
     ciphered: bool | None = None

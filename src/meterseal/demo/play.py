@@ -16,7 +16,7 @@ from meterseal.errors import MetersealError
 LONGEST: Final = 90.0
 """Seconds that one scene may take."""
 
-_FAULTS: Final = (MetersealError, OSError, AttributeError, LookupError, TypeError, ValueError)
+_FAULTS: Final = (MetersealError, OSError, AttributeError, ImportError, LookupError, TypeError, ValueError)
 
 
 def play(told: Callable[[Played], None] | None = None, scenes: Iterable[Scene] = SCENES) -> list[Played]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from meterseal.demo import attacks, captures, carried, lives, signed, trusted, views
+from meterseal.demo import attacks, captures, carried, lives, revoked, signed, trusted, views, years
 from meterseal.demo.scene import Scene
 
 SCENES: Final = (
@@ -99,6 +99,24 @@ SCENES: Final = (
         "A meter that has nothing but a trust anchor is certified by requests of its own, against a one-time "
         "token; cut in the middle, the same command ends it, and the meter signs on.",
         trusted.enrolled,
+    ),
+    Scene(
+        "compromised certificate",
+        "Who has copied a client's private key signs on with it, until its certificate is revoked and taken "
+        "off the meter: then it opens nothing, in date as it is and by the right authority; a new pair does.",
+        revoked.compromised,
+    ),
+    Scene(
+        "answer lost",
+        "A meter takes a new key, and its answer is lost: both keys stay, and the next run finds out which "
+        "one the meter has; then one is active, and opens the meter.",
+        years.answer_lost,
+    ),
+    Scene(
+        "old backup",
+        "A meter that was put back from an old copy has keys that had been replaced: the store has kept "
+        "them, finds out which, and brings in new ones; nothing that was sent before counts any more.",
+        years.old_backup,
     ),
     Scene(
         "sealed past a head-end",

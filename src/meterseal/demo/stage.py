@@ -23,7 +23,7 @@ METER: Final = "meterseal.demo.meter"
 COMPRESSED: Final = '[roles.operator]\ncompression = "packet-default"\n'
 """Over the preset: answers to the operator are compressed where the form can say so, and it pays."""
 
-START: Final = 20.0
+START: Final = 60.0
 """Seconds that the meter has until it listens."""
 
 KEYS: Final = ("guek", "gak", "kek")
@@ -40,7 +40,7 @@ class Stage:
     def __init__(self, preset: str = "suite0", config: str = "", trust: str = "") -> None:
         self._folder = TemporaryDirectory(prefix="meterseal-demo-")
         self._preset, self._config, self._trust = preset, config, trust
-        self._other: Stage | None = None
+        self._others: dict[str, Stage] = {}
         self._street: Street | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._read = 0
@@ -62,8 +62,8 @@ class Stage:
 
     async def _leave(self) -> None:
         try:
-            if self._other is not None:
-                await self._other._leave()
+            for other in self._others.values():
+                await other._leave()
             if self._street is not None:
                 await self._street.close()
             await self.kill()
@@ -72,10 +72,17 @@ class Stage:
 
     async def suite1(self) -> Stage:
         """The stage beside this one, with a meter of suite 1: made when the first scene asks for it."""
-        if self._other is None:
-            self._other = Stage("suite1", COMPRESSED)
-            await self._other.start()
-        return self._other
+        return await self._beside("suite1", COMPRESSED)
+
+    async def keyed(self) -> Stage:
+        """The same with a meter of suite 0 whose keys a store has: none of its clients counts elsewhere."""
+        return await self._beside("suite0")
+
+    async def _beside(self, preset: str, config: str = "") -> Stage:
+        if preset not in self._others:
+            self._others[preset] = Stage(preset, config)
+            await self._others[preset].start()
+        return self._others[preset]
 
     async def street(self) -> Street:
         """The street beside the stage: made when the first scene asks for it."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from meterseal.cosem.obis import Member
+from meterseal.cosem.obis import Member, Obis
 from meterseal.cosem.rights import SIGN_REQUEST
 from meterseal.credentials import (
     Credentials,
@@ -117,6 +117,7 @@ def _role(meter: Meter, role: RolePlan, files: str) -> RoleCredentials:
         guek=ring.reveal(GUEK),
         gak=ring.reveal(GAK),
         gbek=ring.reveal(GBEK),
+        broadcast=_broadcast(role),
         kek=ring.reveal(KEK) if _transfers_keys(meter, role) else None,
         secret=secret or None,
         ciphered=role.ciphered,
@@ -128,6 +129,12 @@ def _role(meter: Meter, role: RolePlan, files: str) -> RoleCredentials:
         peer=role.options,
         **named,
     )
+
+
+def _broadcast(role: RolePlan) -> str | None:
+    """The text that the role may write under its broadcast key, if any: class 1, attribute 2."""
+    texts = sorted(text for text in role.broadcast if (text[0], *text[2:]) == (1, 2, False))
+    return str(Member(texts[0][0], Obis(texts[0][1]), 2)) if texts else None
 
 
 def _signed(association: Association | None) -> tuple[str, ...]:

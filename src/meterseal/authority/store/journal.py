@@ -55,16 +55,21 @@ class Chain:
     def __init__(self, connection: Connection, key: MacKey, entry: int, head: bytes) -> None:
         self._connection, self._key = connection, key
         self.entry, self.head = entry, head
+        self._rows: list[dict[str, Any]] = []
 
     def append(self, said: dict[str, Any], device: bytes | None = None) -> int:
-        """Write an entry; its number."""
+        """Add an entry, which is written with the others of its transaction (`write`); its number."""
         text, number = text_of(said), self.entry + 1
         self.head = link(self._key, number, self.head, text)
         self.entry = number
-        self._connection.execute(
-            insert(schema.journal).values(number=number, device=device, text=text, hash=self.head)
-        )
+        self._rows.append({"number": number, "device": device, "text": text, "hash": self.head})
         return number
+
+    def write(self) -> None:
+        """Write what was added: one statement, however many entries there are."""
+        if self._rows:
+            self._connection.execute(insert(schema.journal), self._rows)
+            self._rows = []
 
 
 def verify(

@@ -129,6 +129,7 @@ class KeyStore:
                 said = {"at": seconds(clock()), "by": by, "verb": "create"}
                 chain = journal.Chain(connection, MacKey(bare["journal_key"]), 0, journal.FIRST)
                 chain.append(said)
+                chain.write()
                 connection.execute(
                     insert(schema.stores).values(
                         id=1,
@@ -202,6 +203,7 @@ class KeyStore:
                 self._begin(act)
                 act.after.append(self._begun)
             yield act
+            chain.write()
             changes = {"tick": row.tick + 1, "entry": chain.entry, "head": chain.head, **act.changes}
             connection.execute(update(schema.stores).values(changes))
         self._seen(changes["tick"], chain.entry, chain.head)
