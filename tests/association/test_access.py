@@ -332,6 +332,34 @@ def test_core_B06_a_broadcast_is_done_and_never_answered(style: Style) -> None:
     assert single(broadcast(pair, message, 7, style), Refusal).error.kind == "replayed"
 
 
+@pytest.mark.parametrize(
+    ("own", "group", "done"),
+    [
+        (None, 0x0E, True),
+        (1, 0x0E, True),
+        (2, None, True),
+        (1, None, False),
+        (None, None, False),
+        (2, 0x12, False),
+    ],
+)
+def test_core_B06_rights_of_the_group_hold_under_its_key_only(
+    own: int | None, group: int | None, done: bool
+) -> None:
+    """0E: write, authenticated and encrypted; 12: write, signed."""
+    pair = associated(broadcast=True)
+    profile = pair.server.profile
+    profile.view.right = lambda operation, user: own  # type: ignore[method-assign]
+    if group is not None:
+        profile.group = {(_SET.class_id, _SET.instance_id, _SET.attribute_id, False): group}
+    message = s.SetRequestNormal(0x85, _SET, None, SMALL).encode()
+    broadcast(pair, message, 7)
+    assert len(pair.plant.done) == done
+    alone = protect(pair.client.context, s.SetRequestNormal(INVOKE, _SET, None, SMALL).encode(), 3, Style.GLO)
+    pair.to_meter(alone)
+    assert len(pair.plant.done) == done + (own == 2)
+
+
 REFUSED_UNDER_BROADCAST = [
     s.SetRequestNormal(INVOKE, _SET, None, SMALL),  # confirmed
     s.ActionRequestNormal(INVOKE, _CALL, None),

@@ -17,6 +17,7 @@ from meterseal.authority.rotator import Report, Rotator
 from meterseal.authority.store import create_store, open_store
 from meterseal.client.aio import connect
 from meterseal.codec.types import Tag
+from meterseal.errors import Refused
 from meterseal.framing import wrapper
 from meterseal.keys.kinds import Slot
 from meterseal.keys.lifecycle import State
@@ -31,10 +32,10 @@ class Here:
     """A meter of the preset on lines in memory, and a store that has adopted it."""
 
     def __init__(self, folder: Path) -> None:
-        self._store = str(folder / "keys.db")
+        self.store = str(folder / "keys.db")
         self.meter = Meter(load_plan("suite0"), folder / "meter")
         self.sent: list[bytes] = []
-        with create_store(self._store, by="test") as store:
+        with create_store(self.store, by="test") as store:
             adopt(store, credentials_of(self.meter))
 
     def line(self) -> net.Line:
@@ -48,7 +49,7 @@ class Here:
         """Rotate a role's GBEK; the report, and the keys of the slot as the store then has them."""
 
         async def go() -> tuple[Report, list[tuple[State, bytes]]]:
-            with open_store(self._store, by="test") as store:
+            with open_store(self.store, by="test") as store:
                 rotator = Rotator(store, Line(line=self.line, timeout=30))
                 report = await rotator.rotate(self.meter.system_title, ["gbek"], [role])
                 kept = store.keys.slot(Slot(self.meter.system_title, role, "gbek"))
@@ -60,7 +61,7 @@ class Here:
         """Write texts under the role's broadcast key; what the manager then reads there."""
 
         async def go() -> list[object]:
-            with open_store(self._store, by="test") as store:
+            with open_store(self.store, by="test") as store:
                 given = credentials_of(self.meter)
                 how: dict[str, Any] = {"credentials": given, "counters": store.counters}
                 async with connect(role=role, line=self.line(), **how) as group:
@@ -104,3 +105,17 @@ def test_under_a_broadcast_key_only_the_display_is_written(here: Here, role: str
     _, before = here.told(role)
     told = here.told(role, (POINT, b"0" * 33), (DISPLAY, role.encode()))
     assert told == [role.encode(), before] and before != b"0" * 33
+
+
+def test_the_operator_writes_the_display_under_the_broadcast_key_and_not_under_his_own(here: Here) -> None:
+    async def alone() -> None:
+        with open_store(here.store, by="test") as store:
+            given = credentials_of(here.meter)
+            async with connect(
+                credentials=given, role="operator", line=here.line(), counters=store.counters
+            ) as operator:
+                await operator.write(DISPLAY, b"mine", Tag.OCTET_STRING)
+
+    with pytest.raises(Refused, match="read-write-denied"):
+        asyncio.run(alone())
+    assert here.told("operator", (DISPLAY, b"ours"))[0] == b"ours"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 from meterseal.apdu.common import SelectiveAccess
 from meterseal.codec.data import Data
@@ -63,3 +64,25 @@ OTHER_REASON = 0xFA
 
 RIGHT_NEEDED = {Service.GET: 1, Service.SET: 2, Service.ACTION: 1}
 """The access right bit that a service needs: read, write, access."""
+
+Named: TypeAlias = tuple[int, bytes, int, bool]
+"""Class, logical name, member, and whether that is a method: an operation without its parameters."""
+
+
+def named(operation: Operation) -> Named:
+    """What an operation is on."""
+    method = operation.service is Service.ACTION
+    return operation.class_id, operation.instance, operation.member, method
+
+
+def joined(right: int | None, more: int | None) -> int | None:
+    """Two rights on one member as one; None: not in the view."""
+    return more if right is None else right | (more or 0)
+
+
+def with_group(
+    rights: Iterable[int | None], operations: Iterable[Operation], group: Mapping[Named, int]
+) -> list[int | None]:
+    """Rights on operations that come under the broadcast key: those of the client, and of its group."""
+    pairs = zip(rights, operations, strict=True)
+    return [joined(right, group.get(named(operation))) for right, operation in pairs]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meterseal.apdu.initiate import CONFORMANCE_BITS
-from meterseal.association.operations import View
+from meterseal.association.operations import Named, View
 from meterseal.crypto.v44 import LIMIT, Parameters
 from meterseal.security import AUTHENTICATED, ENCRYPTED, SIGNED, Context, SecuritySetup
 from meterseal.security.hls import MECHANISMS, Manufacturer, Mechanism
@@ -124,6 +124,7 @@ class ServerProfile(Profile):
     associations need no AARQ and take no ACSE.  `recent` remembers the latest client challenges,
     `dedicated_before` the check values of the latest dedicated keys: both start their counters anew, so
     neither may come twice.  `third_parties` by system title may speak through this association's client.
+    `group` are rights on operations (`operations.named`) that hold only under the broadcast key.
     """
 
     view: View
@@ -136,6 +137,7 @@ class ServerProfile(Profile):
     recent: deque[bytes] = field(default_factory=lambda: deque(maxlen=RING))
     dedicated_before: deque[str] = field(default_factory=lambda: deque(maxlen=RING))
     third_parties: Mapping[bytes, ThirdParty] = field(default_factory=dict)
+    group: Mapping[Named, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

@@ -26,6 +26,8 @@ from meterseal.association.operations import (
     Operation,
     Outcome,
     Several,
+    joined,
+    with_group,
 )
 from meterseal.association.profile import ServerProfile, ThirdParty, conformance
 from meterseal.association.serving_blocks import ServingBlocks
@@ -181,6 +183,8 @@ class Serving(ServingBlocks):
     def _indicate(self, x: Exchange) -> list[Effect]:
         """Check every operation against view, right and protection; hand on what is allowed."""
         rights = limits = [self.profile.view.right(operation, self.user) for operation in x.operations]
+        if x.broadcast:
+            rights = limits = with_group(rights, x.operations, self.profile.group)
         if x.third is not None:
             rights, limits = self._carried(x, self.profile.third_parties[x.third.title], rights)
         x.outcomes = [self._check(x, *asked) for asked in zip(x.operations, rights, limits, strict=True)]
@@ -207,7 +211,7 @@ class Serving(ServingBlocks):
         rights = own
         if extra is not None:
             more = (extra.right(operation, self.user) for operation in x.operations)
-            rights = [_joined(*both) for both in zip(own, more, strict=True)]
+            rights = [joined(*both) for both in zip(own, more, strict=True)]
         return rights, [third.view.right(operation, None) for operation in x.operations]
 
     def _check(
@@ -346,10 +350,6 @@ _OWN_STYLE = {
 def own_style(access: bool, dedicated: bool) -> Style:
     """The form that this end takes where no request says which."""
     return _OWN_STYLE[access, dedicated]
-
-
-def _joined(right: int | None, more: int | None) -> int | None:
-    return more if right is None else right | (more or 0)
 
 
 def _exchange(service: AnyService, invoke: int, opened: Opened) -> Exchange:

@@ -65,7 +65,7 @@ def adopt(
 ) -> Device:
     """Take a meter's credentials into the store, its keys as the active ones, all of it or nothing.
 
-    `broadcast` is an octet string that members of a group may write: with it a new GBEK is proved.  None: what
+    `broadcast` is an octet string that members of a group may write: it proves a new GBEK.  None: what
     the credentials say, role by role.
 
     The counters of the file go over to the store: what was used is jumped over, and the file counts no more.

@@ -13,7 +13,7 @@ from meterseal.demo.scenes import SCENES
 from meterseal.demo.stage import Stage
 from meterseal.errors import MetersealError
 
-LONGEST: Final = 90.0
+LONGEST: Final = 180.0
 """Seconds that one scene may take."""
 
 _FAULTS: Final = (MetersealError, OSError, AttributeError, ImportError, LookupError, TypeError, ValueError)

@@ -11,9 +11,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from meterseal.association import ServerProfile
+from meterseal.association.operations import Named
 from meterseal.codec.types import Tag
 from meterseal.cosem.obis import Obis
 from meterseal.cosem.object_list import ObjectEntry
+from meterseal.cosem.rights import ACCESS, AUTH_REQUEST, ENC_REQUEST, WRITE
 from meterseal.crypto import suite
 from meterseal.meter import furnish
 from meterseal.meter.association_object import Association, kept_users
@@ -145,6 +147,11 @@ def _counter(role: RolePlan, meter: Meter, device: LogicalDevice) -> CosemObject
     return Measured(1, _COUNTER.with_group("E", role.client), meter.plant, lowest)
 
 
+def _group(role: RolePlan) -> dict[Named, int]:
+    """What the role's broadcast key may do: what is listed, authenticated and encrypted."""
+    return {one: (ACCESS if one[3] else WRITE) | AUTH_REQUEST | ENC_REQUEST for one in role.broadcast}
+
+
 def _association(role: RolePlan, meter: Meter, device: LogicalDevice) -> CosemObject:
     place = f"association/{device.sap}/{role.client}"
     ring = meter.rings.get(role.client)
@@ -157,7 +164,7 @@ def _association(role: RolePlan, meter: Meter, device: LogicalDevice) -> CosemOb
         view=view, report_counter=role.report_counter, single=role.single,
         pre_established=role.pre_established,
         compression=None if role.compression is None else COMPRESSION[role.compression],
-        third_parties=through(meter, role, view),
+        third_parties=through(meter, role, view), group=_group(role),
     )  # fmt: skip
     made = Association(
         role.name, profile, view, meter.store,

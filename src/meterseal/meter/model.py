@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meterseal.association import NOT_DONE, Operation, Outcome, Service
+from meterseal.association.operations import named
 from meterseal.cosem.obis import Obis
 from meterseal.crypto import random_octets, suite
 from meterseal.errors import ConfigurationError, MetersealError, StateUnavailable
@@ -263,7 +264,7 @@ class Meter:
         """
         if broadcast:
             listed = self.blueprint.broadcast[asker.association.profile.client_sap]
-            allowed = [operation for operation in operations if _named(operation) in listed]
+            allowed = [operation for operation in operations if named(operation) in listed]
             if len(allowed) < len(operations):
                 self.events.note("not done: a request under the broadcast key that the role does not list")
                 return [Outcome(READ_WRITE_DENIED)] * len(operations)
@@ -344,8 +345,3 @@ class Meter:
         """Keep everything and let go of the state folder."""
         self.gather()
         self.store.close()
-
-
-def _named(operation: Operation) -> tuple[int, bytes, int, bool]:
-    method = operation.service is Service.ACTION
-    return operation.class_id, operation.instance, operation.member, method

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from meterseal.association.operations import Named
 from meterseal.association.profile import SERVER_CONFORMANCE
 from meterseal.codec.types import Tag, Type
 from meterseal.cosem.obis import Obis
@@ -87,7 +88,7 @@ class RolePlan:
     options: frozenset[str] = frozenset()
     users: Mapping[int, User] = field(default_factory=dict)
     grants: tuple[Grant, ...] = ()
-    broadcast: frozenset[tuple[int, bytes, int, bool]] = frozenset()
+    broadcast: frozenset[Named] = frozenset()
 
     @property
     def scheme(self) -> Mechanism:
