@@ -23,3 +23,10 @@ def evidence(ran: Ran) -> Evidence:
     (line,) = ran.lines()
     by_name = {scene["name"]: scene["evidence"] for scene in line["scenes"]}
     return lambda name: dict(by_name[name])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The play is part of the first test that looks at it, and all its processes share a busy machine."""
+    for item in items:
+        if "ran" in getattr(item, "fixturenames", ()) and "demo" in item.path.parts:
+            item.add_marker(pytest.mark.timeout(400))
