@@ -327,8 +327,10 @@ def test_a_confirmation_is_taken_under_the_keys_of_the_role_only(bench: Callable
     ring = made.meter.rings[2]
     key = GcmKey(ring.reveal(0), ring.reveal(2))
 
-    def answer(ic: int, invoke: int = number, sealing: GcmKey = key, sc: int = 0x30) -> bytes:
-        plain = DataNotificationConfirm(invoke, b"").encode()
+    def answer(
+        ic: int, invoke: int = number, sealing: GcmKey = key, sc: int = 0x30, plain: bytes = b""
+    ) -> bytes:
+        plain = plain or DataNotificationConfirm(invoke, b"").encode()
         content = (
             bytes((sc,)) + ic.to_bytes(4, "big") + sealing.seal(sc, title + ic.to_bytes(4, "big"), plain)
         )
@@ -344,6 +346,10 @@ def test_a_confirmation_is_taken_under_the_keys_of_the_role_only(bench: Callable
         order.seal(),
     ):
         assert not order.confirms(octets)
+    assert ring.setup.unicast is not None
+    before = ring.setup.unicast.rx.lowest
+    request = bytes.fromhex("C001C100030100010800FF0200")  # on the meter's own line it is for an association
+    assert not order.confirms(answer(550, plain=request)) and ring.setup.unicast.rx.lowest == before
     assert order.confirms(answer(600))
     assert not order.confirms(answer(600))
     shown = made.setup.readers[13](made.meter.routine.itself(made.meter.devices[1]))[0]

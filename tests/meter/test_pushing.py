@@ -19,6 +19,7 @@ from meterseal.errors import StateUnavailable
 from meterseal.framing import gbt, hdlc
 from meterseal.framing.live import LineReader
 from meterseal.listener import Book, Listener, Received, Receiver
+from meterseal.listener.confirm import confirmation
 from meterseal.meter import MeterServer, load_plan, open_meter, write_credentials
 from meterseal.meter.push import HDLC, TCP, UDP, Order
 from meterseal.meter.pushing import AT_ONCE, Pusher
@@ -275,3 +276,57 @@ async def test_over_the_meter_s_own_hdlc_line_in_ui_frames(tmp_path: Path, block
     between = ["general-block-transfer"] if blocks else []
     assert [layer["kind"] for layer in one.layers] == ["hdlc", *between, "general-glo-ciphering"]
     assert one.layers[0]["control"] == "UI"
+
+
+async def test_a_push_on_the_meter_s_own_hdlc_line_is_confirmed_in_a_ui_frame(tmp_path: Path) -> None:
+    """Version 2, method 2: until then it is pushed again; who collects it answers under the client's keys."""
+    config = tmp_path / "push.toml"
+    text = CONFIG.format(version=2, url="hdlc") + "confirmed = true\nretries = 3\n"
+    config.write_text(text + "repetition_delay = [60, 100, 60]\n")
+    with ExitStack() as stack:
+        meter = open_meter(load_plan("suite0", config), tmp_path / "state", stack)
+        async with MeterServer(meter, url="hdlc+tcp://127.0.0.1:0") as server:
+            write_credentials(meter, tmp_path / "kitchen.toml", server.url)
+            held: Any = meter.devices[1].objects[40, NAME]
+            pusher, party = server._pusher, server.party
+            assert pusher is not None and party is not None
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            await until(lambda: bool(party.links()))
+            held.push()
+            await until(lambda: bool(pusher._unconfirmed))
+            store = MemoryCounters()
+            receiver = Receiver(Book(tmp_path / "kitchen.toml", store), store)
+            own, client = hdlc.Address(1, meter.plan.physical_address, 2), hdlc.Address(2)
+            line, items = LineReader(), list[Any]()
+            async with asyncio.timeout(30):
+                while not any(item.payload for item in items):
+                    writer.write(hdlc.encode(hdlc.Frame(own, client, 0x13)))
+                    items += line.feed(await reader.read(4096))
+            (one,) = receiver.take(items, "line")
+            assert one.error is None and one.door is not None
+            assert pusher.busy, "nobody has confirmed it"
+            answer = b"\xe6\xe6\x00" + confirmation(one.door, one.message)
+            writer.write(hdlc.encode(hdlc.Frame(own, client, 0x03, answer)))
+            await until(lambda: not pusher.busy)
+            assert held._confirmed_at[:2] != b"\xff\xff" and not pusher._unconfirmed
+            writer.close()
+
+
+async def test_what_nobody_confirms_on_the_own_line_is_pushed_again_and_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("meterseal.meter.pushing.PATIENCE", 0.01)
+    notes: list[str] = []
+    sent: list[bytes] = []
+
+    class Own:
+        def send(self, source: int, destination: int, payload: bytes) -> None:
+            sent.append(payload)
+
+    pusher = Pusher(notes.append, hdlc_lines=lambda: [Own()])  # type: ignore[list-item]
+    sealed = iter(range(9))
+    one = order(HDLC, 0, delays=(0.01, 0.01), confirms=lambda answer: False)
+    pusher.send(replace(one, seal=lambda: bytes((0x0F, next(sealed)))))
+    await until(lambda: not pusher.busy)
+    assert sent == [b"\x0f\x00", b"\x0f\x01", b"\x0f\x02"], "under a new counter each time"
+    assert len(notes) == 1 and "nobody confirmed it" in notes[0]

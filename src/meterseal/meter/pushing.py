@@ -9,10 +9,10 @@ from typing import Final
 from meterseal import net
 from meterseal.association.transfer import unconfirmed
 from meterseal.cosem.obis import Obis
-from meterseal.errors import ConnectionLost, MetersealError, StateUnavailable, TooLarge
+from meterseal.errors import ConnectionLost, MetersealError, StateUnavailable, TimedOut, TooLarge
 from meterseal.framing.hdlc.secondary import NOTICES
 from meterseal.meter.push import HDLC, TCP, UDP, Order
-from meterseal.net import Link, WireLog
+from meterseal.net import Handler, Link, WireLog
 
 AT_ONCE: Final = 32
 """Pushes that may be on their way or wait for their time."""
@@ -38,6 +38,7 @@ class Pusher:
     ) -> None:
         self._note, self._wire_log, self._hdlc_lines = note, wire_log, hdlc_lines
         self._tasks: dict[asyncio.Task[None], Obis] = {}
+        self._unconfirmed: dict[asyncio.Future[None], Callable[[bytes], bool]] = {}
 
     def send(self, order: Order) -> None:
         """Send a push, now or when its time comes."""
@@ -88,6 +89,7 @@ class Pusher:
         parts = [octets] if whole else unconfirmed(octets, order.blocks)
         if order.transport == HDLC:
             self._give_out(order, parts)
+            await self._until_confirmed(order)
             return
         url = f"{_SCHEMES[order.transport]}://{order.destination}"
         async with await net.connect(url, timeout=PATIENCE, wire_log=self._wire_log) as line:
@@ -100,6 +102,28 @@ class Pusher:
                 if order.confirms(frame[2]):
                     return
 
+    async def _until_confirmed(self, order: Order) -> None:
+        """Wait for what comes in on the meter's own line.  Raises TimedOut."""
+        if order.confirms is None:
+            return
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._unconfirmed[answered] = order.confirms
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await answered
+        except TimeoutError:
+            raise TimedOut(f"nobody confirmed it within {PATIENCE:g} s") from None
+        finally:
+            del self._unconfirmed[answered]
+
+    def confirmed(self, payload: bytes) -> bool:
+        """Does an APDU that came on the meter's own line confirm a push that waits for it?"""
+        for answered, confirms in self._unconfirmed.items():
+            if not answered.done() and confirms(payload):
+                answered.set_result(None)
+                return True
+        return False
+
     def _give_out(self, order: Order, parts: list[bytes]) -> None:
         """On the meter's own line, where clients ask for what waits."""
         lines = list(self._hdlc_lines())
@@ -110,3 +134,25 @@ class Pusher:
         for own in lines:
             for part in parts:
                 own.send(order.source, order.client, part)
+
+
+class Overhearing:
+    """In front of the handler of the meter's own line: what confirms a push goes no further."""
+
+    __slots__ = ("_handler", "_pusher")
+
+    def __init__(self, pusher: Pusher, handler: Handler) -> None:
+        self._pusher, self._handler = pusher, handler
+
+    def received(self, source: int, destination: int, payload: bytes) -> None:
+        """One APDU."""
+        if not self._pusher.confirmed(payload):
+            self._handler.received(source, destination, payload)
+
+    def parted(self, source: int, destination: int, cause: Exception | None) -> None:
+        """The link of one pair is gone."""
+        self._handler.parted(source, destination, cause)
+
+    def closed(self, cause: Exception | None) -> None:
+        """The line is gone."""
+        self._handler.closed(cause)

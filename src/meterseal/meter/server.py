@@ -18,9 +18,20 @@ from meterseal.meter.delays import Delays
 from meterseal.meter.events import Event
 from meterseal.meter.keyring import KeyRing
 from meterseal.meter.model import Meter
-from meterseal.meter.pushing import Pusher
+from meterseal.meter.pushing import Overhearing, Pusher
 from meterseal.meter.session import Handle, Live, Session, Timer
-from meterseal.net import Admission, Answering, Handler, Limits, Link, Listening, Url, WireLog, listen
+from meterseal.net import (
+    Admission,
+    Answering,
+    Factory,
+    Handler,
+    Limits,
+    Link,
+    Listening,
+    Url,
+    WireLog,
+    listen,
+)
 from meterseal.net.url import SCHEMES, to_listen
 from meterseal.security import SecuritySetup
 from meterseal.security.context import Counted
@@ -192,20 +203,22 @@ class MeterServer:
         """Listen.  Raises ConfigurationError when the address cannot be had, Unsupported for other lines."""
         loop = asyncio.get_running_loop()
         where, plan = self._where, self.meter.plan
-        session = _SESSIONS.get(where.scheme, Party.session)
-        self.party = Party(self.meter, loop)
+        party = self.party = Party(self.meter, loop)
+        session: Factory = partial(_SESSIONS.get(where.scheme, Party.session), party)
+        own_line = SCHEMES[where.scheme].hdlc
+        pusher = self._pusher = Pusher(
+            self.meter.events.note, self._wire_log, party.links if own_line else tuple
+        )
         sizes = [role.max_pdu for role in self.meter.plan.roles]
         self._server = await listen(
             where,
-            partial(session, self.party),
+            (lambda link: Overhearing(pusher, session(link))) if own_line else session,
             limits=Limits(apdu=max(sizes, default=_LARGEST) or _LARGEST),
             admission=self._admission,
             wire_log=self._wire_log,
             hdlc=Answering(plan.logical_devices.__contains__, plan.physical_address, plan.address_sizes),
         )
-        lines = self.party.links if SCHEMES[where.scheme].hdlc else tuple
-        self._pusher = Pusher(self.meter.events.note, self._wire_log, lines)
-        self.meter.send, self.meter.drop = self._pusher.send, self._pusher.drop
+        self.meter.send, self.meter.drop = pusher.send, pusher.drop
         self.meter.power_up()
         self._ticked(loop)
 
