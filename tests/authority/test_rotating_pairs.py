@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from meterseal.keys.lifecycle import State
+from meterseal.authority.adoption import credentials_of
+from meterseal.keys.lifecycle import State, Verb
+from meterseal.meter import Meter
 from tests.authority.changing import killing
 from tests.authority.paired import PairScene
 
@@ -83,6 +85,46 @@ def test_a_key_that_opens_an_association_is_not_agreed_on_over_it(shared: PairSc
     shared.agree("manager")
     assert report is not None and "lost" in report.failed[shared.slot("guek", "manager")]
     assert dict(shared.held()) == before
+    shared.settled()
+
+
+def test_a_meter_that_went_back_to_older_pairs_is_found_again(shared: PairScene) -> None:
+    """Its own pair is that of before, and so is what it holds of the client, whose old key is no more."""
+    state = shared.folder / "meter"
+    shared.heal()  # every role has been answered before the copy is made, and has counters to jump over
+    copy = {path.name: path.read_bytes() for path in state.iterdir()}
+    for kind, role in (("meter-sign", "manager"), ("client-sign", "manager"), ("meter-agree", "manager")):
+        report = shared.rotate(kind, role)
+        assert report is not None and not report.again
+    shared.meter.close()
+    for name, octets in copy.items():
+        (state / name).write_bytes(octets)
+    shared.meter, shared.party = Meter(shared._plan, state), None
+    shared.heal()
+    with shared.open() as store:
+        (active,) = (
+            one for one in store.keys.slot(shared.slot("meter-sign", "")) if one.state is State.ACTIVE
+        )
+        certificate = store.pairs.certificate(store.keys.find(active.id))
+        assert certificate == shared.certificates()[shared.slot("meter-sign", "")]
+    for kind in ("client-sign", "meter-agree"):
+        report = shared.rotate(kind, "manager")
+        assert report is not None and not report.again
+    shared.settled()
+
+
+def test_a_compromised_pair_brings_in_its_successor_and_nothing_else(shared: PairScene) -> None:
+    slot = shared.slot("client-sign", "deputy")
+    with shared.open() as store:
+        (active,) = (one for one in store.keys.slot(slot) if one.state is State.ACTIVE)
+        store.keys.apply(Verb.COMPROMISE, active, "a laptop was stolen")
+        assert "deputy" not in credentials_of(store, shared.title).roles
+        assert "manager" in credentials_of(store, shared.title).roles
+    report = shared.rotate("client-sign", "deputy")
+    assert report is not None and report.done == [slot]
+    with shared.open() as store:
+        assert [one.state.value for one in store.keys.slot(slot)][-2:] == ["compromised", "active"]
+        assert "deputy" in credentials_of(store, shared.title).roles
     shared.settled()
 
 

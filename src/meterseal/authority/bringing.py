@@ -162,10 +162,8 @@ class Bringer:
         """The pair that waits at the meter, else one that it draws now, is certified and imported."""
         slot, setup = rotation.slot, meter.security_setup()
         word, purpose, _ = _PAIRS[KINDS[slot.kind].proof]
-        active = self._store.pairs.active(slot)
-        in_use = None if active is None else self._store.pairs.certificate(active)
         request = await self._waiting(setup, word)
-        if request is None or (in_use is not None and request.key(purpose) == in_use.key):
+        if request is None or self._spent(slot, request, purpose):
             await setup.generate_key_pair(word)
             request = Request(await setup.generate_certificate_request(word))
         certificate = self._certify(slot, request, slot.device, purpose)
@@ -173,6 +171,15 @@ class Bringer:
         if staged is None or self._store.pairs.certificate(staged) != certificate:
             self._equip(rotation, Fresh(None, certificate, "drawn in the device"))
         await self._import(setup, await setup.certificates(), certificate)
+
+    def _spent(self, slot: Slot, request: Request, purpose: Purpose) -> bool:
+        """True for a key that was in use already: it is certified no more, a new one is drawn."""
+        kept = self._store.keys.stored(slot.device).get(slot, [])
+        used = (self._store.pairs.certificate(one) for one in kept if one.record.state is not State.STAGED)
+        key = request.key(purpose)
+        if any(one is not None and one.key == key for one in used):
+            return True
+        return self._authority(slot).spent(request, slot.device, purpose)
 
     @staticmethod
     async def _waiting(setup: SecuritySetup, word: str) -> Request | None:

@@ -85,6 +85,12 @@ class Certifier:
                 entry, _ = certified(authority, request, title, purpose, days=self.days, token=token, why=why)
         return entry.certificate
 
+    def spent(self, request: Request, title: bytes, purpose: Purpose) -> bool:
+        """True for a key that was certified before, and has no valid certificate for this."""
+        with self._open() as authority:
+            known = authority.register.of_key(request.key(purpose)) is not None
+            return known and valid_for(authority, request, title, purpose) is None
+
     def between(self) -> list[Certificate]:
         """The authorities below the root, the highest first: what a meter needs on the way to its anchor."""
         with self._open() as authority:

@@ -93,7 +93,7 @@ KINDS: Final = {
         ),
         Kind(
             "meter-sign", Material.PAIR, Way.GENERATED, Proof.SIGNATURE,
-            shared=True, own=True, spent=True, certificate="signing_certificate",
+            shared=True, own=True, certificate="signing_certificate",
         ),
         Kind(
             "meter-agree", Material.PAIR, Way.GENERATED, Proof.AGREEMENT,

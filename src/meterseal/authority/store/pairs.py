@@ -66,7 +66,7 @@ class Pairs:
                 mine.c.device == slot.device, mine.c.role == slot.role, mine.c.kind == slot.kind,
                 mine.c.state == State.ACTIVE.value, theirs.c.kind == slot.kind, theirs.c.id != mine.c.id,
                 newer.c.kind == slot.kind, newer.c.suite == mine.c.suite,
-                newer.c.version > theirs.c.version, newer.c.certificate.is_not(None),
+                newer.c.version > theirs.c.version,
                 newer.c.state.in_((State.STAGED.value, State.ACTIVE.value)),
             )
             .order_by(newer.c.made.desc(), newer.c.id.desc())
