@@ -84,7 +84,7 @@ class Scene:
         with create_store(str(folder / "keys.db"), by="test") as store:
             self.title = adopt(store, found, broadcast=TARGET).title
             settings = store.keys.device(self.title).settings
-            del settings["roles"]["installer"]["broadcast"]
+            settings["roles"].get("installer", {}).pop("broadcast", None)
             store.keys.set_settings(self.title, settings)
 
     def plan(self) -> MeterPlan:
