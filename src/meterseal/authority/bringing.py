@@ -99,7 +99,7 @@ class Bringer:
             return Fresh(secret, self._store.pairs.certificate(there), "another device")
         held = self._store.pairs.active(slot)
         if held is not None and in_hsm(self._store.keys.opened(held).reveal().decode("utf-8")):
-            raise Misuse(f"{slot.text}: its private half is in an HSM; make a new pair there, and adopt it")
+            raise Misuse(f"{slot.text}: its private half is in an HSM, and new pairs are drawn outside of it")
         _, _, kind = _PAIRS[KINDS[slot.kind].proof]
         return Fresh(write_key(kind.generate(curve(SUITES[self._device.suite].curve))))
 
