@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meterseal.crypto import GcmKey
 from meterseal.errors import ConfigurationError, StateUnavailable
 from meterseal.framing.items import LINK, P1_TELEGRAM, Item, Layer
-from meterseal.keys.counters import LIMIT, WINDOW
+from meterseal.keys.counters import LIMIT, WINDOW, ReceiveCounter, SendCounter
 from meterseal.listener import Floors, Quarantine, is_weak, preset
-from meterseal.security import AUTHENTICATED, ENCRYPTED
+from meterseal.security import AUTHENTICATED, ENCRYPTED, KeyInUse, unprotect
 from tests.framing.captures import p1_telegram
 from tests.listener.pushes import AK, EK, OTHER_EK, TITLE, item, kinds, plain, receiver, sealed, write
 from tests.probe.samples import TIROL, of
@@ -128,6 +129,22 @@ def test_a_push_without_a_tag_never_moves_the_counter(file: Path) -> None:
     wrong = sealed(5, sc=0x20, ek=OTHER_EK)
     (one,) = listener.take([item(wrong)], "x")
     assert one.error is not None and one.error.kind == "forged" and one.plain is None
+
+
+def test_a_push_under_a_dedicated_key_is_refused_and_moves_no_counter(file: Path) -> None:
+    """general-ded: that key belongs to an association and ended with it; the global key does not open it."""
+    made = receiver(file)
+    glo = sealed(9)
+    ded = b"\xdc" + glo[1:]
+    assert kinds(made.take([item(ded)], "meter")) == ["unknown-key"]
+    assert kinds(made.take([item(glo)], "meter")) == ["ok"], "its counter is new still"
+    assert kinds(made.take([item(b"\xdc" + sealed(10)[1:])], "meter")) == ["unknown-key"]
+    door = made._book.find(TITLE, 0.0)[0]
+    context = door.context(3, 0)
+    context.dedicated = KeyInUse(GcmKey(OTHER_EK, AK), SendCounter(0, 0), ReceiveCounter())
+    within = b"\xdc" + sealed(3, ek=OTHER_EK)[1:]
+    assert unprotect(context, within).apdu == plain(3), "who has the association has its key"
+    assert kinds(made.take([item(within)], "meter")) == ["unknown-key"]
 
 
 def test_only_pushes_are_pushes(file: Path) -> None:

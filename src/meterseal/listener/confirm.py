@@ -6,10 +6,12 @@ credentials: reserved in the same store, before use.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final
 
 from meterseal.apdu.services import DataNotification, DataNotificationConfirm
 from meterseal.codec.message import Message
+from meterseal.crypto import digest_of
 from meterseal.errors import Misuse
 from meterseal.keys.counters import key_id
 from meterseal.listener.book import Door
@@ -17,6 +19,9 @@ from meterseal.security import AUTHENTICATED, ENCRYPTED, Context, Style, protect
 
 _ASKS: Final = 1 << 30
 _BLOCK: Final = 32
+
+REMEMBERED: Final = 8
+"""Pushes of one meter and role that asked for a confirmation and are known when they come again."""
 
 
 def asks_for_confirmation(message: Message | None) -> bool:
@@ -41,3 +46,24 @@ def confirmation(door: Door, message: Message | None) -> bytes:
         key.tx.extend(*door.counters.reserve(name, _BLOCK, door.counter_start))
     plain = DataNotificationConfirm(message.long_invoke_id_and_priority, b"").encode()
     return protect(Context(door.setup, general=True), plain, AUTHENTICATED | ENCRYPTED, Style.GENERAL_GLO)
+
+
+class Repetitions:
+    """Pushes that come again because their confirmation was lost: under a new counter, the rest as it was.
+
+    Only what has a time of its own can be told from another push with the same content.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, str], deque[bytes]] = {}
+
+    def is_one(self, door: Door, message: Message | None) -> bool:
+        """Has this push come before?  It is remembered."""
+        if not isinstance(message, DataNotification) or not message.date_time:
+            return False
+        known = self._seen.setdefault((door.meter, door.role), deque(maxlen=REMEMBERED))
+        digest = digest_of(message.encode())
+        if digest in known:
+            return True
+        known.append(digest)
+        return False

@@ -13,7 +13,7 @@ from meterseal.errors import ConnectionLost, DecodeError, MetersealError, Unsupp
 from meterseal.framing.items import Item
 from meterseal.framing.live import LineReader
 from meterseal.keys.counters import WINDOW
-from meterseal.listener.confirm import asks_for_confirmation, confirmation
+from meterseal.listener.confirm import Repetitions, asks_for_confirmation, confirmation
 from meterseal.listener.presets import ANY, Preset
 from meterseal.listener.receiver import Received, Receiver
 from meterseal.net import Admission, Handler, Link, Listening, WireLog
@@ -65,7 +65,7 @@ class Listener:
     Pushes are handed on once their counters are durable, all that came in one turn of the loop after one
     write; where the disk does not take that, each of them is handed on as that error.  Refused ones go to
     `deliver` too, at most so many a second.  With `confirm` pushes that ask for it are confirmed once they
-    were handed on.
+    were handed on; one that comes again for want of its confirmation is confirmed and not handed on again.
     """
 
     def __init__(
@@ -82,6 +82,7 @@ class Listener:
         self.refusals = Refusals()
         self._deliver, self._wire_log, self._admission = deliver, wire_log, admission
         self._waiting: list[tuple[Received, Link | None]] = []
+        self._repetitions = Repetitions()
         self._lines: list[Listening] = []
         self._hearing: list[asyncio.Task[None]] = []
         self._loop = asyncio.get_running_loop()
@@ -155,11 +156,15 @@ class Listener:
                 continue
             if link is not None:
                 link.established()
-            self._deliver(received)
             if link is not None and self._confirm and asks_for_confirmation(received.message):
                 self._confirmed(received, link)
+            else:
+                self._deliver(received)
 
     def _confirmed(self, received: Received, link: Link) -> None:
+        """Hand it on, unless only its confirmation was lost, and confirm it."""
+        if received.door is None or not self._repetitions.is_one(received.door, received.message):
+            self._deliver(received)
         if received.door is None:
             return
         carrier = received.layers[0]
