@@ -10,6 +10,7 @@ import asyncio
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -103,6 +104,7 @@ class Store:
             with self._connection.begin():
                 return [job(self._connection) for job in jobs]
         except SQLAlchemyError as error:
+            self._close()  # the next job finds a server that has come back
             raise _means(error) from None  # its text would repeat what was to be written
 
     def close(self) -> None:
@@ -112,8 +114,10 @@ class Store:
         self._engine.dispose()
 
     def _close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(SQLAlchemyError):
+                connection.close()
 
     async def emptied(self) -> None:
         """Deleted rows are gone from all files, not from the tables alone."""
