@@ -10,7 +10,8 @@ import pytest
 
 from meterseal import net
 from meterseal.cosem.obis import Obis
-from meterseal.demo.street import PUSH, UTILITY_TITLE
+from meterseal.demo.street import UTILITY_TITLE
+from meterseal.demo.street_meters import PUSH
 from meterseal.errors import Altered, Moved, Replayed, UnknownKey
 from meterseal.headend import HeadEnd, store
 from meterseal.headend.journal import Journal
@@ -20,9 +21,8 @@ from meterseal.security.sealed import Sealed
 from meterseal.state import MemoryCounters
 from meterseal.utility.over_https import Via, Waiting
 from meterseal.utility.pushes import Arrived, Pushes
-from tests.endtoend.whole import Whole, until_some, whole
+from tests.endtoend.whole import Whole, until, until_some, whole
 from tests.headend.home import sealed_for
-from tests.net.parties import until
 
 HERE: dict[str, Any] = {"pushes": (net.parse("tcp://127.0.0.1:0"), net.parse("udp://127.0.0.1:0"))}
 

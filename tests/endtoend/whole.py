@@ -11,11 +11,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from meterseal.concentrator import Concentrator, Route, management
+from meterseal.concentrator import Concentrator, Route, SharedLine, management
 from meterseal.concentrator import Config as Yard
 from meterseal.cosem.obis import Obis
 from meterseal.credentials import Credentials
-from meterseal.demo.street import HEADEND_TITLE, PUSH, ROLE, UTILITY, UTILITY_TITLE, meter_text
+from meterseal.demo.street import HEADEND_TITLE, ROLE, UTILITY, UTILITY_TITLE
+from meterseal.demo.street_meters import PUSH, meter_text
 from meterseal.headend import Config, HeadEnd, MeterEntry, Served, store
 from meterseal.headend import Utility as Served_for
 from meterseal.headend.journal import Journal
@@ -30,6 +31,7 @@ from meterseal.security.sealed import Sealed
 from meterseal.state import MemoryCounters
 from meterseal.utility import SealedMeter
 from meterseal.utility.over_https import Via
+from tests.endtoend.between import Between, lossy
 from tests.headend.home import authority, party
 
 SOON = 30.0
@@ -53,6 +55,13 @@ def new_meter(suite: int) -> Meter:
     return Meter(plan, blueprint=shared)
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that is bound to happen."""
+    async with asyncio.timeout(SOON):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
+
+
 async def until_some(look: Callable[[], Awaitable[list[Any]]]) -> list[Any]:
     """What is found, once there is something."""
     async with asyncio.timeout(SOON):
@@ -70,12 +79,16 @@ class Whole:
         self.house: HeadEnd
         self.via: Via
         self.yard: Concentrator | None = None
+        self.front: Between
+        """Between head-end and concentrator, where a test wants it."""
+        self.back: Between
+        """In front of the meter."""
         self.credentials: Credentials
-        self.answers: list[str] = []
+        self.counters = MemoryCounters()
 
     def utility(self, carry: Carry | None = None, **more: Any) -> SealedMeter:
         """The utility's end, by way of the API or of whoever stands before it."""
-        more = {"counters": MemoryCounters(), "timeout": SOON, **more}
+        more = {"counters": self.counters, "timeout": SOON, **more}
         return SealedMeter(self.credentials, carry or self.via.carry, **more)
 
     @property
@@ -121,25 +134,44 @@ async def whole(
     *,
     behind: bool = False,
     linger: float = 0.05,
+    between: bool = False,
+    lost: int | None = None,
+    timeout: float = 10.0,
     wires: WireLog | None = None,
     **more: Any,
 ) -> AsyncIterator[Whole]:
-    """Everything up, with one meter; `more` stands in the head-end's configuration."""
+    """Everything up, with one meter; `more` stands in the head-end's configuration.
+
+    `behind` a concentrator; `between` puts a middle on the lines to the meter.  With `lost` the meter behind
+    the concentrator is on a line with HDLC in short frames, of which each one with this number is
+    lost (0: none).
+    """
     async with AsyncExitStack() as stack:
         meter = new_meter(suite)
         stack.callback(meter.close)
-        server = MeterServer(meter)
+        server = MeterServer(meter, url=f"{'tcp' if lost is None else 'hdlc+tcp'}://127.0.0.1:0")
         await server.start()
         made = Whole(folder, meter, server)
         stack.push_async_callback(lambda: made.server.close())
-        url = server.url
+        url, where = server.url, dict[str, Any]()
+        if between:
+            made.back = await stack.enter_async_context(Between(url))
+            url = made.back.url
+        if lost is not None:
+            line = await stack.enter_async_context(lossy(url, lost))
+            where = {"line": SharedLine(name="bus", url=f"{line}?frame_size=128&window=1"), "device": 17}
         if behind:
             own = Meter(management.plan({}), folder / "own")
             stack.callback(own.close)
-            route = Route(name="m", network=1, address=b"\1", url=url, title=meter.system_title)
-            yard = Concentrator(Yard(routes=(route,), pushes=("tcp://127.0.0.1:0",)), own, folder)
-            made.yard = await stack.enter_async_context(yard)
-            url = f"{made.yard.url}?gateway=1/01"
+            where = where or {"url": url}
+            route = Route(name="m", network=1, address=b"\1", title=meter.system_title, **where)
+            config = Yard(routes=(route,), pushes=("tcp://127.0.0.1:0",), timeout=timeout)
+            made.yard = await stack.enter_async_context(Concentrator(config, own, folder))
+            url = made.yard.url
+            if between:
+                made.front = await stack.enter_async_context(Between(url))
+                url = made.front.url
+            url += "?gateway=1/01"
         path = folder / "meter.toml"
         write_credentials(meter, path, url)
         held = Credentials.load(path)
@@ -154,16 +186,16 @@ async def whole(
             name="utility", fingerprints=frozenset({fingerprint(party(UTILITY_TITLE).der)}),
             titles=frozenset({UTILITY_TITLE}), meters=frozenset({meter.system_title}), rate=10_000,
         )  # fmt: skip
-        config = Config(
+        setup = Config(
             certificate=own_cert, key=own_key, clients=(folder / "root.pem",), linger=linger,
             utilities=(served_for,), meters=(entry,), **more,
         )  # fmt: skip
-        house = HeadEnd(config, folder / "headend", Journal(made.journal), wires)
+        house = HeadEnd(setup, folder / "headend", Journal(made.journal), wires)
         made.house = await stack.enter_async_context(house)
         if made.yard is not None and house.pushes.urls:
-            where = made.yard.own.devices[1].objects[1, management.HEAD_END]
-            assert isinstance(where, Held)
-            where._set(house.pushes.urls[0])
+            told = made.yard.own.devices[1].objects[1, management.HEAD_END]
+            assert isinstance(told, Held)
+            told._set(house.pushes.urls[0])
         served = await stack.enter_async_context(Served(made.house))
         made.via = await stack.enter_async_context(Via(served.url, made.credentials, timeout=SOON))
         yield made

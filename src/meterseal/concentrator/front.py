@@ -64,7 +64,6 @@ class Front:
         self._gone = True
         self._own.closed(cause)
         for lane in list(self._lanes.values()):
-            self._house.leave(lane)
             lane.abort()
         for shared in self._house.shared.values():
             shared.leave(self)
@@ -91,8 +90,6 @@ class Front:
             return
         lane = self._lanes.get(route)
         if lane is None or lane.gone:
-            if lane is not None:
-                self._house.leave(lane)
             lane = self._lanes[route] = self._house.lane(self, route)
         lane.ask(client, server, apdu)
 

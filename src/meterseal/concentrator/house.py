@@ -132,11 +132,8 @@ class Concentrator:
         if not self.lanes.enter(lane):
             lane.abort()
             raise ConnectionLost("too many connections to meters")
+        lane.on_end = self.lanes.leave
         return lane
-
-    def leave(self, lane: Direct) -> None:
-        """A caller has no more use for a connection."""
-        self.lanes.leave(lane)
 
 
 async def serve_concentrator(

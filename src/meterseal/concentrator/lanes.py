@@ -83,15 +83,20 @@ def passes(record: Record, route: Route, caller: Caller, server: int, client: in
 
 
 class Direct:
-    """A connection to one meter for one caller: what comes goes on, either way, as it comes."""
+    """A connection to one meter for one caller: what comes goes on, either way, as it comes.
+
+    `on_end` is told once it is gone.
+    """
 
     def __init__(self, around: Surroundings, caller: Caller, route: Route) -> None:
         self.source = caller.source
         self._around, self._caller, self._route = around, caller, route
         self._link: CallingLink | None = None
         self._pending: deque[tuple[int, int, bytes]] = deque()
+        self._asked: set[tuple[int, int]] = set()  # pairs that wait for an answer
         self._opening: asyncio.Task[None] | None = asyncio.get_running_loop().create_task(self._open())
         self.gone = False
+        self.on_end: Callable[[Direct], None] = lambda lane: None
 
     async def _open(self) -> None:
         around = self._around
@@ -112,7 +117,11 @@ class Direct:
         if cause is not None:
             self._end(cause)
         while self._pending and self._link is not None:
-            client, server, apdu = self._pending.popleft()
+            self._send(*self._pending.popleft())
+
+    def _send(self, client: int, server: int, apdu: bytes) -> None:
+        if self._link is not None:
+            self._asked.add((client, server))
             self._link.send(client, server, apdu)
 
     def ask(self, client: int, server: int, apdu: bytes) -> None:
@@ -120,7 +129,7 @@ class Direct:
         if self.gone:
             raise ConnectionLost("the connection to the meter is gone")
         if self._opening is None and self._link is not None:
-            self._link.send(client, server, apdu)
+            self._send(client, server, apdu)
         elif len(self._pending) < PENDING:
             self._pending.append((client, server, apdu))
         else:
@@ -135,8 +144,9 @@ class Direct:
         if self.gone:
             return
         self.gone = True
-        waiting, self._pending = self._pending, deque()
-        for client, server, _ in waiting:
+        self.on_end(self)
+        waiting, self._pending = [pair[:2] for pair in self._pending], deque()
+        for client, server in (*self._asked, *waiting):
             self._caller.failed(self._route, server, client, cause)
         if self._opening is not None:
             self._opening.cancel()
@@ -147,6 +157,7 @@ class Direct:
 
     def received(self, source: int, destination: int, payload: bytes) -> None:
         """An APDU of the meter."""
+        self._asked.discard((destination, source))
         if titles.sealed(payload):
             self._caller.proved(self)
         if not passes(self._around.record, self._route, self._caller, source, destination, payload):
