@@ -27,7 +27,8 @@ from meterseal.crypto.certificates import Purpose
 from meterseal.crypto.curves import TlsKey
 from meterseal.crypto.issuing import Authority, Validity
 from meterseal.crypto.keyfiles import write_key
-from meterseal.demo.street import _METER, UTILITY, UTILITY_TITLE
+from meterseal.demo.street import UTILITY, UTILITY_TITLE
+from meterseal.demo.street_meters import meter_text
 from meterseal.security.sealed import Sealed
 from meterseal.state import MemoryCounters
 from meterseal.utility import SealedMeter
@@ -100,7 +101,7 @@ async def _measured(rounds: int, folder: Path, stack: ExitStack) -> dict[str, di
     (folder / "headend").mkdir()
     _certificates(folder)
     config = folder / "meter-config.toml"
-    config.write_text(_METER.format(peer="", signed=" sign-request sign-response"))
+    config.write_text(meter_text(1))
     pid, url = stack.enter_context(meter(folder, "--preset", "suite1", "--config", str(config)))
     held = Credentials.load(folder / "meters")
     held.cut("headend").with_copies(folder / "headend" / "sealed.toml").save(

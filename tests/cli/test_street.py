@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ from typer.testing import CliRunner
 from meterseal.cli.app import app
 from meterseal.credentials import Credentials
 from meterseal.demo import street
+from meterseal.demo.street_meters import PUSH
 from meterseal.errors import ConnectionLost
 from meterseal.headend import store
 from meterseal.net import parse
@@ -44,7 +46,7 @@ def test_a_street_stands_until_it_is_told_to_end(tmp_path: Path) -> None:
         assert process.stdout is not None
         told = json.loads(process.stdout.readline())
         pids = [one["pid"] for one in told["processes"]]
-        assert [one["name"] for one in told["processes"]] == ["meter-1", "headend"]
+        assert [one["name"] for one in told["processes"]] == ["meter-1", "headend", "utility"]
         assert all(Path(one["dir"]).is_dir() and one["url"] for one in told["processes"])
         (meter,) = told["meters"]
         held = Credentials.load(meter["utility"])
@@ -67,6 +69,14 @@ def test_a_street_stands_until_it_is_told_to_end(tmp_path: Path) -> None:
             app, ["utility", "write", *asked, "8/0.0.1.0.0.255:2", "2026-01-01T00:00:00", "--json"]
         )
         assert (done.exit_code, json.loads(done.stdout)["values"][0]["error"]["type"]) == (1, "refused")
+        pushes = folder / "utility" / "pushes.jsonl"
+        own = ["--credentials", told["credentials"]["meter-1"], "--role", "manager"]
+        done = runner.invoke(app, ["call", told["processes"][0]["url"], *own, f"40/{PUSH}:1"])
+        assert done.exit_code == 0, done.output
+        until = time.monotonic() + 30
+        while not (pushes.exists() and pushes.read_text().endswith("\n")) and time.monotonic() < until:
+            time.sleep(0.05)
+        assert json.loads(pushes.read_text().splitlines()[0])["meter"] == meter["system_title"]
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
     assert not [pid for pid in pids if alive(pid)]

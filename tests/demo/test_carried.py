@@ -40,6 +40,10 @@ def test_what_passed_the_head_end_opens_with_the_utilitys_key(evidence: Evidence
     looked_for = found["looked_for"]
     assert looked_for["KEK"] == found["kek"]
     assert {"signing key", "agreement key", "energy as text"} <= set(looked_for)
+    assert {f"{what} {at}" for what in ("push", "energies of push") for at in (1, 2)} <= set(looked_for)
+    assert looked_for["push 1"].endswith(looked_for["energies of push 1"]), (
+        "the push as the utility opened it"
+    )
     assert sum(name.startswith("row") for name in looked_for) == 12
     hits = [fact["seen"] for fact in found["facts"] if fact["what"].startswith("hits")]
     assert len(hits) >= 2

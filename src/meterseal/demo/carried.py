@@ -61,7 +61,7 @@ class _End:
 
 
 async def sealed(stage: Stage, account: Account) -> None:
-    """A profile and a signed command past concentrator and head-end; then these are searched."""
+    """A profile, a signed command and pushes past concentrator and head-end; then these are searched."""
     street = await stage.street()
     far, near = street.houses[2], street.houses[0]
     async with _End(street, far) as end, _End(street, near) as other:
@@ -75,11 +75,15 @@ async def sealed(stage: Stage, account: Account) -> None:
         account.fact("the switch, after the signed call", *_off((await end.meter.read(STATE)).value))
         energy = await other.meter.read(ENERGY)
         account.done(f"energy of {near.name}, suite 0", energy.value)
+    pushed = [bytes.fromhex((await street.pushed(house))["plain"]) for house in (far, near)]
+    account.fact("pushes that the utility's process has opened, octets", *_sizes(pushed))
     refusal = await raised(_by_itself(street, near))
     account.refusal("the head-end reads the profile for itself", refusal, Refused)
     secrets = {
         **{f"row {at + 1}": one for at, one in enumerate(_rows(rows.raw, rows.cells[::_EVERY]))},
         "energy as text": str(rows.cells[-1][2]).encode(),
+        **{f"push {at + 1}": plain for at, plain in enumerate(pushed)},
+        **{f"energies of push {at + 1}": plain[-10:] for at, plain in enumerate(pushed)},
         **_keys(end.credentials),
         **_keys(other.credentials),
     }
@@ -98,6 +102,10 @@ async def sealed(stage: Stage, account: Account) -> None:
 
 def _off(state: Any) -> tuple[str, bool]:
     return f"output {'on' if state else 'off'}", state is False
+
+
+def _sizes(pushed: list[bytes]) -> tuple[str, bool]:
+    return ", ".join(str(len(one)) for one in pushed), all(one[-10] == one[-5] == 6 for one in pushed)
 
 
 def _rows(raw: bytes, cells: list[tuple[Any, ...]]) -> list[bytes]:

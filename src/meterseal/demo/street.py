@@ -5,10 +5,11 @@
 | `meters/meter-N` | configuration, state, and the credentials of all its roles, which stay there |
 | `concentrator` | its file, its state, the credentials of its own management: no key of a meter |
 | `headend` | its file, database, counters; of each meter the one role that it signs on as; its TLS key |
-| `utility` | of each meter what the third party holds; its TLS key |
+| `utility` | of each meter what the third party holds; its TLS key; `pushes.jsonl`, what meters have pushed |
 | `authority` | the root of the TLS certificates; its key is gone once they are made |
 
-Meters and carriers are processes; the utility is one whenever it asks something (`meterseal utility`).
+All of them but the authority are processes.  That of the utility opens pushes as they come; requests are
+commands of their own (`meterseal utility read`).
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
+from meterseal import client
 from meterseal.credentials import Credentials
 from meterseal.credentials.files import write_private, write_public
 from meterseal.crypto import SigningKey, curve
@@ -31,6 +33,7 @@ from meterseal.crypto.certificates import Purpose
 from meterseal.crypto.curves import TlsKey
 from meterseal.crypto.issuing import Authority, Validity
 from meterseal.crypto.keyfiles import write_key
+from meterseal.demo.street_meters import PUSH, meter_text
 from meterseal.errors import ConfigurationError, ConnectionLost
 
 SUITES: Final = 3
@@ -40,6 +43,7 @@ START: Final = 60.0
 END: Final = 10.0
 """Seconds that a process has to end."""
 
+_LOOK: Final = 0.05
 DAYS: Final = 30
 UTILITY: Final = "utility"
 UTILITY_TITLE: Final = bytes.fromhex("4D534C5554494C31")
@@ -48,81 +52,18 @@ ROLE: Final = "headend"
 
 _COMMAND: Final = "from meterseal.cli import main; main()"
 _SAYS: Final = "listening on "
-
-_METER: Final = """# A meter of the street: the preset, a role for the head-end, the utility as third party.
-
-[roles.headend]   # signs on and carries; of itself it sees clock, names and the state of the switch
-client = 4
-mechanism = "gmac"
-policy = "authenticated+encrypted"
-client_system_title = "4D534C4845530004"
-[[roles.headend.rights]]
-objects = ["0.0.40-42.0.0.255", "0.0.1.0.0.255", "0.0.96.1.0.255", "0.0.96.3.10.255"]
-attributes = "read"
-[[roles.headend.rights]]   # reply_to_HLS_authentication
-objects = ["0.0.40.0.0.255"]
-methods = {{ 1 = "access" }}
-[[roles.headend.rights]]   # customer data: only sealed, for the utility
-objects = ["1.0.*.7.0.255", "1.0.1-2.8.0.255", "1.0.99.1.0.255"]
-attributes = "read"
-for = ["utility"]
-[[roles.headend.rights]]   # the switch: only on the utility's word
-objects = ["0.0.96.3.10.255"]
-methods = "access"
-for = ["utility"]
-
-[third_parties.utility]
-system_title = "4D534C5554494C31"
-{peer}
-[[third_parties.utility.rights]]
-objects = [
-    "0.0.40-42.0.0.255", "0.0.1.0.0.255",
-    "1.0.*.7.0.255", "1.0.1-2.8.0.255", "1.0.99.1.0.255",
-]
-attributes = "read"
-[[third_parties.utility.rights]]
-objects = ["0.0.96.3.10.255"]
-attributes = "read"
-methods = "access{signed}"
-"""
-PUSH: Final = "0.1.25.9.0.255"
-"""The push setup of each meter that is sealed for the utility; it has no destination until somebody says."""
-
-_PUSH: Final = """
-[[objects]]   # for the utility: the head-end takes its own layer off, and keeps what it cannot open
-class = 40
-obis = "0.1.25.9.0.255"
-version = 1
-role = "headend"
-push = ["40/0.1.25.9.0.255:1", "8/0.0.1.0.0.255:2", "3/1.0.1.8.0.255:2", "3/1.0.2.8.0.255:2"]
-layers = "{form}"
-{signed}
-recipient = "4D534C5554494C31"
-interval = 60
-retries = 3
-writable = true
-"""
-_WRAPPED: Final = (
-    "[third_parties.utility.peer]   # an extension of ours for suite 0, which has no key agreement\n"
-    "third_party_wrapped_key = true\n"
-)
-
-
-def meter_text(suite: int) -> str:
-    """The configuration of a meter of this suite, as TOML."""
-    peer, signed = ("", " sign-request sign-response") if suite else (_WRAPPED, "")
-    form, sign = ("one-pass", "signed = true") if suite else ("wrapped", "")
-    return _METER.format(peer=peer, signed=signed) + _PUSH.format(form=form, signed=sign)
+_PUSHES: Final = "pushes on "
 
 
 @dataclass(slots=True)
 class Process:
-    """One party that runs: its name, folder, and URL once it listens."""
+    """One party that runs: its name, folder, and URL once it listens; `pushes` is where meters push to."""
 
     name: str
     folder: Path
     process: asyncio.subprocess.Process
     url: str = ""
+    pushes: str = ""
 
     @property
     def pid(self) -> int:
@@ -247,6 +188,7 @@ class Street:
         for house in self.houses:
             self._hand_out(house)
         await self._headend()
+        await asyncio.gather(self._utility(), self._say_where())
 
     def _certificates(self) -> None:
         """TLS certificates of head-end and utility, each other's where the other looks for them."""
@@ -265,7 +207,7 @@ class Street:
             for holder in (party, other):
                 write_public(self.folder / holder / f"{party}-tls.pem", made.to_pem(), "certificate")
 
-    async def _start(self, name: str, folder: Path, *words: str) -> Process:
+    async def _start(self, name: str, folder: Path, *words: str, pushes: bool = False) -> Process:
         with (folder / "process.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-P", "-c", _COMMAND, *words,
@@ -273,16 +215,22 @@ class Street:
             )  # fmt: skip
         one = Process(name, folder, process)
         self.processes.append(one)
+        one.url = await self._said(one, _SAYS)
+        if pushes:
+            one.pushes = await self._said(one, _PUSHES)
+        return one
+
+    async def _said(self, one: Process, begin: str) -> str:
+        """What is behind these words in the next line that it says."""
         line = ""
         with suppress(TimeoutError):
             async with asyncio.timeout(START):
-                if process.stdout is not None:
-                    line = (await process.stdout.readline()).decode()
-        if not line.startswith(_SAYS):
+                if one.process.stdout is not None:
+                    line = (await one.process.stdout.readline()).decode()
+        if not line.startswith(begin):
             said = one.log.read_text("utf-8", "replace").splitlines()[-1:] or ["it says nothing"]
-            raise ConnectionLost(f"{name} did not start: {said[0]}")
-        one.url = line.removeprefix(_SAYS).strip()
-        return one
+            raise ConnectionLost(f"{one.name} did not start: {said[0]}")
+        return line.removeprefix(begin).strip()
 
     async def _meter(self, house: House) -> None:
         house.folder.mkdir(mode=0o700, parents=True)
@@ -297,7 +245,10 @@ class Street:
 
     async def _concentrator(self) -> None:
         folder = self.folder / "concentrator"
-        lines = ["# The concentrator of the street: no key of a meter is here."]
+        lines = [
+            "# The concentrator of the street: no key of a meter is here.",
+            "[concentrator]", 'pushes = ["tcp://127.0.0.1:0"]',
+        ]  # fmt: skip
         behind = [house for house in self.houses if house.behind]
         for at, house in enumerate(behind, 1):
             lines += [
@@ -307,7 +258,7 @@ class Street:
         (folder / "concentrator.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
         one = await self._start(
             "concentrator", folder, "concentrator", "run", "--config", "concentrator.toml",
-            "--state", "state", "--credentials-out", "own.toml",
+            "--state", "state", "--credentials-out", "own.toml", pushes=True,
         )  # fmt: skip
         for at, house in enumerate(behind, 1):
             house.url = f"{one.url}?gateway=1/{at:04X}"
@@ -332,7 +283,7 @@ class Street:
         lines = [
             "# The head-end of the street: it carries, and of each meter it holds one role.",
             "[headend]", 'listen = "https://127.0.0.1:0"', 'certificate = "headend-tls.pem"',
-            'key = "tls.key"', 'clients = ["root.pem"]',
+            'key = "tls.key"', 'clients = ["root.pem"]', 'pushes = ["tcp://127.0.0.1:0"]',
             "[utilities.utility]", 'certificates = ["utility-tls.pem"]',
             f'titles = ["{UTILITY_TITLE.hex().upper()}"]', f"meters = [{names}]",
         ]  # fmt: skip
@@ -343,8 +294,47 @@ class Street:
             ]  # fmt: skip
         write_private(folder / "headend.toml", ("\n".join(lines) + "\n").encode())
         await self._start(
-            "headend", folder, "headend", "serve", "--config", "headend.toml", "--state", "state"
+            "headend", folder, "headend", "serve", "--config", "headend.toml", "--state", "state", pushes=True
         )
+
+    async def _utility(self) -> None:
+        await self._start(
+            UTILITY, self.folder / UTILITY, "utility", "pushes", "--via", self.via, "--credentials", ".",
+            "--follow", "--out", "pushes.jsonl",
+        )  # fmt: skip
+
+    async def _say_where(self) -> None:
+        """Tell meters and concentrator where pushes go to: nobody knew before all of them were there."""
+        there = self.process("headend").pushes
+        for house in self.houses:
+            where = self.process("concentrator").pushes if house.behind else there
+            host = where.removeprefix("tcp://").encode()
+            async with self._manager(house.files["meter"]) as meter:
+                await meter.write(f"40/{PUSH}:3", [0, host, 0])
+        if any(house.behind for house in self.houses):
+            async with self._manager(self.process("concentrator").folder / "own.toml") as own:
+                await own.write("1/0.0.96.50.2.255:2", there, "utf8")
+
+    @staticmethod
+    def _manager(path: Path) -> AbstractAsyncContextManager[client.Meter]:
+        return client.connect(credentials=path, role="manager")
+
+    async def pushed(self, house: House) -> dict[str, Any]:
+        """Let a meter push, and wait until the utility has opened it: its line of `pushes.jsonl`."""
+        path, title = self.folder / UTILITY / "pushes.jsonl", house.title.hex().upper()
+        before = _lines_of(path, title)
+        async with self._manager(house.files["meter"]) as meter:
+            await meter.call(f"40/{PUSH}:1")
+        async with asyncio.timeout(START):
+            while len(found := _lines_of(path, title)) == len(before):  # noqa: ASYNC110
+                await asyncio.sleep(_LOOK)
+        return found[-1]
+
+
+def _lines_of(path: Path, title: str) -> list[dict[str, Any]]:
+    """The whole lines of a meter in the utility's file."""
+    lines = [] if not path.exists() else path.read_text("utf-8").split("\n")[:-1]
+    return [one for one in map(json.loads, lines) if one["meter"] == title]
 
 
 async def stay(folder: Path, count: int, stop: asyncio.Event, say: Callable[[str], None]) -> None:
