@@ -138,7 +138,12 @@ def errors() -> str:
 
     tree = [error for error in vars(module).values() if isinstance(error, type)]
     ours = [error for error in tree if issubclass(error, module.MetersealError)]
-    leaves = [error for error in ours if not error.__subclasses__()]
+    groups = (module.MetersealError, module.LocalError)
+    leaves = [
+        error
+        for error in ours
+        if error not in groups and error.kind not in {one.kind for one in error.__subclasses__()}
+    ]
     rows = [
         (f"`{leaf.__name__}`", f"`{leaf.kind}`", leaf.blame.value, first_sentence(leaf.__doc__ or ""))
         for leaf in leaves
@@ -434,7 +439,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "key-kinds": key_kinds,
     "key-states": key_states,
     "rotation": rotation,
-    **{f"people-{name}": elsewhere("people", name) for name in ("duties", "deeds", "requests")},
+    **{f"people-{name}": elsewhere("people", name) for name in ("duties", "deeds", "requests", "harms")},
     **{
         name: elsewhere("proofs", name.replace("-", "_"))
         for name in ("evidence-file", "rules", "gates", "origins")

@@ -1,9 +1,11 @@
-"""Tables for the page about keys: duties, deeds, and how a request goes (`meterseal.keys.people`)."""
+"""Tables for the page about keys: duties, deeds, requests, and what follows when others may have a key."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from meterseal.keys.compromise import HARMS
+from meterseal.keys.kinds import KINDS
 from meterseal.keys.people import ANSWERS, DEEDS, DUTIES
 
 Table = tuple[tuple[str, ...], Iterable[tuple[str, ...]]]
@@ -31,3 +33,14 @@ def requests() -> Table:
     """Tell where an answer leads a request."""
     rows = [(before.value, said.value, then.value) for (before, said), then in ANSWERS.items()]
     return ("a request that is", "and is answered by", "is then"), rows
+
+
+def harms() -> Table:
+    """List what a key of each kind protected, and what is done about it, the most pressing first."""
+    rows = []
+    for kind, row in sorted(HARMS.items(), key=lambda item: item[1].priority):
+        behind = ", ".join(f"`{one}`" for one in row.carried)
+        also = f", then {behind} of the device" if behind else ""
+        off = ", its certificate taken off" if KINDS[kind].certified else ""
+        rows.append((str(row.priority), f"`{kind}`", row.protected, f"rotate{off}{also}"))
+    return ("turn", "kind", "it protected", "what is done"), rows

@@ -100,6 +100,13 @@ class UnknownKey(ProtectionError):
     kind = "unknown-key"
 
 
+class Compromised(UnknownKey):
+    """A key that is marked compromised: it brings in its successor, and serves nothing else."""
+
+    kind = "compromised"
+    blame = Blame.CALLER
+
+
 class KeyLength(ProtectionError):
     """A key whose length does not fit the security suite."""
 

@@ -5,7 +5,7 @@ A file that was taken in is spent: its counters belong to the store from then on
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -13,15 +13,15 @@ from typing import Any, Final
 from meterseal.authority.paired import CERTIFICATES, Held, named_pairs, pick
 from meterseal.authority.store import Device, Store
 from meterseal.authority.store.counters import MOST
-from meterseal.authority.store.keeping import New, check_device, slot_of
+from meterseal.authority.store.keeping import New, check_device, slot_of, unusable
 from meterseal.authority.store.records import Flag, device, device_rows
 from meterseal.cosem.obis import parse_object
 from meterseal.credentials import Credentials, RoleCredentials
 from meterseal.credentials.records import SECRETS
 from meterseal.crypto import kcv
-from meterseal.errors import ConfigurationError, CounterExhausted, CounterUnknown, UnknownKey
+from meterseal.errors import ConfigurationError, CounterExhausted, CounterUnknown
 from meterseal.keys.counters import LIMIT, key_id
-from meterseal.keys.kinds import KINDS, Slot
+from meterseal.keys.kinds import KINDS, Proof, Slot
 from meterseal.keys.lifecycle import Record, Verb
 from meterseal.state import FileCounters
 
@@ -34,6 +34,9 @@ _OURS: Final = ("agreed", "carries", "probe", "setup")
 """Settings of a role that are the store's own, and no field of credentials."""
 
 CARRIER: Final = "manager"
+
+_OPENING: Final = (Proof.ASSOCIATION, Proof.MECHANISM)
+"""Proofs of keys without which no association is opened."""
 
 
 def secret_kind(mechanism: str) -> str:
@@ -164,12 +167,18 @@ def _take_counters(store: Store, credentials: Credentials) -> None:
 
 
 def credentials_of(
-    store: Store, title: bytes, use: Mapping[Slot, Record] | None = None, *, carrying: bool = False
+    store: Store,
+    title: bytes,
+    use: Mapping[Slot, Record] | None = None,
+    *,
+    carrying: bool = False,
+    need: Iterable[str] = (),
 ) -> Credentials:
     """Credentials for a device out of its active keys; `use` names others for some slots.
 
     `carrying`: where there is no active key the likeliest other one will do, to bring in its successor.  Else
-    a role whose key may not protect is left out.
+    a role whose key may not protect is left out, and raises Compromised (or UnknownKey) where it is among
+    those that `need` names; a KEK or GBEK that may not is left out of its role.
     """
     chosen = use or {}
     with store.core.reading() as connection:
@@ -193,13 +202,18 @@ def credentials_of(
             found = octets(slot)
             if found is not None:
                 table[KINDS[kind].field or kind] = found
-            elif rows.get(slot):
+            elif rows.get(slot) and KINDS[kind].proof in _OPENING:
                 whole = False  # there were keys, and none of them may be used
         whole = whole and pairs.of_role(name, table)
         if whole:
             roles[name] = table
-    if not roles and known.roles:
-        raise UnknownKey(f"no key of {title.hex().upper()} may be used: `keys status` says why")
+    missing = [name for name in need if name in known.roles and name not in roles]
+    if missing or (known.roles and not roles):
+        of_roles = {"", *(missing or known.roles)}
+        lost = [[one.record for one in held] for slot, held in rows.items() if slot.role in of_roles]
+        raise unusable(
+            lost, f"no key of {title.hex().upper()} {' '.join(missing)} may be used".replace("  ", " ")
+        )
     settings = known.settings.get("meter", {})
     meter = {name: value for name, value in settings.items() if name not in CERTIFICATES}
     meter |= {"system_title": title, "suite": known.suite, **pairs.meter}
@@ -209,14 +223,14 @@ def credentials_of(
 
 
 def export_credentials(
-    store: Store, title: bytes, path: Path, roles: Iterable[str] = (), why: str = ""
+    store: Store, title: bytes, path: Path, roles: Sequence[str] = (), why: str = ""
 ) -> None:
     """Write a device's active keys as a credentials file, mode 0600, of some roles or of all.
 
     It counts in a block that is leased to it, `MOST` messages in each role.  Raises ConfigurationError for a
     role that is not there.
     """
-    found = credentials_of(store, title)
+    found = credentials_of(store, title, need=roles)
     wanted = [found.role_name(name) for name in roles] or list(found.roles)
     chosen: dict[str, RoleCredentials] = {}
     for name in wanted:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, false, func, or_, select, text
 from meterseal.authority.store import Flag, Rotation, Store, Stored
 from meterseal.authority.store.keeping import kind_of
 from meterseal.authority.store.records import seconds, stored
-from meterseal.authority.store.schema import devices, keys, periods, rotations, tallies
+from meterseal.authority.store.schema import devices, exposures, keys, periods, rotations, tallies
 from meterseal.errors import Misuse
 from meterseal.keys.kinds import KINDS
 
@@ -48,6 +48,8 @@ class Overview:
     stuck: int
     people: int
     """On the roll; 0: the store is one operator's."""
+    exposed: int
+    """Keys that others may have, and their device still has."""
 
 
 @dataclass(slots=True)
@@ -112,8 +114,10 @@ def overview(store: Store, now: datetime) -> Overview:
             .where(rotations.c.open, rotations.c.begun < seconds(now - STUCK))
         ).scalar_one()
         number = connection.execute(select(func.count()).select_from(devices)).scalar_one()
+        still = select(func.count()).select_from(exposures).where(exposures.c.until.is_(None))
+        exposed = connection.execute(still).scalar_one()
         return Overview(
-            number, states, flagged, _due(connection, now, 0).count, opened, stuck, store.core.people
+            number, states, flagged, _due(connection, now, 0).count, opened, stuck, store.core.people, exposed
         )
 
 

@@ -14,6 +14,7 @@ from meterseal.cli import (
     keys_look,
     keys_pairs,
     keys_people,
+    keys_revoke,
     options,
     output,
 )
@@ -347,7 +348,7 @@ def restored(
         output.emit(f"every counter has jumped by {jump}" if jump else "the store is no older copy")
 
 
-app.command("revoke")(keys_end.revoke)
+app.command("revoke")(keys_revoke.revoke)
 app.command("destroy")(keys_end.destroy)
 app.command("retire")(keys_end.retire)
 app.command("generate")(keys_files.generate)

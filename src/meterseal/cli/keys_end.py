@@ -1,4 +1,4 @@
-"""`meterseal keys revoke`, `destroy`, `retire`: how the life of a key, or of a device, comes to its end."""
+"""`meterseal keys destroy`, `retire`: how the life of a key, or of a device, comes to its end."""
 
 from __future__ import annotations
 
@@ -13,29 +13,6 @@ from meterseal.errors import Misuse
 if TYPE_CHECKING:
     from meterseal.authority.store import Store
     from meterseal.keys.lifecycle import Record
-
-
-def revoke(
-    store: given.Where,
-    device: given.Device,
-    kind: given.Kind,
-    why: given.Why = "",
-    role: given.OneRole = "",
-    number: given.Number = None,
-    kek: given.Kek = None,
-    by: given.By = None,
-    json: options.Json = False,
-) -> None:
-    """Mark a key as compromised: from now on it protects nothing, but for bringing in its successor.
-
-    `keys rotate` of the same kind brings in the successor and ends the exposure.
-    """
-    with given.opened(store, kek, by) as opened:
-        from meterseal.keys.lifecycle import Verb
-
-        given.act(opened, "revoke")
-        record = chosen(opened, given.title(device), role, kind, number)
-        shown(opened, opened.keys.apply(Verb.COMPROMISE, record, why), json)
 
 
 def destroy(

@@ -192,7 +192,7 @@ def export(
         shipped = []
         for title in titles:
             known = opened.keys.device(title)
-            found = credentials_of(opened, title)
+            found = credentials_of(opened, title, need=known.roles)
             shipped.append(Shipped(title.hex().upper(), found, known.serial, known.place))
         _write(opened, out, write_own(shipped), seal, why, titles)
     _told(shipped, json, "exported")

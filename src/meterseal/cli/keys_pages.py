@@ -83,6 +83,7 @@ def overview(found: Overview, json: bool) -> None:
                 "open": found.open,
                 "stuck": found.stuck,
                 "people": found.people,
+                "exposed": found.exposed,
             }
         )
         return
@@ -92,7 +93,13 @@ def overview(found: Overview, json: bool) -> None:
         for kind, states in sorted(found.states.items())
     ]
     output.table(["kind", *_STATES], rows)
-    noticed = {**found.flagged, "due": found.due, "in rotation": found.open, "stuck": found.stuck}
+    noticed = {
+        **found.flagged,
+        "due": found.due,
+        "in rotation": found.open,
+        "stuck": found.stuck,
+        "exposed": found.exposed,
+    }
     output.emit(", ".join(f"{name} {number}" for name, number in noticed.items()))
     output.emit(
         f"{found.people} people on the roll" if found.people else "one operator: nobody is on the roll"

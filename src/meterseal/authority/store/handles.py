@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Final
 
-from meterseal.authority.store.keeping import Keeping
+from meterseal.authority.store.keeping import Keeping, unusable
 from meterseal.authority.store.records import Stored, slot_rows
 from meterseal.crypto import GcmKey
-from meterseal.errors import UnknownKey
 from meterseal.keys.kinds import Slot
 from meterseal.keys.lifecycle import State
 
@@ -49,7 +48,7 @@ class Handles:
     def gcm(self, title: bytes, role: str) -> GcmKey:
         """The handle to protect with: the active GUEK, with the active GAK beside it where there is one.
 
-        Raises UnknownKey where there is no active one, or the store says why it is not to be had.
+        Raises Compromised, and UnknownKey where there is no active one for another cause.
         """
         found = self._held.get((title, role))
         if found is not None and self._clock() < found.until:
@@ -63,12 +62,15 @@ class Handles:
 
     def _look(self, title: bytes, role: str) -> GcmKey:
         with self._keeping.store.reading() as connection:
-            guek, gak = (_active(slot_rows(connection, Slot(title, role, kind))) for kind in ("guek", "gak"))
+            slots = [slot_rows(connection, Slot(title, role, kind)) for kind in ("guek", "gak")]
+        guek, gak = (_active(slot) for slot in slots)
         held = self._held.pop((title, role), None)
-        if guek is None:
+        if guek is None or (gak is None and slots[1]):
             if held is not None:
                 held.handle.destroy()
-            raise UnknownKey(f"no active GUEK of {title.hex().upper()} {role}")
+            which = "GUEK" if guek is None else "GAK"  # never without one that the device has
+            records = [[one.record for one in slot] for slot in slots]
+            raise unusable(records, f"no active {which} of {title.hex().upper()} {role}")
         numbers = (guek.record.id, 0 if gak is None else gak.record.id)
         if held is None or held.numbers != numbers:
             if held is not None:

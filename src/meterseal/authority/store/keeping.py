@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
@@ -31,7 +31,15 @@ from meterseal.authority.store.records import (
 )
 from meterseal.authority.store.vault import Vault, framed, unframed
 from meterseal.crypto import SUITES, GcmKey, Secret, kcv
-from meterseal.errors import ConfigurationError, Forged, KeyLength, Misuse, StateDamaged, UnknownKey
+from meterseal.errors import (
+    Compromised,
+    ConfigurationError,
+    Forged,
+    KeyLength,
+    Misuse,
+    StateDamaged,
+    UnknownKey,
+)
 from meterseal.keys.kinds import KINDS, Kind, Material, Slot
 from meterseal.keys.lifecycle import RULES, Record, State, Verb, find, plan
 
@@ -321,6 +329,8 @@ class Keeping:
         if record.state is not State.COMPROMISED:
             self.change(act, Verb.ACTIVATE, record.id)
             return
+        e = schema.exposures
+        act.connection.execute(update(e).where(e.c.key == record.id).values(until=None))
         held = [one.record for one in slot_rows(act.connection, record.slot)]
         active = find(held, State.ACTIVE)
         if active is not None:
@@ -346,6 +356,8 @@ class Keeping:
             act.connection.execute(update(schema.keys).where(schema.keys.c.id == record.id).values(values))
             count(act.connection, record.slot.kind, record.state, -1)
             count(act.connection, record.slot.kind, after, 1)
+            if verb is Verb.ACTIVATE:
+                _end_exposure(act, record)
             act.after.append(partial(self._tell, record.slot.device))
             act.note(
                 verb.value, record.slot.device, role=record.slot.role, kind=record.slot.kind, kcv=record.kcv,
@@ -361,6 +373,25 @@ def check_device(new: Device) -> None:
         raise ConfigurationError(f"there is no suite {new.suite}")
     if any(text is not None and len(text) > _LONGEST_TEXT for text in (new.serial, new.place)):
         raise ConfigurationError(f"serial and place have {_LONGEST_TEXT} characters at the most")
+
+
+def _end_exposure(act: Act, record: Record) -> None:
+    """A device has proved this key: it has no other one of the slot any more."""
+    e, slot = schema.exposures, record.slot
+    mine = (e.c.device == slot.device, e.c.role == slot.role, e.c.kind == slot.kind)
+    open_one = (e.c.until.is_(None), e.c.key != record.id)
+    act.connection.execute(update(e).where(*mine, *open_one).values(until=act.now))
+
+
+def unusable(slots: Iterable[Sequence[Record]], said: str) -> UnknownKey:
+    """Why none of the keys of these slots may be used: `Compromised` where that is the cause."""
+    for slot in slots:
+        lost = find(slot, State.COMPROMISED)
+        if lost is not None and find(slot, State.ACTIVE) is None:
+            return Compromised(
+                f"{said}: {lost.slot.text} {lost.kcv} is compromised, `keys rotate` brings its successor"
+            )
+    return UnknownKey(said)
 
 
 def slot_of(title: bytes, role: str, kind: str) -> Slot:

@@ -9,6 +9,7 @@ from typing import Final
 
 from meterseal.authority.store.counters import StoreCounters
 from meterseal.authority.store.database import store_url
+from meterseal.authority.store.exposing import Exposing
 from meterseal.authority.store.handles import Handles
 from meterseal.authority.store.hsm import HsmVault
 from meterseal.authority.store.keeping import Keeping
@@ -35,6 +36,7 @@ class Store:
         self.leases = Leases(core)
         self.handles = Handles(self.keys)
         self.people = People(core)
+        self.exposures = Exposing(self.keys)
 
     def close(self) -> None:
         """Let go of everything."""

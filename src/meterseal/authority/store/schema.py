@@ -209,3 +209,17 @@ requests = Table(
     Column("approved_until", BigInteger),
     Column("approved_signature", LargeBinary),
 )  # fmt: skip
+
+exposures = Table(
+    "exposures", metadata,
+    Column("key", BigInteger, ForeignKey("keys.id"), primary_key=True),
+    Column("device", LargeBinary, nullable=False),
+    Column("role", String(32), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("since", BigInteger, nullable=False),      # from when on others may have had the key
+    Column("marked", BigInteger, nullable=False),
+    Column("until", BigInteger),                      # when the device proved another one
+    Column("why", Text, nullable=False),
+    Index("still_exposed", "device",
+          sqlite_where=text("until IS NULL"), postgresql_where=text("until IS NULL")),
+)  # fmt: skip

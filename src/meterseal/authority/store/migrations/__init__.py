@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from meterseal.authority.store.database import Database, exists, scalar
 from meterseal.errors import StateDamaged, Unsupported
 
-HEAD: Final = "0003"
+HEAD: Final = "0004"
 """The newest migration."""
 
 _HERE: Final = Path(__file__).parent

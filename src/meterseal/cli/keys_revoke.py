@@ -1,0 +1,216 @@
+"""`meterseal keys revoke`: what others may have is marked everywhere; who holds it, what is to be done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from meterseal.cli import keys_options as given
+from meterseal.cli import options, output
+from meterseal.cli import pki_options as pki
+from meterseal.cli.keys_end import chosen
+from meterseal.errors import Misuse
+
+if TYPE_CHECKING:
+    from meterseal.authority.store import Store, Stored
+    from meterseal.authority.store.exposing import Exposure
+    from meterseal.keys.compromise import Step
+
+_Found = list[tuple["Stored", datetime | None]]
+"""Keys, and since when others may have each; None: as the command says."""
+
+
+def revoke(
+    store: given.Where,
+    device: given.MaybeDevice = None,
+    kind: Annotated[
+        str | None, typer.Option("--kind", help="Kind of the key that others may have.", metavar="KIND")
+    ] = None,
+    role: given.OneRole = "",
+    number: given.Number = None,
+    certificate: Annotated[
+        Path | None,
+        typer.Option("--certificate", help="This certificate, and what it has certified.", metavar="FILE"),
+    ] = None,
+    crl: Annotated[
+        Path | None,
+        typer.Option("--list", help="All that a revocation list names (`pki crl`).", metavar="FILE"),
+    ] = None,
+    issuer: Annotated[
+        Path | None, typer.Option("--issuer", help="Certificate of who made the list.", metavar="FILE")
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since", help="Since when others may have it. Default: its first day.", metavar="DATE"
+        ),
+    ] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Mark nothing; show what it would mean.")] = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Mark nothing; show how long each device was exposed.")
+    ] = False,
+    campaign: Annotated[
+        str | None,
+        typer.Option(
+            "--campaign", help="Write what is to be done as campaigns of this name.", metavar="NAME"
+        ),
+    ] = None,
+    kek: given.Kek = None,
+    by: given.By = None,
+    why: given.Why = "",
+    json: options.Json = False,
+) -> None:
+    """Mark a key or a certificate as compromised, wherever it is held: from now on it protects nothing.
+
+    It serves to bring in its successor and nothing else. What is to be done is shown, what presses most first:
+    `keys rotate` does it, or `keys campaign run`, and ends the exposure. Say why (--why).
+    """
+    named = [kind is not None, certificate is not None, crl is not None]
+    moment = None if since is None else pki.moment(since, "--since")
+    with given.opened(store, kek, by) as opened:
+        if report and not any(named):
+            _reported(opened, opened.exposures.report(given.maybe_title(device)), json)
+            return
+        if sum(named) != 1 or (kind is not None and device is None) or (crl is None) is not (issuer is None):
+            raise Misuse("name one of --device with --kind, --certificate, --list with --issuer, --report")
+        found: _Found
+        if kind is not None:
+            wanted = given.maybe_title(device) or b""
+            record = chosen(opened, wanted, role, kind, number)
+            found = [(one, None) for one in opened.exposures.same(record.id)]
+        elif certificate is not None:
+            (pem, *_) = pki.certificates(certificate)
+            found = [(one, None) for one in opened.exposures.with_certificate(pem)]
+        else:
+            assert crl is not None and issuer is not None  # noqa: S101 - as looked at above
+            listed = opened.exposures.on_list(pki.revocation_list(crl), pki.certificates(issuer)[0])
+            found = list(listed.values())
+        if not plan:
+            given.act(opened, "revoke")
+            _mark(opened, found, why, moment)
+        steps = _steps(opened, [one for one, _ in found])
+        if campaign is not None and not plan:
+            _campaigns(opened, campaign, steps, why)
+        _shown(opened, [one for one, _ in found], steps, json)
+
+
+def _mark(store: Store, found: _Found, why: str, since: datetime | None) -> None:
+    """Mark all; those of a list each from the moment that the list says, unless the command says another."""
+    if not found:
+        raise Misuse("there is nothing to mark: nobody holds it")
+    by_moment: dict[datetime | None, list[Stored]] = {}
+    for one, moment in found:
+        by_moment.setdefault(moment if since is None else since, []).append(one)
+    for moment, several in by_moment.items():
+        store.exposures.mark(several, why, moment)
+
+
+def _steps(store: Store, found: Iterable[Stored]) -> list[Step]:
+    from meterseal.keys.compromise import plan
+    from meterseal.keys.lifecycle import State
+
+    current = (State.ACTIVE, State.COMPROMISED)
+    slots = list({one.record.slot: None for one in found if one.record.state in current})
+    return plan(slots, store.exposures.slots(list({slot.device: None for slot in slots})))
+
+
+def _campaigns(store: Store, name: str, steps: list[Step], why: str) -> None:
+    """One campaign for each kind, in the order of the steps: NAME-1 is run first."""
+    from meterseal.authority.campaign import Campaign, Plan
+
+    kinds = list({step.slot.kind: None for step in steps})
+    if store.core.people and "kek" in kinds:
+        raise Misuse("the KEK of a device takes two: `keys request campaign new ... --kind kek`")
+    if store.core.people:
+        given.act(store, "campaign")
+    for at, kind in enumerate(kinds, 1):
+        slots = [step.slot for step in steps if step.slot.kind == kind]
+        roles = tuple({slot.role: None for slot in slots if slot.role})
+        Campaign.new(store, f"{name}-{at}", Plan((kind,), roles, why=why), {slot.device for slot in slots})
+
+
+# --- shown --------------------------------------------------------------------------------------
+
+
+def _shown(store: Store, found: list[Stored], steps: list[Step], json: bool) -> None:
+    from meterseal.cli import keys_pages
+    from meterseal.keys.compromise import HARMS
+
+    keys = [store.keys.find(one.record.id) for one in found]
+    numbers = {one.record.id for one in keys}
+    exposed = [one for one in store.exposures.report() if one.key in numbers]
+    harm = {one.record.slot.kind: HARMS[one.record.slot.kind].protected for one in keys}
+    if json:
+        output.emit_json(
+            {
+                "key": keys_pages.key(keys[0]) if keys else None,
+                "holders": [keys_pages.key(one) for one in keys],
+                "protected": harm,
+                "plan": [_step(step) for step in steps],
+                "exposed": [_exposure(one, store.core.moment) for one in exposed],
+            }
+        )
+        return
+    for kind, words in harm.items():
+        output.heading(f"{kind}: it protected {words}")
+    keys_pages.listed(keys)
+    output.heading("to be done, the most pressing first")
+    rows = [
+        [
+            str(step.priority),
+            step.slot.device.hex().upper(),
+            step.slot.role or "-",
+            step.slot.kind,
+            _words(step),
+        ]
+        for step in steps
+    ]
+    output.table(["turn", "device", "role", "kind", "what"], rows)
+
+
+def _words(step: Step) -> str:
+    if step.carried:
+        return "rotate: the old one came under the key that others may have"
+    if step.certificate:
+        return "rotate with --authority: a new pair, and the old certificate is taken off"
+    return "rotate"
+
+
+def _step(step: Step) -> dict[str, Any]:
+    from meterseal.cli.keys_pages import slot
+
+    return {
+        "turn": step.priority, **slot(step.slot), "remove_certificate": step.certificate,
+        "carried": step.carried,
+    }  # fmt: skip
+
+
+def _exposure(one: Exposure, now: datetime) -> dict[str, Any]:
+    from meterseal.cli.keys_pages import iso, slot
+
+    return {
+        **slot(one.slot), "key": one.key, "kcv": one.kcv, "since": iso(one.since), "marked": iso(one.marked),
+        "until": iso(one.until), "seconds": one.seconds(now), "why": one.why,
+    }  # fmt: skip
+
+
+def _reported(store: Store, found: list[Exposure], json: bool) -> None:
+    from meterseal.cli.keys_pages import iso
+
+    now = store.core.moment
+    if json:
+        still = sum(one.until is None for one in found)
+        output.emit_json({"still": still, "exposed": [_exposure(one, now) for one in found]})
+        return
+    rows = [
+        [
+            one.slot.device.hex().upper(), one.slot.role or "-", one.slot.kind, one.kcv,
+            iso(one.since) or "-", iso(one.until) or "still", f"{one.seconds(now) / 3600:.1f}", one.why,
+        ]
+        for one in found
+    ]  # fmt: skip
+    output.table(["device", "role", "kind", "kcv", "since", "until", "hours", "why"], rows)
