@@ -66,7 +66,7 @@ def revoke(
 ) -> None:
     """Mark a key or a certificate as compromised, wherever it is held: from now on it protects nothing.
 
-    It serves to bring in its successor and nothing else. What is to be done is shown, what presses most first:
+    It serves to bring in its successor and nothing else. What is to be done is shown, the most urgent first:
     `keys rotate` does it, or `keys campaign run`, and ends the exposure. Say why (--why).
     """
     named = [kind is not None, certificate is not None, crl is not None]
