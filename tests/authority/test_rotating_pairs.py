@@ -214,3 +214,17 @@ def test_G01_every_point_of_every_kind(tmp_path: Path, kind: str, role: str) -> 
                 count += 1
     scene.close()
     assert count >= 30
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize(("kind", "role"), [*PAIRS, *AGREED])
+def test_G01_the_meter_is_switched_off_at_every_point(tmp_path: Path, kind: str, role: str) -> None:
+    """As above; and what the meter had not kept by then is gone."""
+    scene, point = PairScene(tmp_path), 0
+    with by(scene, kind, role):
+        while cut_line(scene, kind, role, point := point + 1):
+            scene.restart()
+            healed(scene, kind, role)
+    scene.close()
+    assert point > 12

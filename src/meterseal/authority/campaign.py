@@ -29,7 +29,7 @@ from meterseal.authority.store.leases import SECONDS
 from meterseal.authority.store.records import seconds
 from meterseal.authority.store.schema import campaigns, devices, tasks
 from meterseal.errors import ConfigurationError, Misuse, StateLocked
-from meterseal.keys.kinds import Slot
+from meterseal.keys.kinds import KINDS, Slot
 
 MOST_TRIES: Final = 5
 """Tries of one device before it is stuck."""
@@ -83,11 +83,12 @@ def due_devices(
     Without `pairs` key pairs are left out: there is no authority for new ones.
     """
     found: dict[bytes, tuple[dict[str, int], dict[str, int]]] = {}
-    for one in due(store, store.core.moment, 20 * limit).keys:
+    wanted = {
+        name for name, kind in KINDS.items() if name in (kinds or KINDS) and (pairs or not kind.certified)
+    }
+    for one in due(store, store.core.moment, 20 * limit, wanted).keys:
         slot = one.record.slot
-        if one.record.kind.certified and not pairs:
-            continue
-        if (kinds and slot.kind not in kinds) or (slot.device not in found and len(found) >= limit):
+        if slot.device not in found and len(found) >= limit:
             continue
         due_kinds, roles = found.setdefault(slot.device, ({}, {}))
         due_kinds[slot.kind] = 0

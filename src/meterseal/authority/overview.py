@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -121,10 +121,10 @@ def overview(store: Store, now: datetime) -> Overview:
         )
 
 
-def due(store: Store, now: datetime, limit: int = 1000) -> Due:
-    """Keys whose time has come, soonest first; `limit` of them at the most."""
+def due(store: Store, now: datetime, limit: int = 1000, kinds: Collection[str] = KINDS) -> Due:
+    """Keys whose time has come, of these kinds or of all, soonest first; `limit` of them at the most."""
     with store.core.reading() as connection:
-        return _due(connection, now, limit)
+        return _due(connection, now, limit, kinds)
 
 
 def stuck(store: Store, now: datetime) -> list[Rotation]:
@@ -139,10 +139,10 @@ def _every(connection: Connection) -> dict[str, int]:
     return found
 
 
-def _due(connection: Connection, now: datetime, limit: int) -> Due:
+def _due(connection: Connection, now: datetime, limit: int, kinds: Collection[str] = KINDS) -> Due:
     found, overdue, days = Due(), [], _every(connection)
     ahead = days.pop(CERTIFICATE) * _DAY
-    for kind, period in ((kind, days[kind] * _DAY) for kind in days if kind in KINDS):
+    for kind, period in ((kind, days[kind] * _DAY) for kind in days if kind in kinds):
         late = [keys.c.made < seconds(now) - period] if period else []
         if KINDS[kind].certified:
             late.append(keys.c.expires < seconds(now) + ahead)

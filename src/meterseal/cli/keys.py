@@ -120,10 +120,12 @@ def stage(
     wanted, octets = given.title(device), options.key(key, "--with")
     with given.opened(store, kek, by) as opened:
         from meterseal.authority.probing import drawn
-        from meterseal.authority.store.keeping import slot_of
+        from meterseal.authority.store.keeping import kind_of, slot_of
 
         slot = slot_of(wanted, role, kind)
         known = opened.keys.device(wanted)
+        if kind_of(kind).certified:
+            raise Misuse(f"{kind}: a key pair is not staged by hand: `keys rotate --authority` draws one")
         if slot.role and slot.role not in known.roles:
             raise Misuse(f"{device} has no role {role[:32]!r}; there are {', '.join(known.roles)}")
         master = {"devices": [wanted.hex().upper()], "kinds": [kind], "what": "stage"}
@@ -177,6 +179,8 @@ def rotate(
             if wanted is not None
             else due_devices(opened, limit, set(kind or ()), pairs=certifier is not None)
         )
+        if wanted is None and certifier is None and keys_pairs.due(opened):
+            output.note("key pairs are due as well, and left out: say which --authority certifies new ones")
         if wanted is None and opened.core.people:
             tasks = _without_master(tasks)
         if wanted is not None and (not kind or "kek" in kind):

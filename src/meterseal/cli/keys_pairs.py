@@ -12,6 +12,7 @@ from meterseal.cli import options, output, pki_options
 
 if TYPE_CHECKING:
     from meterseal.authority.certifying import Certifier
+    from meterseal.authority.store import Store
 
 WAYS = ("transfer", "agreement")
 
@@ -48,6 +49,15 @@ def certifier(
     from meterseal.authority.terms import DEVICE_DAYS
 
     return Certifier(folder, secret, pki_options.actor(by), DEVICE_DAYS if days is None else days)
+
+
+def due(store: Store) -> bool:
+    """Whether key pairs are due."""
+    from meterseal.authority import overview
+    from meterseal.keys.kinds import KINDS
+
+    certified = [kind.name for kind in KINDS.values() if kind.certified]
+    return bool(overview.due(store, store.core.moment, 0, certified).count)
 
 
 def way(

@@ -27,7 +27,7 @@ class Material(Enum):
 class Way(Enum):
     """How a new one reaches the device."""
 
-    TRANSFER = "key_transfer"
+    TRANSFER = "key_transfer, or key_agreement where its slot says so"
     AGREEMENT = "key_agreement"
     SECRET = "written to attribute 7 of the association"
     CERTIFICATE = "its certificate is imported"
