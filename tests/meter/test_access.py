@@ -35,6 +35,7 @@ SEES = {
         "1.0.0.2.0.255", "1.0.1.8.0.255", "1.0.2.8.0.255", "1.0.1.7.0.255", "1.0.2.7.0.255",
         "1.0.32.7.0.255", "1.0.52.7.0.255", "1.0.72.7.0.255", "1.0.31.7.0.255", "1.0.14.7.0.255",
         "1.0.99.1.0.255", "0.0.96.10.1.255", "0.0.96.14.0.255", "0.0.96.3.10.255", DISPLAY,
+        "0.0.43.2.0.255",
     },
     "installer": {
         CURRENT, "0.0.1.0.0.255", "0.0.41.0.0.255", "0.0.42.0.0.255", "0.0.96.1.0.255", "0.0.96.1.10.255",
@@ -43,7 +44,7 @@ SEES = {
 }  # fmt: skip
 CHANGES = {
     "public": set[str](),
-    "operator": {f"{CURRENT} method 1"},
+    "operator": {f"{CURRENT} method 1", *(f"0.0.43.2.0.255 method {i}" for i in (1, 2, 3))},
     "installer": {
         f"{CURRENT} method 1",
         "0.0.1.0.0.255 attribute 2",
@@ -68,7 +69,12 @@ def test_the_preset_gives_each_role_what_it_is_for() -> None:
 
 
 def test_rows_of_one_role_and_of_none() -> None:
-    assert {row.role for row in access_table(role="operator")} == {"operator"}
+    by_operator = "utility by operator"
+    assert {row.role for row in access_table(role="operator")} == {"operator", f"{by_operator} (off)"}
+    assert {row.role for row in access_table("suite1", role="operator")} == {"operator", by_operator}
+    assert {row.role for row in access_table("suite1", role="utility")} == {
+        f"utility by {role}" for role in ROLES if role != "public"
+    }
     with pytest.raises(ConfigurationError, match="no role 'nobody'"):
         access_table(role="nobody")
 
@@ -130,7 +136,7 @@ def expected(table: dict[tuple[int, str, str], list[str]], operation: Operation)
 def test_A21_every_member_of_every_object_in_every_service_form(role: str, server: int) -> None:
     here = world()
     client = here.signed_on(role, server=server)
-    rows = [r for r in access_rows(here.meter, role) if r.logical_device == server]
+    rows = [r for r in access_rows(here.meter, role) if (r.role, r.logical_device) == (role, server)]
     table = {(r.class_id, r.obis, r.member): r.right.split() for r in rows}
     everything = list(operations(here.meter, server))
     assert len(everything) > 200
@@ -153,7 +159,7 @@ def test_B19_the_table_decides_each_element_of_an_access_request(role: str, serv
     """Reads, writes and calls mixed, forty to a request; alone, each member ends as in its own service."""
     here = world()
     client = here.signed_on(role, server=server, max_pdu=0)
-    rows = [r for r in access_rows(here.meter, role) if r.logical_device == server]
+    rows = [r for r in access_rows(here.meter, role) if (r.role, r.logical_device) == (role, server)]
     table = {(r.class_id, r.obis, r.member): r.right.split() for r in rows}
     everything = [o for o in operations(here.meter, server) if (o.class_id, o.member) != (7, 2)]
     assert len({o.service for o in everything[:40]}) == 3

@@ -180,8 +180,10 @@ def test_presets_of_suites_1_and_2(name: str) -> None:
         added = role.grants[len(plain.grants) :]
         assert role.grants[: len(plain.grants)] == plain.grants
         # Design 1: what throws the switch needs a signature.  The installer brings certificates in.
-        assert bool(added) == (role.name in ("manager", "installer"))
-        if role.name == "manager":
+        assert bool(added) == (role.name != "public")
+        if role.name == "operator":
+            assert all(grant.third_parties == {"utility"} for grant in added)
+        if role.name in ("manager", "operator"):
             assert all(bits & SIGN_REQUEST for grant in added for bits in grant.bits)
         else:
             assert all(grant.objects[0].text == "0.0.43.0.3.255" for grant in added)

@@ -246,19 +246,19 @@ def test_without_its_certificate_nothing_is_sealed_for_a_third_party(tmp_path: P
 
 
 THIRD = """
-[third_parties.utility]
+[third_parties.desk]
 system_title = "4D534C5554490001"
 {peer}
-[[third_parties.utility.rights]]
+[[third_parties.desk.rights]]
 objects = ["0.0.96.11.1.255", "0.0.25.9.0.255"]
 attributes = "read"
 
-[[roles.operator.rights]]   # nobody reads it through this role but the utility
+[[roles.operator.rights]]   # nobody reads it through this role but this one
 objects = ["0.0.96.11.1.255"]
 attributes = "read"
-for = ["utility"]
+for = ["desk"]
 """
-WRAPPED = "[third_parties.utility.peer]\nthird_party_wrapped_key = true"
+WRAPPED = "[third_parties.desk.peer]\nthird_party_wrapped_key = true"
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ def test_a_third_party_of_the_meter_opens_what_it_may_read(preset: str, form: st
     one = taken(bench.receiver, octets)
     assert one.error is None and one.sealed is not None and one.plain is None
     credentials = Credentials.load(bench.path)
-    third = credentials.third_party("utility")
+    third = credentials.third_party("desk")
     setup = make_setup(credentials, third)
     context = Context(setup, setup.peer_title, general=True, minimum=BOTH, options=third.peer | {"ak_in_use"})
     opened = unprotect(context, one.sealed.octets)

@@ -340,7 +340,7 @@ def test_credentials_with_their_files(suite: int, tmp_path: Path) -> None:
     names = {file.name for file in folder.iterdir()}
     assert names == {
         "root.pem", "meter-sign.pem", "meter-agree.pem",
-        *(f"{role}-{what}" for role in ("manager", "operator")
+        *(f"{role}-{what}" for role in ("manager", "operator", "utility")
           for what in ("sign.key", "sign.pem", "agree.key", "agree.pem")),
     }  # fmt: skip
     assert all(stat.S_IMODE(file.stat().st_mode) == 0o600 for file in folder.iterdir())

@@ -25,12 +25,11 @@ def plan(folder: Path, text: str, suite: int = 1) -> Meter:
 @pytest.mark.parametrize(
     ("text", "suite", "cause"),
     [
-        ("[third_parties.utility]\n", 1, "system_title"),
+        ("[third_parties.other]\n", 1, "system_title"),
         ('[third_parties.utility]\nsystem_title = "00"\n', 1, "8 octets"),
         ('[third_parties."a b"]\nsystem_title = "4D534C5554494C31"\n', 1, "letters"),
         (GOOD + 'colour = "blue"\n', 1, "unknown"),
         (GOOD + "max_age = -1\n", 1, "max_age"),
-        (GOOD, 0, "third_party_wrapped_key"),
         (GOOD + f'kek = "{"11" * 16}"\n', 1, "kek"),
         (GOOD + f'kek = "{"11" * 32}"\n' + WRAPPED, 0, "16 octets"),
         (GOOD + 'certificates = ["nowhere.pem"]\n', 1, "nowhere.pem"),
@@ -63,6 +62,20 @@ def test_the_meters_maker_draws_what_is_missing(tmp_path: Path) -> None:
     wrapped = plan(tmp_path, GOOD + WRAPPED, 0)
     third = credentials_of(wrapped).third_party("utility")
     assert third.layers == "wrapped" and len(third.octets("kek") or b"") == 16
+
+
+def test_the_row_of_suite_0_waits_for_its_option(tmp_path: Path) -> None:
+    """Its KEK is drawn and kept, so switching on changes no key; until then nothing is opened with it."""
+    folder = tmp_path / "state"
+    off = Meter(load_plan("suite0"), folder)
+    assert off.thirds["utility"].master is None
+    kek = credentials_of(off).third_party("utility").octets("kek")
+    off.close()
+    (tmp_path / "on.toml").write_text(WRAPPED)
+    on = Meter(load_plan("suite0", tmp_path / "on.toml"), folder)
+    assert on.thirds["utility"].master is not None
+    assert credentials_of(on).third_party("utility").octets("kek") == kek
+    on.close()
 
 
 def test_certificates_of_a_third_party_are_taken_in_once_and_stay_removed(tmp_path: Path) -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from shutil import copytree
 
 import pytest
 
-from meterseal import Call, NotDone, Read, Value
-from meterseal.credentials import identity
+from meterseal import Call, NotDone, Read, Value, sync
+from meterseal.credentials import Credentials, identity
 from meterseal.crypto.certificates import Purpose
-from meterseal.errors import Refused, Withheld
+from meterseal.errors import ConfigurationError, Refused, Withheld
+from meterseal.meter import Meter, Party, load_plan, write_credentials
+from meterseal.net.loopback import blocking_loopback
 from meterseal.state import MemoryCounters
 from meterseal.utility.blocking import SealedMeter
+from tests.meter.world import NOON, Timer
 from tests.utility.street import UTILITY, Street, street
 
 SUITES = [0, 1, 2]
@@ -131,3 +135,24 @@ def test_a_third_party_whose_certificate_was_removed_is_one_no_more(tmp_path: Pa
         s.meter.pairs_changed()
         with pytest.raises(Withheld):
             s.utility.read("3/1.0.1.8.0.255:2")
+
+
+def test_E11_the_utility_of_preset_suite0_is_off_until_both_ends_switch_it_on(tmp_path: Path) -> None:
+    """The preset as it is: the extension is no part of the standard, so nobody has it unasked."""
+    meter = Meter(load_plan("suite0"), wall=lambda: float(NOON))
+    write_credentials(meter, tmp_path / "meter.toml", "tcp://127.0.0.1:1")
+    whole = Credentials.load(tmp_path / "meter.toml")
+    off = whole.cut_third_party("utility")
+    with pytest.raises(ConfigurationError, match="third_party_wrapped_key"):
+        SealedMeter(off, lambda sealed: sealed, counters=MemoryCounters())
+    here = replace(off.third_party(), peer=frozenset({"third_party_wrapped_key"}))
+    line = blocking_loopback(Party(meter, Timer()).session)
+    with (
+        sync.link(credentials=whole.cut("operator"), counters=MemoryCounters(), line=line) as link,
+        link.associate("operator") as carrier,
+    ):
+        one_sided = replace(off, third_parties={"utility": here})
+        utility = SealedMeter(one_sided, carrier.forward, counters=MemoryCounters())
+        with pytest.raises(Withheld, match="deciphering-error"):
+            utility.read("3/1.0.1.8.0.255:2")
+    meter.close()

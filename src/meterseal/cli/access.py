@@ -25,7 +25,8 @@ def family() -> None:
 @app.command("show")
 def show(
     role: Annotated[
-        str | None, typer.Option("--role", help="This role only. Default: all.", metavar="ROLE")
+        str | None,
+        typer.Option("--role", help="This role, or third party, only. Default: all.", metavar="ROLE"),
     ] = None,
     preset: options.Preset = options.FIRST_PRESET,
     config: options.ConfigFile = None,

@@ -1,11 +1,15 @@
-"""`meterseal utility read`, `write`, `call`, `pushes`: end to end, past a head-end that cannot open it."""
+"""`meterseal utility read`, `write`, `call`, `pushes`: end to end, past a head-end that cannot open it.
+
+`--role` goes without a head-end: the command signs on to the meter itself and carries what it has sealed.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 
 import typer
 
@@ -14,6 +18,7 @@ from meterseal.cli.output import answering
 from meterseal.cosem.obis import ObjectAddress
 from meterseal.credentials import Credentials
 from meterseal.errors import ConfigurationError, MetersealError, Unsupported
+from meterseal.net.wirelog import WireLog
 
 if TYPE_CHECKING:
     from meterseal.utility import SealedMeter
@@ -22,7 +27,19 @@ app = typer.Typer(help="A utility's side: sealed for the meter, carried by a hea
 
 T = TypeVar("T")
 
-Where = Annotated[str, typer.Option("--via", help="The head-end: https://HOST:PORT.", metavar="URL")]
+Where = Annotated[
+    str | None,
+    typer.Option(
+        "--via",
+        help="The head-end, https://HOST:PORT. With --role: the meter, where its file does not say.",
+        metavar="URL",
+    ),
+]
+HeadEnd = Annotated[str, typer.Option("--via", help="The head-end: https://HOST:PORT.", metavar="URL")]
+Role = Annotated[
+    str | None,
+    typer.Option("--role", help="No head-end: sign on as this role of the file, and carry.", metavar="ROLE"),
+]
 File = Annotated[
     Path,
     typer.Option(
@@ -52,19 +69,22 @@ def family() -> None:
 def read(
     meter: Title,
     objects: Annotated[list[str], typer.Argument(metavar="OBJECT...", help=_OBJECT)],
-    via: Where,
     credentials: File,
+    via: Where = None,
+    role: Role = None,
     third_party: Who = None,
     timeout: Seconds = None,
     json: options.Json = False,
+    wire_log: options.WireLogFile = None,
     state: options.StateFolder = None,
 ) -> None:
     """Read objects of a meter, sealed both ways. Exit code 1 when any of it was refused."""
     wanted = [values.object_of(text) for text in objects]
     with answering():
         found, layers = _through(
-            via, credentials, meter, third_party, timeout, state, lambda at: at.read_many(wanted)
-        )
+            _Way(via, role, wire_log, third_party, timeout, state), credentials, meter,
+            lambda at: at.read_many(wanted),
+        )  # fmt: skip
     values.read(wanted, found, json, layers=layers)
 
 
@@ -73,11 +93,13 @@ def write(
     meter: Title,
     object: Annotated[str, typer.Argument(metavar="OBJECT", help=_OBJECT)],
     value: Annotated[str, typer.Argument(metavar="VALUE", help="As `meterseal write` takes it.")],
-    via: Where,
     credentials: File,
+    via: Where = None,
+    role: Role = None,
     third_party: Who = None,
     timeout: Seconds = None,
     json: options.Json = False,
+    wire_log: options.WireLogFile = None,
     state: options.StateFolder = None,
 ) -> None:
     """Write one attribute of a meter, sealed both ways."""
@@ -87,7 +109,10 @@ def write(
             asked,
             json,
             lambda: _through(
-                via, credentials, meter, third_party, timeout, state, lambda at: at.write(asked, value)
+                _Way(via, role, wire_log, third_party, timeout, state),
+                credentials,
+                meter,
+                lambda at: at.write(asked, value),
             ),
         )
     values.written(asked, value, json, layers=layers)
@@ -97,12 +122,14 @@ def write(
 def call(
     meter: Title,
     object: Annotated[str, typer.Argument(metavar="OBJECT", help="[CLASS/]OBIS:METHOD.")],
-    via: Where,
     credentials: File,
     parameters: Annotated[str | None, typer.Argument(metavar="VALUE", help="Parameters; often none.")] = None,
+    via: Where = None,
+    role: Role = None,
     third_party: Who = None,
     timeout: Seconds = None,
     json: options.Json = False,
+    wire_log: options.WireLogFile = None,
     state: options.StateFolder = None,
 ) -> None:
     """Call one method of a meter, sealed both ways."""
@@ -112,7 +139,10 @@ def call(
             asked,
             json,
             lambda: _through(
-                via, credentials, meter, third_party, timeout, state, lambda at: at.call(asked, parameters)
+                _Way(via, role, wire_log, third_party, timeout, state),
+                credentials,
+                meter,
+                lambda at: at.call(asked, parameters),
             ),
         )
     values.called(asked, answer, json, layers=layers)
@@ -120,7 +150,7 @@ def call(
 
 @app.command("pushes")
 def pushes(
-    via: Where,
+    via: HeadEnd,
     credentials: File,
     third_party: Who = None,
     unsigned: Annotated[
@@ -175,29 +205,65 @@ def _reported(asked: ObjectAddress, json: bool, work: Callable[[], T]) -> T:
         raise
 
 
+class _Way(NamedTuple):
+    """How a command comes to its meter: by way of a head-end, or signing on as a role itself."""
+
+    via: str | None
+    role: str | None
+    wire_log: Path | None
+    third_party: str | None
+    timeout: float | None
+    state: Path | None
+
+
 def _through(
-    via: str,
-    credentials: Path,
-    meter: str,
-    third_party: str | None,
-    timeout: float | None,
-    state: Path | None,
-    work: Callable[[SealedMeter], Awaitable[T]],
+    way: _Way, credentials: Path, meter: str, work: Callable[[SealedMeter], Awaitable[T]]
 ) -> tuple[T, list[dict[str, Any]]]:
-    """Do something at the meter by way of the head-end; what came of it, and the layers it came in."""
-    title = options.system_title(meter, "METER") or b""
-    chosen = _of_meter(credentials, title)
+    """Do something at the meter; what came of it, and the layers it came in."""
+    if way.role is None and way.via is None:
+        raise ConfigurationError(
+            "say who carries: --via URL of a head-end, or --role ROLE to sign on oneself"
+        )
+    if way.role is None and way.wire_log is not None:
+        raise ConfigurationError("--wire-log is for a line to the meter, which takes --role")
+    chosen = _of_meter(credentials, options.system_title(meter, "METER") or b"")
+    carrying = _by_head_end if way.role is None else _by_oneself
+
+    async def run() -> tuple[T, list[dict[str, Any]]]:
+        async with carrying(way, chosen) as at:
+            return await work(at), at.layers
+
+    return asyncio.run(run())
+
+
+@asynccontextmanager
+async def _by_head_end(way: _Way, chosen: Credentials) -> AsyncIterator[SealedMeter]:
     _extra()
     from meterseal.utility import SealedMeter
     from meterseal.utility.over_https import Via
 
-    async def run() -> tuple[T, list[dict[str, Any]]]:
-        async with Via(via, chosen, third_party, timeout=timeout) as way:
-            longest = None if timeout is None else 2 * timeout
-            async with SealedMeter(chosen, way.carry, third_party, state=state, timeout=longest) as at:
-                return await work(at), at.layers
+    name, timeout = way.third_party, way.timeout
+    longest = None if timeout is None else 2 * timeout
+    async with (
+        Via(way.via or "", chosen, name, timeout=timeout) as head_end,
+        SealedMeter(chosen, head_end.carry, name, state=way.state, timeout=longest) as at,
+    ):
+        yield at
 
-    return asyncio.run(run())
+
+@asynccontextmanager
+async def _by_oneself(way: _Way, chosen: Credentials) -> AsyncIterator[SealedMeter]:
+    from meterseal import client
+    from meterseal.utility import SealedMeter
+
+    async with AsyncExitStack() as open_:
+        log = None if way.wire_log is None else open_.enter_context(closing(WireLog(way.wire_log)))
+        carrier = await open_.enter_async_context(
+            client.connect(way.via, chosen, way.role, state=way.state, wire_log=log)
+        )
+        yield await open_.enter_async_context(
+            SealedMeter(chosen, carrier.forward, way.third_party, state=way.state, timeout=way.timeout)
+        )
 
 
 def _of_meter(path: Path, title: bytes) -> Credentials:

@@ -58,8 +58,7 @@ def check_third_party(third: ThirdPartyCredentials, meter: MeterCredentials, whe
     if third.system_title == meter.system_title:
         raise where.error("the same as the meter's: every party has its own", "system_title")
     signs = bool(SUITES[meter.suite].signature_length)
-    wraps = WRAPPED_FOR_THIRD_PARTIES in third.peer
-    if third.layers == "wrapped" and not wraps:
+    if third.layers == "wrapped" and signs and WRAPPED_FOR_THIRD_PARTIES not in third.peer:
         raise where.error(f"wrapped keys need the peer option {WRAPPED_FOR_THIRD_PARTIES}", "layers")
     if third.layers in _AGREED and not signs:
         raise where.error(f"suite {meter.suite} has none such", "layers")

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
+from meterseal.association.profile import ThirdParty
 from meterseal.cosem import rights
 from meterseal.cosem.object_list import ObjectEntry
 from meterseal.errors import ConfigurationError
@@ -19,9 +20,10 @@ from meterseal.security.protection import of_request, of_response, text
 class AccessRow(NamedTuple):
     """One member that one role may use.
 
-    `role` of what is carried is `THIRD PARTY by ROLE`.  `member` is `attribute 2` or `method 1`; `right` the
-    words of `cosem.rights` as the view has them;
-    `request` and `response` the protection that each must carry, policy and right taken together.
+    `role` of what is carried is `THIRD PARTY by ROLE`, with `(off)` behind it where nothing is taken from
+    that third party: suite 0 without `third_party_wrapped_key`.  `member` is `attribute 2` or `method 1`;
+    `right` the words of `cosem.rights` as the view has them; `request` and `response` the protection that
+    each must carry, policy and right taken together.
     """
 
     role: str
@@ -36,12 +38,21 @@ class AccessRow(NamedTuple):
 
 
 def access_rows(meter: Meter, role: str | None = None) -> list[AccessRow]:
-    """Every member with a right, of all roles or of one.  Raises ConfigurationError for an unknown role."""
-    if role is not None and meter.plan.role(role) is None:
-        known = ", ".join(known.name for known in meter.plan.roles)
-        raise ConfigurationError(f"no role {role[:40]!r}; there are: {known}")
-    found = (held for held in meter.associations() if role in (None, held.role))
-    return [row for association in found for row in (*_rows(association), *_carried(association))]
+    """Every member with a right, of all roles or of one; with the name of a third party, what it may do.
+
+    Raises ConfigurationError for an unknown name.
+    """
+    thirds = [third.name for third in meter.plan.third_parties]
+    known = [*(known.name for known in meter.plan.roles), *thirds]
+    if role is not None and role not in known:
+        raise ConfigurationError(f"no role {role[:40]!r}; there are: {', '.join(known)}")
+    rows: list[AccessRow] = []
+    for association in meter.associations():
+        if role in (None, association.role):
+            rows += _rows(association)
+        if role in (None, association.role, *thirds):
+            rows += _carried(association, role if role in thirds else None)
+    return rows
 
 
 def access_table(
@@ -63,10 +74,12 @@ def _rows(association: Association) -> Iterator[AccessRow]:
             yield _row(association.role, profile.server_sap, entry, (member, name), bits, policy, method)
 
 
-def _carried(association: Association) -> Iterator[AccessRow]:
-    """What third parties may do through an association: what both may."""
+def _carried(association: Association, only: str | None) -> Iterator[AccessRow]:
+    """What third parties, or `only` one of them, may do through an association: what both may."""
     profile = association.profile
     for third in profile.third_parties.values():
+        if only not in (None, third.name):
+            continue
         limits, extra, policy = third.view, third.extra, profile.setup.policy | third.setup.policy
         if not isinstance(limits, View) or not isinstance(extra, View):
             continue
@@ -79,8 +92,14 @@ def _carried(association: Association) -> Iterator[AccessRow]:
             rights_of = limit.method_right(index) if method else limit.attribute_right(index)
             both = (bits & rights_of & _DEED) | ((bits | rights_of) & rights.PROTECTION)
             if both & _DEED:
-                role = f"{third.name} by {association.role}"
+                role = f"{third.name} by {association.role}{_off(third)}"
                 yield _row(role, profile.server_sap, entry, (member, name), both, policy, method)
+
+
+def _off(third: ThirdParty) -> str:
+    """Said of a third party that the meter has neither key agreement nor a KEK in use for."""
+    setup = third.setup
+    return "" if setup.suite.curve is not None or setup.master is not None else " (off)"
 
 
 _DEED: Final = rights.READ | rights.WRITE | rights.ACCESS

@@ -75,13 +75,9 @@ def check_third_parties(plan: MeterPlan, place: Place) -> None:
 
 
 def _check_keys(one: ThirdPartyPlan, chosen: Suite, place: Place) -> None:
+    """Keys that go with the suite.  In suite 0 a KEK may stand there before its option is switched on."""
     wraps = WRAPPED_FOR_THIRD_PARTIES in one.options
-    if one.kek is not None and not wraps:
+    if one.kek is not None and not wraps and chosen.curve is not None:
         raise place.error(f"only with the peer option {WRAPPED_FOR_THIRD_PARTIES}", "kek")
-    if chosen.curve is None and not wraps:
-        raise place.error(
-            f"suite {chosen.id} agrees on no keys: a third party needs the peer option "
-            f"{WRAPPED_FOR_THIRD_PARTIES}"
-        )
     if chosen.curve is None and one.certificates:
         raise place.error(f"suite {chosen.id} has no certificates", "certificates")

@@ -135,6 +135,8 @@ class DataProtection(Configured):
     # --- the buffer ----------------------------------------------------------------------------
 
     def _read_buffer(self, asker: Asker) -> Value:
+        if not self.values[_FOR_GET][0]:
+            return b"", Tag.OCTET_STRING  # nothing is set up yet: there is no protected value
         layers = _read(self.values[_FOR_GET][0])
         if any(is_fresh(one.layer.form) and one.layer.form != "static" for one in layers):
             raise Denied(OTHER_REASON, "a key made for one reading can be told by the method only")

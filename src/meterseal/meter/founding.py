@@ -46,10 +46,11 @@ def _identity(plan: MeterPlan, draw: Callable[[int], bytes], now: int) -> dict[s
 def _keys(plan: MeterPlan) -> list[tuple[str, Secret | None]]:
     """Where each key is kept, and what the configuration says of it."""
     keys = [("kek", plan.kek)]
+    bare = suite(plan.suite).curve is None
     keys += [
         (kek_name(one.name), one.kek)
         for one in plan.third_parties
-        if WRAPPED_FOR_THIRD_PARTIES in one.options
+        if bare or WRAPPED_FOR_THIRD_PARTIES in one.options
     ]
     for role in plan.roles:
         if role.keyed:

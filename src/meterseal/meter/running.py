@@ -33,7 +33,6 @@ from meterseal.meter.server import MeterServer
 from meterseal.meter.third_parties import kek_name
 from meterseal.net import WireLog
 from meterseal.net.url import on_hdlc
-from meterseal.security.options import WRAPPED_FOR_THIRD_PARTIES
 from meterseal.security.protection import of_request, of_response
 
 PathLike = str | os.PathLike[str]
@@ -75,8 +74,7 @@ def _third(meter: Meter, third: ThirdPartyPlan, files: str) -> ThirdPartyCredent
         from meterseal.meter import client_files
 
         named = client_files.of_one(third.name, files)
-    wraps = WRAPPED_FOR_THIRD_PARTIES in third.options
-    kek = meter.store.get(kek_name(third.name)) if wraps else None
+    kek = meter.store.get(kek_name(third.name))
     return ThirdPartyCredentials(
         system_title=third.system_title,
         layers="one-pass" if meter.pairs is not None else "wrapped",

@@ -42,6 +42,7 @@ from meterseal.errors import (
 from meterseal.security import AUTHENTICATED, ENCRYPTED, SIGNED, Context, Opened, SecuritySetup, Style
 from meterseal.security.describe import party_layers
 from meterseal.security.layers import CIPHERING, SIGNING, Layer, Layers
+from meterseal.security.options import WRAPPED_FOR_THIRD_PARTIES
 from meterseal.security.protect import protecting
 from meterseal.security.protection import policy_bits
 from meterseal.security.sealed import Sealed
@@ -62,6 +63,11 @@ def make_setup(credentials: Credentials, third: ThirdPartyCredentials) -> Securi
     if title is None:
         raise ConfigurationError("sealing for a meter takes its system title: [meter] system_title")
     chosen = suite(credentials.meter.suite)
+    if third.layers == "wrapped" and WRAPPED_FOR_THIRD_PARTIES not in third.peer:
+        raise ConfigurationError(
+            f"suite {chosen.id} agrees on no keys: sealing under a KEK is an extension, off until the peer "
+            f"option {WRAPPED_FOR_THIRD_PARTIES} switches it on, in the meter and in its credentials"
+        )
     applied = _SEALED | SIGNED if chosen.signature_length else _SEALED
     kek = third.octets("kek")
     setup = SecuritySetup(
