@@ -13,6 +13,7 @@ from meterseal.client.blocking import Meter as Carrier
 from meterseal.credentials import Credentials
 from meterseal.meter import Meter, Party, load_plan, write_credentials
 from meterseal.net.loopback import blocking_loopback
+from meterseal.net.wirelog import Direction
 from meterseal.security.sealed import Sealed
 from meterseal.state import MemoryCounters
 from meterseal.utility.blocking import SealedMeter
@@ -58,6 +59,8 @@ class Street:
     seconds: list[float]
     carry: Callable[[Sealed], Sealed]
     passed: list[Sealed]
+    came: list[bytes]
+    """APDUs that the meter has sent to the client."""
 
     def other(self, **more: Any) -> SealedMeter:
         """Another process of the same utility, whose counters go on from what is kept."""
@@ -88,13 +91,20 @@ def street(
     meter = Meter(load_plan(f"suite{suite}", config), state, wall=lambda: seconds[0])
     write_credentials(meter, folder / "meter.toml", "tcp://127.0.0.1:1")
     credentials = Credentials.load(folder / "meter.toml")
-    line = blocking_loopback(Party(meter, Timer()).session)
+    came: list[bytes] = []
+
+    def seen(direction: Direction, frame: bytes) -> bytes:
+        if direction == "in":
+            came.append(frame[8:])
+        return frame
+
+    line = blocking_loopback(Party(meter, Timer()).session, tamper=seen)
     own = credentials.cut(role)
     with (
         sync.link(credentials=own, counters=MemoryCounters(), line=line) as link,
         link.associate(role, **wishes) as carrier,
     ):
-        made = Street(meter, carrier, None, credentials, seconds, carrier.forward, [])  # type: ignore[arg-type]
+        made = Street(meter, carrier, None, credentials, seconds, carrier.forward, [], came)  # type: ignore[arg-type]
         made.utility = made.other(timeout=30.0)
         made.utility._session._now = lambda: _moment(seconds[0])
         yield made

@@ -137,16 +137,16 @@ class ServerAssociation(Notifying):
 
     def _take_third(self, opened: Opened) -> list[Effect]:
         """A third party asks for services and for nothing else; what is wrong is told to it alone (E05)."""
+        x = self._exchange_of(Service.GET, 0, opened)
+        self._check_answerable(x)
         try:
             message = apdu.decode(opened.apdu)
             if self._step(kind_of(message), message.name).action != "serve":
                 raise ProtocolViolation(f"{message.name} is not for third parties")
             return self._serve_message(message, opened)
         except MetersealError as error:
-            x = self._exchange_of(Service.GET, 0, opened)
-            octets = error_response(error, True)
-            refusal = Refusal(error, "a request of a third party")
-            return [refusal, *self._with_counters(1, lambda: self._send(x, octets))]
+            refused = error
+        return self._with_counters(1, lambda: self._told_to_third(x, refused))
 
     def _step(self, kind: Kind, name: str) -> Step:
         step = TABLE.get((Role.SERVER, self.state, kind))

@@ -13,7 +13,7 @@ from meterseal.apdu.common import DATA_ACCESS_RESULT
 from meterseal.apdu.initiate import CounterErrorResponse, ExceptionResponse
 from meterseal.association import exchange as ex
 from meterseal.association.accessing import stop_after_error
-from meterseal.association.blocks import PROTECTION_OVERHEAD, TITLE_OVERHEAD, Incoming
+from meterseal.association.blocks import BLOCK_HEADER, PROTECTION_OVERHEAD, TITLE_OVERHEAD, Incoming
 from meterseal.association.effects import Effect, Indication, Refusal, Reply
 from meterseal.association.exchange import Exchange
 from meterseal.association.memory import TransferMemory
@@ -32,7 +32,7 @@ from meterseal.association.operations import (
 from meterseal.association.profile import ServerProfile, ThirdParty, conformance
 from meterseal.association.serving_blocks import ServingBlocks
 from meterseal.cosem.obis import Obis
-from meterseal.errors import MetersealError, Misuse, Refused, Replayed, UnknownKey, Unsupported
+from meterseal.errors import MetersealError, Misuse, Refused, Replayed, TooLarge, UnknownKey, Unsupported
 from meterseal.keys.counters import WINDOW
 from meterseal.security import AUTHENTICATED, ENCRYPTED, SIGNED, Context, Opened, SecuritySetup, Style
 from meterseal.security.layers import answered, overhead
@@ -281,7 +281,26 @@ class Serving(ServingBlocks):
 
     def _send_answer(self, x: Exchange) -> list[Effect]:
         blocks = bool(self.negotiated & _BLOCK_BIT.get(x.service, 0))
-        return self._send_block(x, ex.answer(x, self._room(x), blocks))
+        try:
+            octets = ex.answer(x, self._room(x), blocks)
+        except TooLarge as error:
+            if x.third is None:
+                raise
+            return self._told_to_third(x, error)
+        return self._send_block(x, octets)
+
+    def _told_to_third(self, x: Exchange, error: MetersealError) -> list[Effect]:
+        """What went wrong with a third party's request, sealed: it is nobody else's (E05)."""
+        return [Refusal(error, "a request of a third party"), *self._send(x, error_response(error, True))]
+
+    def _check_answerable(self, x: Exchange) -> None:
+        """Whatever the answer will be, it is sealed.  Raises TooLarge where the client takes none such.
+
+        Better nothing is done than something of which nobody can be told.
+        """
+        room = self._room(x)
+        if room is not None and room <= BLOCK_HEADER:
+            raise TooLarge(f"sealed answers do not go into {self.client_max_pdu} octets, and not by blocks")
 
     def _room(self, x: Exchange) -> int | None:
         """The largest plain APDU that the client takes once it is protected; None for any, also in blocks."""
