@@ -10,7 +10,7 @@ from fuzz.target import Target
 from meterseal.codec import data as codec
 from meterseal.errors import MetersealError
 from meterseal.security import AUTHENTICATED, SIGNED, Style, protect
-from meterseal.security.data_protection import protecting_data, unprotecting_data
+from meterseal.security.data_protection import between, protecting_data, unprotecting_data
 from meterseal.security.layers import CIPHERING, SIGNING, Layer
 from meterseal.security.parameters import Element, elements_value, read_elements
 from meterseal.security.sealed import Sealed
@@ -38,7 +38,7 @@ def protected(octets: bytes) -> object:
         elements = [signature] * signs + [cipher]
         plain = script.part() or b"\x00"
         try:
-            parts, value = settle(protecting_data(client, elements, plain))
+            parts, value = settle(protecting_data(between(client), elements, plain))
         except MetersealError:
             continue
         made[value] = plain
@@ -47,7 +47,7 @@ def protected(octets: bytes) -> object:
             before = floors(meter)
             try:
                 told = read_elements(codec.decode(arrived[: len(given)]))
-                found = settle(unprotecting_data(meter, told, arrived[len(given) :]))
+                found = settle(unprotecting_data(between(meter), told, arrived[len(given) :]))
                 found.commit()
             except MetersealError:
                 assert floors(meter) == before, arrived.hex()

@@ -17,6 +17,7 @@ from meterseal.security import AUTHENTICATED, ENCRYPTED, SIGNED, Context, Securi
 from meterseal.security.context import Counted
 from meterseal.security.data_protection import (
     answered,
+    between,
     binding,
     bound_elsewhere,
     protecting_data,
@@ -45,11 +46,11 @@ def parameters(
 def made(
     context: Context, elements: tuple[Element, ...], plain: bytes = PLAIN
 ) -> tuple[tuple[Element, ...], bytes]:
-    return settle(protecting_data(context, elements, plain))
+    return settle(protecting_data(between(context), elements, plain))
 
 
 def opened(context: Context, elements: tuple[Element, ...], octets: bytes) -> Any:
-    return settle(unprotecting_data(context, elements, octets))
+    return settle(unprotecting_data(between(context), elements, octets))
 
 
 FORMS = [

@@ -33,7 +33,7 @@ signatures = st.builds(
 )  # fmt: skip
 
 
-@given(st.lists(st.one_of(ciphers, signatures), max_size=2))
+@given(st.lists(st.one_of(ciphers, signatures), max_size=6))
 def test_written_and_read(elements: list[Element]) -> None:
     octets = encode(*elements_value(elements))
     assert list(read_elements(Data.decode(octets).value)) == elements
@@ -58,7 +58,7 @@ OPTIONS = (b"", b"", b"", b"", (0, 0))
 
 @pytest.mark.parametrize("value", [
     None, 1, b"", [1], [(2,)], [(2, OPTIONS[:4])], [(4, OPTIONS)], [(-1, OPTIONS)], [(b"", OPTIONS)],
-    [(2, (b"7 octet", *OPTIONS[1:]))] * 3, [(2, (b"", b"MSL", b"", b"", (0, 0)))], [(2, (1, *OPTIONS[1:]))],
+    [(2, (b"7 octet", *OPTIONS[1:]))] * 7, [(2, (b"", b"MSL", b"", b"", (0, 0)))], [(2, (1, *OPTIONS[1:]))],
     [(2, (*OPTIONS[:4], (1, (0, 1))))],
     [(2, (*OPTIONS[:4], ([], 0)))], [(2, (*OPTIONS[:4], (0, None)))], [(2, (bytes(65), *OPTIONS[1:]))],
 ])  # fmt: skip

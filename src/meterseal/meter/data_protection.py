@@ -1,39 +1,45 @@
 """COSEM data protection (class 30): values read, written and called in layers of their own (classes 6).
 
-Who carries the call needs no key of what is inside.  Objects inside are held against the rights of the
-association that carries and, where the layers are a third party's, of that one as well; what is wrong with a
-layer is told to the journal only.  A value is written, and a method called, after all its layers hold and
-their counters are on disk.
+Who carries the call needs no key of what is inside.  Layers may be several parties', one around the other;
+objects inside are held against the rights of the association that carries and of every third party whose
+layers there are (protected_parties.py).  What is wrong with a layer is told to the journal only.  A value is
+written, and a method called, after all its layers hold and their counters are on disk.
+
+| protection_parameters | read                                    | written                                |
+|-----------------------|-----------------------------------------|----------------------------------------|
+| get (4)               | as written; where reading the buffer    | layers as a request has them, or the   |
+|                       | made a key, as the buffer has it now    | other way, as the answer will          |
+| set (5)               | as written                              | with the keys of what will be written  |
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from meterseal.association import Operation, Outcome, Service
-from meterseal.association.operations import RIGHT_NEEDED
-from meterseal.association.profile import ThirdParty
 from meterseal.codec import data as codec
 from meterseal.codec.data import Data
 from meterseal.codec.octets import length_octets, read_length
 from meterseal.codec.types import Structure, Tag
 from meterseal.cosem.obis import Obis
+from meterseal.cosem.shapes import shape
 from meterseal.errors import MetersealError
 from meterseal.meter.configured import Configured
 from meterseal.meter.objects import (
     OBJECT_UNDEFINED,
     OTHER_REASON,
-    READ_WRITE_DENIED,
     SCOPE_VIOLATED,
     Asker,
     Denied,
     Value,
     elements,
+    fits,
     listed,
 )
+from meterseal.meter.protected_parties import Parties, parties_of
 from meterseal.meter.store import MeterStore
-from meterseal.security import Context, SecuritySetup
+from meterseal.security import SecuritySetup
 from meterseal.security.context import Counted
 from meterseal.security.data_protection import (
     answered,
@@ -42,27 +48,22 @@ from meterseal.security.data_protection import (
     protecting_data,
     unprotecting_data,
 )
-from meterseal.security.keyforms import is_fresh
-from meterseal.security.parameters import Element, elements_value, layers_of, read_elements
+from meterseal.security.parameters import Element, elements_value, read_elements, shares
 from meterseal.security.protection import of_request, of_response, text
 from meterseal.security.steps import Steps, settle
 
 MOST_OBJECTS: Final = 32
-"""Objects of one list."""
-
-_NOT_INSIDE: Final = frozenset({15, 30})
-"""Associations are for those who have signed on, and no protected value holds another."""
+"""Objects of one list, and methods of one call."""
 
 _BUFFER, _LIST, _FOR_GET, _FOR_SET, _REQUIRED = 2, 3, 4, 5, 6
+_INVOKE: Final = 3
 _PROTECTION: Final = 0xFC
 _NULL: Final = b"\x00"
-
-
-class Toward(NamedTuple):
-    """Whose layers they are: the client of the association (`third` None) or a third party."""
-
-    context: Context
-    third: ThirdParty | None
+_LISTS: Final = (b"\x02", b"\x01")
+_SEVERAL: Final = shape(
+    "{object_methods [@attribute], protection_parameters @protection_parameters, values os}"
+)
+"""invoke_protected_method for a list of methods; the class table has the form for one."""
 
 
 class DataProtection(Configured):
@@ -82,9 +83,12 @@ class DataProtection(Configured):
             30, obis, values, store, place=place, writable=(_LIST, _FOR_GET, _FOR_SET, _REQUIRED)
         )
         self._reserve, self._note = reserve, note
+        self._told: Value | None = None
+        self.changed = self._forget_told
         self.readers[_BUFFER] = self._read_buffer
+        self.readers[_FOR_GET] = lambda asker: self._told or self.values[_FOR_GET]
         self.writers[_BUFFER] = self._write_buffer
-        self.callers |= {1: self._get, 2: self._set, 3: self._invoke}
+        self.callers |= {1: self._get, 2: self._set, _INVOKE: self._invoke}
 
     @property
     def required(self) -> int:
@@ -105,74 +109,95 @@ class DataProtection(Configured):
 
     # --- methods ----------------------------------------------------------------------------
 
+    def perform(self, asker: Asker, operation: Operation) -> Outcome:
+        """As every object; invoke_protected_method also for a list of methods."""
+        given = operation.data
+        invoked = (operation.service, operation.member) == (Service.ACTION, _INVOKE)
+        if invoked and given is not None and fits(given.type, given.value, _SEVERAL):
+            return Outcome(0, codec.encode(*self._invoke(asker, given.value)))
+        return super().perform(asker, operation)
+
     def _get(self, asker: Asker, given: Any) -> Value:
         objects, parameters = given
-        made, octets = self._protected(asker, objects, _read(parameters))
-        value, type_ = elements_value(made)
-        return (value, octets), Structure((type_, Tag.OCTET_STRING))
+        layers = _read(parameters)
+        made, octets = self._protected(asker, objects, layers, answered(layers))
+        return _told(made, octets)
 
     def _set(self, asker: Asker, given: Any) -> None:
         objects, parameters, octets = given
         self._write_all(asker, objects, _read(parameters), octets)
 
     def _invoke(self, asker: Asker, given: Any) -> Value:
-        (class_id, name, index), parameters, octets = given
+        """One method with its parameter, or a list of them with a structure of parameters; answered alike."""
+        named, parameters, octets = given
+        methods = _bounded(named) if isinstance(named, list) else [named]
         layers = _read(parameters)
-        toward = self._toward(asker, layers)
-        _check_bound(layers, [(class_id, name, index)])
+        parties = parties_of(asker, layers)
+        _check_bound(layers, methods)
         answer = answered(layers)
-        operation = Operation(Service.ACTION, class_id, Obis(name), index)
 
         def asked(plain: bytes) -> list[Operation]:
-            parameter = Data.decode(plain)
-            return [operation._replace(data=None if plain == _NULL else parameter)]
+            return [
+                Operation(Service.ACTION, class_id, Obis(name), index, None, None if at.raw == _NULL else at)
+                for (class_id, name, index), at in zip(methods, _parameters(plain, named), strict=True)
+            ]
 
-        (outcome,) = self._done(asker, toward, layers, octets, asked)
-        made, protected = self._protect(toward, answer, _NULL if outcome.data is None else outcome.data)
-        value, type_ = elements_value(made)
-        return (value, protected), Structure((type_, Tag.OCTET_STRING))
+        outcomes = self._done(asker, parties, layers, octets, asked)
+        returned = [_NULL if outcome.data is None else outcome.data for outcome in outcomes]
+        plain = _structure(returned) if isinstance(named, list) else returned[0]
+        return _told(*self._protect(parties, answer, plain))
 
     # --- the buffer ----------------------------------------------------------------------------
 
     def _read_buffer(self, asker: Asker) -> Value:
+        """The objects of the list, protected anew; a key that was made for that stands in attribute 4."""
         if not self.values[_FOR_GET][0]:
             return b"", Tag.OCTET_STRING  # nothing is set up yet: there is no protected value
         layers = _read(self.values[_FOR_GET][0])
-        if any(is_fresh(one.layer.form) and one.layer.form != "static" for one in layers):
-            raise Denied(OTHER_REASON, "a key made for one reading can be told by the method only")
-        _, octets = self._protected(asker, self.values[_LIST][0], layers)
+        own = asker.association.profile.setup.own_title
+        as_asked = [one.layer.originator for one in layers] != [own] * len(layers)
+        answer = answered(layers) if as_asked else tuple(one._replace(key_data=b"") for one in layers)
+        made, octets = self._protected(asker, self.values[_LIST][0], answered(answer), answer)
+        self._told = elements_value(made) if any(one.key_data for one in made) else None
         return octets, Tag.OCTET_STRING
 
     def _write_buffer(self, asker: Asker, value: Value) -> None:
+        if not self.values[_FOR_SET][0]:
+            raise Denied(SCOPE_VIOLATED, "nothing is set up by which a value would be opened")
         self._write_all(asker, self.values[_LIST][0], _read(self.values[_FOR_SET][0]), value[0])
+
+    def _forget_told(self) -> None:
+        self._told = None
 
     # --- reading --------------------------------------------------------------------------------
 
     def _protected(
-        self, asker: Asker, objects: list[Any], layers: Sequence[Element]
+        self, asker: Asker, objects: list[Any], layers: Sequence[Element], answer: Sequence[Element]
     ) -> tuple[tuple[Element, ...], bytes]:
-        """The values of a list of objects, in the layers of the answer."""
-        toward, answer = self._toward(asker, layers), answered(layers)
+        """The values of a list of objects, in the layers of the answer to what `layers` ask."""
+        parties = parties_of(asker, layers)
         _check_bound(layers, objects)
         operations = [listed(one) for one in _bounded(objects)]
         for operation in operations:
-            self._allow(asker, toward, operation, 0, _applied(answer))
+            parties.allow(asker, operation, of_value=False)
         values = [
             _part(_outcome(asker, operation), one[3])
             for operation, one in zip(operations, objects, strict=True)
         ]
-        plain = b"\x02" + length_octets(len(values)) + b"".join(values)
-        return self._protect(toward, answer, plain)
+        return self._protect(parties, answer, _structure(values))
 
     def _protect(
-        self, toward: Toward, answer: Sequence[Element], plain: bytes
+        self, parties: Parties, answer: Sequence[Element], plain: bytes
     ) -> tuple[tuple[Element, ...], bytes]:
-        if of_response(self.required) & ~_applied(answer):
+        if of_response(self.required) & ~parties.applied:
             raise Denied(SCOPE_VIOLATED, f"required is {text(of_response(self.required))} of the answer")
-        for one in counted(toward.context, answer):
-            if not one.tx.left:
-                self._reserve(one, 1)
-        made: tuple[tuple[Element, ...], bytes] = _settled(protecting_data(toward.context, answer, plain))
+        try:
+            for one in counted(parties.context, answer):
+                if not one.tx.left:
+                    self._reserve(one, 1)
+        except MetersealError as error:
+            raise Denied(OTHER_REASON, f"{error.kind}: {error}") from error
+        made: tuple[tuple[Element, ...], bytes] = _settled(protecting_data(parties.context, answer, plain))
         return made
 
     # --- writing and calling ----------------------------------------------------------------------
@@ -187,81 +212,35 @@ class DataProtection(Configured):
                 raise Denied(OTHER_REASON, f"{len(values)} values for {len(named)} objects")
             return [_writing(one, value) for one, value in zip(named, values, strict=True)]
 
-        self._done(asker, self._toward(asker, layers), layers, octets, asked)
+        self._done(asker, parties_of(asker, layers), layers, octets, asked)
 
     def _done(
         self,
         asker: Asker,
-        toward: Toward,
+        parties: Parties,
         layers: Sequence[Element],
         octets: bytes,
         asked: Callable[[bytes], list[Operation]],
     ) -> list[Outcome]:
         """Open what is protected, look at all of it, move the counters, and only then do it in order."""
-        found = _settled(unprotecting_data(toward.context, layers, octets))
-        if not found.guards:
-            raise Denied(SCOPE_VIOLATED, "what is to be done has to be authenticated under a counter")
+        found = _settled(unprotecting_data(parties.context, layers, octets))
+        parties.check_counted()
         if of_request(self.required) & ~found.applied:
             raise Denied(SCOPE_VIOLATED, f"required is {text(of_request(self.required))} of the request")
         operations = asked(found.plain)
         for operation in operations:
-            self._allow(asker, toward, operation, found.applied, _applied(layers))
+            parties.allow(asker, operation, of_value=True)
         found.commit()
-        self._note(toward.context.setup)
+        for setup in parties.setups:
+            self._note(setup)
         return [_outcome(asker, operation) for operation in operations]
-
-    # --- who, and whether he may ------------------------------------------------------------------
-
-    def _toward(self, asker: Asker, layers: Sequence[Element]) -> Toward:
-        """The party whose layers these are, as the parameters of a request name it."""
-        profile = asker.association.profile
-        parties = {(one.layer.originator, one.layer.recipient) for one in layers}
-        if asker.own or len(parties) != 1:
-            raise Denied(OTHER_REASON, "protection parameters are between one party and the meter")
-        ((title, recipient),) = parties
-        if recipient != profile.setup.own_title:
-            raise Denied(OTHER_REASON, "protection parameters for another meter")
-        if asker.third is not None and asker.third.title != title:
-            raise Denied(READ_WRITE_DENIED, "a third party asks in another one's name")
-        third = profile.third_parties.get(title)
-        if third is not None:
-            return Toward(third.context(0), third)
-        if not profile.ciphered or title != profile.setup.peer_title:
-            raise Denied(OTHER_REASON, f"protection parameters of {title.hex().upper()}, who is nobody here")
-        return Toward(profile.context(title, general=True, serving=True), None)
-
-    def _allow(self, asker: Asker, toward: Toward, operation: Operation, request: int, response: int) -> None:
-        """Rights of the association and of the third party; protection counts where it is.  Raises Denied."""
-        profile, third = asker.association.profile, toward.third
-        right = limit = profile.view.right(operation, asker.user)
-        if third is not None:
-            limit, more = third.view.right(operation, None), None
-            if third.extra is not None:
-                more = third.extra.right(operation, asker.user)
-            right = more if right is None else right | (more or 0)
-        if right is None or limit is None or operation.class_id in _NOT_INSIDE:
-            raise Denied(
-                OBJECT_UNDEFINED, f"{operation.class_id}/{Obis(operation.instance)} is not to be seen"
-            )
-        if not right & limit & RIGHT_NEEDED[operation.service]:
-            raise Denied(READ_WRITE_DENIED, "the right is not there")
-        inner = request | (0 if asker.third is None else asker.third.applied)
-        policy = profile.setup.policy if profile.ciphered else 0
-        carried = asker.applied | of_response(policy) | response
-        if (
-            of_request(right) & ~(asker.applied | inner)
-            or (third is not None and of_request(limit) & ~inner)
-            or of_response(right) & ~carried
-            or (third is not None and of_response(limit) & ~response)
-        ):
-            raise Denied(SCOPE_VIOLATED, "less protection than the right asks for")
 
 
 def _read(parameters: Any) -> tuple[Element, ...]:
     """Protection parameters that protect.  Raises Denied."""
     try:
         found = read_elements(parameters)
-        layers_of(found)
+        shares(found, lambda layer: layer.originator + layer.recipient)
     except MetersealError as error:
         raise Denied(OTHER_REASON, str(error)) from error
     if not found:
@@ -269,13 +248,15 @@ def _read(parameters: Any) -> tuple[Element, ...]:
     return found
 
 
+def _told(made: Sequence[Element], octets: bytes) -> Value:
+    """What a method returns: the parameters of the answer, and the protected value."""
+    value, type_ = elements_value(made)
+    return (value, octets), Structure((type_, Tag.OCTET_STRING))
+
+
 def _check_bound(layers: Sequence[Element], names: Sequence[tuple[Any, ...]]) -> None:
     if bound_elsewhere(layers, names):
         raise Denied(OTHER_REASON, "the layers say that the value is for other objects")
-
-
-def _applied(layers: Sequence[Element]) -> int:
-    return layers_of(layers)[0]
 
 
 def _settled(steps: Steps[Any]) -> Any:
@@ -290,6 +271,23 @@ def _bounded(objects: list[Any]) -> list[Any]:
     if not 0 < len(objects) <= MOST_OBJECTS:
         raise Denied(OTHER_REASON, f"a list has 1 to {MOST_OBJECTS} objects")
     return objects
+
+
+def _structure(values: Sequence[bytes]) -> bytes:
+    return b"\x02" + length_octets(len(values)) + b"".join(values)
+
+
+def _parameters(plain: bytes, named: Any) -> list[Data]:
+    """The parameter of a method, or one for each of a list."""
+    if isinstance(named, list):
+        values = _values(plain)
+        if len(values) != len(named):
+            raise Denied(OTHER_REASON, f"{len(values)} parameters for {len(named)} methods")
+        return values
+    try:
+        return [Data.decode(plain)]
+    except MetersealError as error:
+        raise Denied(OTHER_REASON, str(error)) from error
 
 
 def _writing(one: Any, value: Data) -> Operation:
@@ -325,10 +323,10 @@ def _part(outcome: Outcome, data_index: int) -> bytes:
 
 
 def _values(plain: bytes) -> list[Data]:
-    """The elements of a structure.  Raises Denied for anything else."""
+    """The elements of a structure or an array.  Raises Denied for anything else."""
     try:
-        if plain[:1] != b"\x02":
-            raise Denied(OTHER_REASON, "the values of a list are a structure")
+        if plain[:1] not in _LISTS:
+            raise Denied(OTHER_REASON, "the values of a list are a structure or an array")
         Data.decode(plain)
         count, at = read_length(plain, 1, len(plain))
         found = []

@@ -12,6 +12,9 @@ SC stands beside the value, which is what the British companion specification do
 their order are those of general-ciphering.  The answer to a value has the parameters of its request with
 the parties swapped.
 
+The layers may be between one end and several parties, each with its own keys and counters: a `Find` gives
+the context toward each, by title.
+
 The objects that a value is for stand outside of its layers, so whoever carries it could name others.  This
 project's third parties therefore put a digest of them into other-information, which every layer covers, and
 its meters hold it against what they are asked for: see `binding`.
@@ -41,12 +44,24 @@ from meterseal.security.context import Context, Counted
 from meterseal.security.keyforms import FORMS, Guard, guard
 from meterseal.security.layers import Layer
 from meterseal.security.packing import check_packed, pack, unpack
-from meterseal.security.parameters import Element, layers_of
+from meterseal.security.parameters import Element, originator_of, recipient_of, shares
 from meterseal.security.protection import AUTHENTICATED, SIGNED, of_control
 from meterseal.security.steps import Steps, through
 
 Find = Callable[[bytes], Context]
 """The context toward another party by its system title; raises UnknownKey for a stranger."""
+
+
+def between(context: Context) -> Find:
+    """The one context there is, for layers between two parties and no other."""
+
+    def find(title: bytes) -> Context:
+        if title != context.peer_title:
+            raise UnknownKey("protection parameters are between other parties than these two")
+        return context
+
+    return find
+
 
 SC_ONLY: Final = "class30_aad"
 """The peer option."""
@@ -113,24 +128,27 @@ def answered(elements: Sequence[Element]) -> tuple[Element, ...]:
     )
 
 
-def counted(context: Context, elements: Sequence[Element]) -> tuple[Counted, ...]:
-    """What values in these layers count with: each takes one value."""
-    forms = [FORMS[one.layer.form] for one in elements if one.layer.form]
-    setup = context.setup
-    return tuple(setup.fresh if form.lasting is None else setup.key(GLOBAL) for form in forms)
+def counted(find: Find, elements: Sequence[Element]) -> tuple[Counted, ...]:
+    """What values in these layers count with: each takes one value.  Raises UnknownKey."""
+    return tuple(_counter(find(one.layer.recipient), one.layer) for one in elements if one.layer.form)
+
+
+def _counter(context: Context, layer: Layer) -> Counted:
+    return context.setup.fresh if FORMS[layer.form].lasting is None else context.setup.key(GLOBAL)
 
 
 def protecting_data(
-    context: Context, elements: Sequence[Element], plain: bytes
+    find: Find, elements: Sequence[Element], plain: bytes
 ) -> Steps[tuple[tuple[Element, ...], bytes]]:
-    """A value in layers toward the peer of `context`, and the elements with what they tell of their keys.
+    """A value in layers toward those that `find` knows, and the elements with what they tell of their keys.
 
     Raises Malformed for layers that do not go together, UnknownKey for a key that is missing or for
-    parties that are not the two of `context`.
+    a layer that is not between this end and one of them.
     """
-    layers_of(elements)
+    shares(elements, recipient_of)
     made = []
     for one in elements:
+        context = find(one.layer.recipient)
         _check_parties(one.layer, context.setup.own_title, context.peer_title)
         maker = _signed if one.applied == SIGNED else _ciphered
         done, plain = yield from maker(context, one, plain)
@@ -146,7 +164,7 @@ def _signed(context: Context, one: Element, plain: bytes) -> Steps[tuple[Element
 
 def _ciphered(context: Context, one: Element, plain: bytes) -> Steps[tuple[Element, bytes]]:
     form, layer = _form(one), one.layer
-    (counter,) = (each.tx.take() for each in counted(context, (one,)))
+    counter = _counter(context, layer).tx.take()
     sc, information = pack(context, one.applied << 4 | context.setup.suite.id, plain)
     made = yield from through(form.make(context, layer))
     body = made.key.seal(sc, _iv(layer, counter), information, _fields(context, layer))
@@ -156,14 +174,17 @@ def _ciphered(context: Context, one: Element, plain: bytes) -> Steps[tuple[Eleme
     return one._replace(key_data=told), _HEADER.pack(sc, counter) + body
 
 
-def unprotecting_data(context: Context, elements: Sequence[Element], octets: bytes) -> Steps[Unprotected]:
-    """The value in layers that the peer of `context` made.
+def unprotecting_data(find: Find, elements: Sequence[Element], octets: bytes) -> Steps[Unprotected]:
+    """The value in layers that those made whom `find` knows.
 
     Raises DecodeError, UnknownKey, KeyLength, TooWeak, Replayed, Forged, CertificateRefused.
     """
-    applied, _ = layers_of(elements)
+    applied = 0
+    for share in shares(elements, originator_of):
+        applied |= share.applied
     guards: list[Guard] = []
     for one in reversed(elements):
+        context = find(one.layer.originator)
         _check_parties(one.layer, context.peer_title, context.setup.own_title)
         if one.applied == SIGNED:
             octets = yield from _verified(context, one, octets)

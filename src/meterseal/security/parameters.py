@@ -6,11 +6,14 @@
 | 3               | general-signing    | says nothing: whatever stands there is passed over             |
 
 Of several elements the first is applied first, so it is the innermost layer (the sheet's reading).
+Layers may be those of several parties: each adds its own around what it was handed, as with APDUs
+(security 7), so the elements of one stand together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import Any, Final, NamedTuple
 
 from meterseal.apdu.general import GUEK, MASTER_KEY, ONE_PASS, STATIC_UNIFIED
@@ -19,8 +22,8 @@ from meterseal.errors import Malformed, UnknownKey
 from meterseal.security.layers import CIPHERING, SIGNING, Layer, Layers, check_fields
 from meterseal.security.protection import AUTHENTICATED, ENCRYPTED, SIGNED
 
-MOST_ELEMENTS: Final = 2
-"""Elements of one party: a signature and a cipher."""
+MOST_ELEMENTS: Final = 6
+"""Elements of one value: a signature and a cipher of each of three parties."""
 
 _TYPES: Final = (AUTHENTICATED, ENCRYPTED, AUTHENTICATED | ENCRYPTED, SIGNED)
 """protection_type -> what it applies."""
@@ -121,3 +124,35 @@ def layers_of(elements: Sequence[Element]) -> tuple[int, Layers]:
     for one in elements:
         applied |= one.applied
     return applied, tuple(one.layer for one in reversed(elements))
+
+
+class Share(NamedTuple):
+    """What one party has to do with a value: its elements, the first applied first, and what they apply."""
+
+    title: bytes
+    applied: int
+    elements: tuple[Element, ...]
+
+
+def shares(elements: Sequence[Element], whose: Callable[[Layer], bytes]) -> tuple[Share, ...]:
+    """The elements by party, `whose` layer each is, the innermost party first.
+
+    Raises Malformed where one party's do not stand together, or are not a signature and then a cipher.
+    """
+    found = []
+    for title, group in groupby(elements, key=lambda one: whose(one.layer)):
+        own = tuple(group)
+        found.append(Share(title, layers_of(own)[0], own))
+    if len({share.title for share in found}) != len(found):
+        raise Malformed("one party's layers stand together: each adds its own around what it was handed")
+    return tuple(found)
+
+
+def originator_of(layer: Layer) -> bytes:
+    """Whose a layer is that came."""
+    return layer.originator
+
+
+def recipient_of(layer: Layer) -> bytes:
+    """Whose a layer is that is to be made for somebody."""
+    return layer.recipient

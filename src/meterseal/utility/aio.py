@@ -16,7 +16,13 @@ from meterseal.client.verbs_aio import AsyncVerbs
 from meterseal.errors import Misuse, TimedOut
 from meterseal.security.sealed import Sealed
 from meterseal.state import CounterStore
-from meterseal.utility.base import SealedBase, ThirdBase, protected_session, sealed_session
+from meterseal.utility.base import (
+    ProtectedBase,
+    SealedBase,
+    ThirdBase,
+    protected_session,
+    sealed_session,
+)
 from meterseal.utility.session import NO_LINE, Pushed, ThirdSession
 
 T = TypeVar("T")
@@ -117,7 +123,7 @@ class SealedMeter(SealedBase, _Runner):
         return await self._run(self._session.open_push(sealed, signed=signed))
 
 
-class ProtectedMeter(_Runner):
+class ProtectedMeter(ProtectedBase, _Runner):
     """The same by COSEM data protection: `act` calls the methods of `object`, a class 30 object.
 
     Who acts sees which objects are asked for and no value; that a write was done is its word alone.
@@ -141,3 +147,13 @@ class ProtectedMeter(_Runner):
         if not isinstance(step, Acting):
             raise Misuse("what is protected is called, not carried")
         return await self._act(step.class_id, step.instance, step.method, step.data)
+
+    async def around(self, class_id: int, instance: bytes, method: int, data: bytes) -> bytes | None:
+        """As an `Act` for another party's `ProtectedMeter`: its calls with this party's layers around them.
+
+        What the other one asks is then held against the rights of both; what is brought back to it has this
+        party's layers taken off.
+        """
+        if (class_id, instance) != self._session.names:
+            raise Misuse("the layers go around calls of the same data protection object")
+        return await self._run(self._session.around(method, data))

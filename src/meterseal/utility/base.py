@@ -60,6 +60,12 @@ class SealedBase(ThirdBase):
         return [] if last is None else party_layers(last.layers, suite, last.counter)
 
 
+class ProtectedBase(ThirdBase):
+    """What is called is protected."""
+
+    _session: ProtectedSession
+
+
 def sealed_session(
     credentials: CredentialsLike,
     name: str | None,

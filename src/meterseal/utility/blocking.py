@@ -16,7 +16,13 @@ from meterseal.client.verbs_blocking import BlockingVerbs
 from meterseal.errors import Misuse, TimedOut
 from meterseal.security.sealed import Sealed
 from meterseal.state import CounterStore
-from meterseal.utility.base import SealedBase, ThirdBase, protected_session, sealed_session
+from meterseal.utility.base import (
+    ProtectedBase,
+    SealedBase,
+    ThirdBase,
+    protected_session,
+    sealed_session,
+)
 from meterseal.utility.session import NO_LINE, Pushed, ThirdSession
 
 T = TypeVar("T")
@@ -110,7 +116,7 @@ class SealedMeter(SealedBase, _Runner):
         return self._run(self._session.open_push(sealed, signed=signed))
 
 
-class ProtectedMeter(_Runner):
+class ProtectedMeter(ProtectedBase, _Runner):
     """As `meterseal.utility.ProtectedMeter`, for one thread."""
 
     def __init__(
@@ -131,3 +137,9 @@ class ProtectedMeter(_Runner):
         if not isinstance(step, Acting):
             raise Misuse("what is protected is called, not carried")
         return self._act(step.class_id, step.instance, step.method, step.data)
+
+    def around(self, class_id: int, instance: bytes, method: int, data: bytes) -> bytes | None:
+        """As of `meterseal.utility.ProtectedMeter`."""
+        if (class_id, instance) != self._session.names:
+            raise Misuse("the layers go around calls of the same data protection object")
+        return self._run(self._session.around(method, data))

@@ -30,10 +30,11 @@ from meterseal.errors import (
     Replayed,
     TimedOut,
     TooWeak,
+    UnknownKey,
     Withheld,
 )
 from meterseal.security import SIGNED
-from meterseal.security.data_protection import answered, binding, protecting_data, unprotecting_data
+from meterseal.security.data_protection import answered, between, binding, protecting_data, unprotecting_data
 from meterseal.security.layers import CIPHERING, SIGNING, Layer
 from meterseal.security.parameters import Element, elements_value, read_elements
 from meterseal.utility.session import ThirdSession, through_jobs
@@ -44,6 +45,7 @@ FIRST: Final = Obis("0.0.43.2.0.255")
 
 _GET, _SET, _INVOKE = 1, 2, 3
 _NULL: Final = b"\x00"
+_LISTS: Final = (b"\x02", b"\x01")
 _MEMBER: Final = (Tag.LONG_UNSIGNED, Tag.OCTET_STRING, Tag.INTEGER)
 _ATTRIBUTE: Final = Structure(_MEMBER)
 
@@ -63,6 +65,11 @@ class ProtectedSession(ThirdSession):
         super().__init__(credentials, state, name, **more)
         self._obis = obis
 
+    @property
+    def names(self) -> tuple[int, bytes]:
+        """Class and name of the object."""
+        return CLASS, self._obis
+
     def ask(
         self,
         operations: Sequence[Operation],
@@ -81,10 +88,7 @@ class ProtectedSession(ThirdSession):
             raise Misuse("data protection takes operations of one service, and no ACCESS")
         (service,) = services
         if service is Service.ACTION:
-            outcomes = []
-            for operation in asked:
-                outcomes.append((yield from self._call(operation)))
-            return tuple(outcomes)
+            return (yield from self._call(asked))
         if service is Service.SET:
             return (yield from self._write(asked))
         return (yield from self._read(asked))
@@ -103,21 +107,58 @@ class ProtectedSession(ThirdSession):
         values = [b"" if one.data is None else one.data.raw for one in asked]
         if not all(values):
             raise Misuse("a write without a value")
-        plain = b"\x02" + length_octets(len(values)) + b"".join(values)
+        plain = _structure(values)
         objects = _objects(asked)
         elements, octets = yield from self._protected(plain, binding(objects[0]))
         parts = (objects, elements_value(elements), (octets, Tag.OCTET_STRING))
         yield from self._act(_SET, parts)
         return tuple(Outcome(0) for _ in asked)
 
-    def _call(self, asked: Operation) -> Steps[Outcome]:
-        method = (asked.class_id, asked.instance, asked.member), _ATTRIBUTE
-        plain = _NULL if asked.data is None else asked.data.raw
-        elements, octets = yield from self._protected(plain, binding([method[0]]))
-        parts = (method, elements_value(elements), (octets, Tag.OCTET_STRING))
+    def _call(self, asked: tuple[Operation, ...]) -> Steps[tuple[Outcome, ...]]:
+        """One method as the class has it; of several a list, with structures of parameters and returns."""
+        names = [(one.class_id, one.instance, one.member) for one in asked]
+        given = [_NULL if one.data is None else one.data.raw for one in asked]
+        several = len(asked) > 1
+        named: tuple[Any, Type] = (names, Array(_ATTRIBUTE)) if several else (names[0], _ATTRIBUTE)
+        plain = _structure(given) if several else given[0]
+        elements, octets = yield from self._protected(plain, binding(names))
+        parts = (named, elements_value(elements), (octets, Tag.OCTET_STRING))
         plain = yield from self._answered(_INVOKE, parts, elements)
-        Data.decode(plain)
-        return Outcome(0, None if plain == _NULL else plain)
+        if not several:
+            Data.decode(plain)
+        returned = _parts(plain) if several else [plain]
+        if len(returned) != len(asked):
+            raise ProtocolViolation(f"{len(returned)} returns for {len(asked)} methods")
+        return tuple(Outcome(0, None if one == _NULL else one) for one in returned)
+
+    def around(self, method: int, data: bytes) -> Steps[bytes | None]:
+        """Somebody else's call of the object, with this party's layers around its own; its answer without.
+
+        Raises Misuse for what is no such call, and as `ask`.
+        """
+        try:
+            value, type_ = codec.decode_typed(data)
+            named, parameters, *value = value
+            inner = read_elements(parameters)
+            names = list(named) if isinstance(named, list) else [named]
+            first: tuple[Any, Type] = named, type_.fields[0]  # type: ignore[union-attr]
+            if not inner or len(value) != (method != _GET):
+                raise ValueError
+        except (DecodeError, UnknownKey, AttributeError, TypeError, ValueError):
+            raise Misuse("no call of a data protection object, with layers to go around") from None
+        bound = binding(names)
+        parts: list[tuple[Any, Type]] = [first]
+        if method == _GET:
+            own = self._elements(bound)
+            parts.append(elements_value((*inner, *own)))
+        else:
+            own, octets = yield from self._protected(value[0], bound)
+            parts += [elements_value((*inner, *own)), (octets, Tag.OCTET_STRING)]
+        if method == _SET:
+            return (yield from self._act(method, parts))
+        plain, left = yield from self._opened(method, parts, (*inner, *own), len(inner))
+        told, octets_type = elements_value(left), Tag.OCTET_STRING
+        return codec.encode((told[0], plain), Structure((told[1], octets_type)))
 
     # --- layers ---------------------------------------------------------------------------------
 
@@ -133,12 +174,18 @@ class ProtectedSession(ThirdSession):
     def _protected(self, plain: bytes, bound: bytes) -> Steps[tuple[tuple[Element, ...], bytes]]:
         yield from self.counting.ensure(1)
         made: tuple[tuple[Element, ...], bytes] = yield from through_jobs(
-            protecting_data(self.context, self._elements(bound), plain)
+            protecting_data(between(self.context), self._elements(bound), plain)
         )
         return made
 
     def _answered(self, method: int, parts: Any, elements: tuple[Element, ...]) -> Steps[bytes]:
         """What a method returns, opened: in the layers of the request, the other way, same exchange."""
+        return (yield from self._opened(method, parts, elements, 0))[0]
+
+    def _opened(
+        self, method: int, parts: Any, elements: tuple[Element, ...], inner: int
+    ) -> Steps[tuple[bytes, tuple[Element, ...]]]:
+        """What a method returns without the layers but `inner`, and those: they are others'."""
         raw = yield from self._act(method, parts)
         try:
             value = codec.decode(raw or b"")
@@ -149,15 +196,15 @@ class ProtectedSession(ThirdSession):
                 raise Altered(
                     "the answer is protected in another way, or for another exchange, than was asked"
                 )
-            opened = yield from through_jobs(unprotecting_data(self.context, found, octets))
+            mine = unprotecting_data(between(self.context), found[inner:], octets)
+            opened = yield from through_jobs(mine)
             opened.commit()
         except (Altered, Replayed, TooWeak):
             raise
         except (ProtectionError, DecodeError, TypeError, ValueError) as error:
             raise Altered(f"the answer is not as the meter protected it: {error}") from error
         yield from self.counting.note()
-        plain: bytes = opened.plain
-        return plain
+        return opened.plain, found[:inner]
 
     def _act(self, method: int, parts: Sequence[tuple[Any, Type]]) -> Steps[bytes | None]:
         value = tuple(part for part, _ in parts)
@@ -173,6 +220,10 @@ class ProtectedSession(ThirdSession):
         except TimedOut as error:
             raise Withheld(f"no answer in {self.timeout:g} s") from error
         return raw
+
+
+def _structure(values: Sequence[bytes]) -> bytes:
+    return b"\x02" + length_octets(len(values)) + b"".join(values)
 
 
 def _objects(asked: tuple[Operation, ...]) -> tuple[list[Any], Type]:
@@ -194,9 +245,9 @@ def _object(asked: Operation) -> tuple[Any, Type]:
 
 
 def _parts(plain: bytes) -> list[bytes]:
-    """The elements of a structure, each as A-XDR.  Raises DecodeError."""
+    """The elements of a structure or an array, each as A-XDR.  Raises DecodeError."""
     Data.decode(plain)
-    if plain[:1] != b"\x02":
+    if plain[:1] not in _LISTS:
         raise ProtocolViolation("the protected values are no structure")
     count, at = read_length(plain, 1, len(plain))
     found = []
