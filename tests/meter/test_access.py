@@ -79,6 +79,14 @@ def test_rows_of_one_role_and_of_none() -> None:
         access_table(role="nobody")
 
 
+@pytest.mark.parametrize("preset", ["suite0", "suite1", "suite2"])
+def test_E07_whoever_is_not_the_manager_has_no_say_in_what_protection_is_required(preset: str) -> None:
+    """Not even to strengthen it, which would close it to others; nor a third party through anybody."""
+    rows = [row for row in access_table(preset) if (row.class_id, row.obis) == (30, "0.0.43.2.0.255")]
+    assert {row.role for row in rows if "write" in row.right} == {"manager"}
+    assert {row.role for row in rows if "access" in row.right} == {"manager", "operator"}
+
+
 def test_the_three_uses_of_the_table_agree() -> None:
     """What `access` shows, what object_list says and what the check does are one."""
     here = world()
