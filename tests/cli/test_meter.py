@@ -100,7 +100,9 @@ def test_access_page() -> None:
     assert page.code == 0
     lines = page.out.splitlines()
     assert lines[0].split() == ["role", "device", "object", "members", "right", "request", "response"]
-    assert {line.split()[0] for line in lines[1:]} == {"public", "operator", "installer", "manager"}
+    assert {line.split()[0] for line in lines[1:]} == {
+        "public", "operator", "installer", "manager", "utility",
+    }  # fmt: skip
     rows = [line.split() for line in lines[1:]]
     assert ["public", "1", "8/0.0.1.0.0.255", "attributes", "1-9", "read", "none", "none"] in rows
 

@@ -38,7 +38,7 @@ class AccessRow(NamedTuple):
 
 
 def access_rows(meter: Meter, role: str | None = None) -> list[AccessRow]:
-    """Every member with a right, of all roles or of one; with the name of a third party, what it may do.
+    """Every member with a right, of all roles and third parties, or of the one that is named.
 
     Raises ConfigurationError for an unknown name.
     """
@@ -50,7 +50,7 @@ def access_rows(meter: Meter, role: str | None = None) -> list[AccessRow]:
     for association in meter.associations():
         if role in (None, association.role):
             rows += _rows(association)
-        if role in (None, association.role, *thirds):
+        if role in (None, *thirds):
             rows += _carried(association, role if role in thirds else None)
     return rows
 
