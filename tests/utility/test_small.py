@@ -8,10 +8,9 @@ import pytest
 
 from meterseal.association import DEFAULT_CONFORMANCE
 from meterseal.association.base import ACSE_TAGS
-from meterseal.association.profile import BLOCKS, ClientProfile
-from meterseal.crypto import suite
+from meterseal.association.profile import BLOCKS
+from meterseal.client.plan import make_plan
 from meterseal.errors import Refused, Withheld
-from meterseal.security import SecuritySetup
 from tests.utility.street import Street, street
 
 PROFILE, ROWS = "1.0.99.1.0.255", 96
@@ -68,13 +67,8 @@ def test_nothing_is_done_of_which_nobody_could_be_told(tmp_path: Path) -> None:
         assert s.carrier.read("8/0.0.1.0.0.255:2").raw
 
 
-def test_only_small_clients_ask_for_blocks_unasked() -> None:
-    setup = SecuritySetup(suite(0), b"MSLHES01")
-    for size, ciphered, asked in (
-        (511, True, True),
-        (512, True, False),
-        (128, False, False),
-        (0, True, False),
-    ):
-        profile = ClientProfile(client_sap=2, server_sap=1, setup=setup, max_pdu=size, ciphered=ciphered)
-        assert profile.proposed == DEFAULT_CONFORMANCE | (BLOCKS if asked else 0)
+def test_only_small_clients_ask_for_blocks_unasked(tmp_path: Path) -> None:
+    with street(tmp_path, 0) as s:
+        for role, size, asked in (("operator", 511, True), ("operator", 512, False), ("public", 128, False)):
+            profile = make_plan(s.credentials, role, {"max_pdu": size}).profile(None, None)
+            assert profile.proposed == DEFAULT_CONFORMANCE | (BLOCKS if asked else 0)

@@ -35,9 +35,6 @@ DEFAULT_CONFORMANCE = conformance(
 
 BLOCKS = conformance("general-block-transfer")
 EVENTS = conformance("event-notification")
-SMALL = 512
-"""Octets of a largest APDU into which what is sealed for others may not fit, however short it is."""
-
 PREFERS_BLOCKS = "prefers_gbt"
 """The peer option: long APDUs go to this peer by general block transfer, whoever began."""
 
@@ -172,10 +169,6 @@ class ClientProfile(Profile):
 
     @property
     def proposed(self) -> int:
-        """The conformance block that is asked for: events where wanted, blocks where they are preferred.
-
-        Also where APDUs are so small that what is carried for others goes by blocks or not at all.
-        """
-        small = self.ciphered and 0 < self.max_pdu < SMALL
-        wanted = self.conformance | (BLOCKS if small or PREFERS_BLOCKS in self.options else 0)
+        """The conformance block that is asked for: blocks where they are preferred, events where wanted."""
+        wanted = self.conformance | (BLOCKS if PREFERS_BLOCKS in self.options else 0)
         return wanted | (EVENTS if self.events is not None else 0)

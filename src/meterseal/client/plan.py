@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, TypedDict
 
 from meterseal.association import ClientProfile
+from meterseal.association.profile import BLOCKS
 from meterseal.client.titles import FileTitles, MemoryTitles, Titles
 from meterseal.client.values import Notice
 from meterseal.credentials import Credentials, RoleCredentials
@@ -29,6 +30,10 @@ from meterseal.state import CounterStore, FileCounters, MemoryCounters
 
 PUBLIC_CLIENT: Final = 16
 """Client SAP of the public client (acse-xdlms 10)."""
+
+SMALL: Final = 512
+"""Octets of a largest APDU into which what is sealed for others may not fit, however short it is: a client
+that takes no more asks for general block transfer."""
 
 log = logging.getLogger("meterseal.client")
 
@@ -108,6 +113,8 @@ class Plan:
         size = wishes.get("max_pdu", role.max_pdu)
         if size is not None:
             profile.max_pdu = size
+        if profile.ciphered and 0 < profile.max_pdu < SMALL:
+            profile.conformance |= BLOCKS
         told = wishes.get("events")
         if told is not None:
             profile.events = lambda message: told(Notice.of(message))
