@@ -121,8 +121,12 @@ PEERS = {"dlms_cosem": 2.5, "gurux": 20.0}
 
 
 def load(rounds: int) -> dict[str, dict[str, Any]]:
-    """100 associations at 100 meters, each with one request under way, against an echo of equal octets."""
+    """100 associations at 100 meters, each with one request under way, against an echo of equal octets.
+
+    Beside it the same meters and connections read without our client: sockets and cipher calls.
+    """
     gets: list[float] = []
+    bares: list[float] = []
     echoes: list[float] = []
     profiles: list[float] = []
     with folder() as here, ExitStack() as stack:
@@ -143,6 +147,10 @@ def load(rounds: int) -> dict[str, dict[str, Any]]:
                 raise AssertionError("a meter said something else")
             gets.append(found["rate"])
             echoes.append(callers.tell("get", seconds=SECONDS)["rate"])
+            bare = clients.tell("bare", seconds=SECONDS)
+            if set(bare["values"]) != {12345}:
+                raise AssertionError("a meter said something else to cipher calls")
+            bares.append(bare["rate"])
             rows = clients.tell("profile", seconds=SECONDS)
             if set(rows["values"]) != {96}:
                 raise AssertionError("a profile is not whole")
@@ -156,6 +164,12 @@ def load(rounds: int) -> dict[str, dict[str, Any]]:
             ours_per_second=quartiles(gets),
             theirs_per_second=quartiles(echoes),
         ),
+        "ciphered_get_bare": {
+            "per_second": quartiles(bares),
+            "ours_to_it": round(small / statistics.median(bares), 3),
+            "it_to_echo": round(statistics.median(bares) / statistics.median(echoes), 3),
+            "rounds": rounds,
+        },
         "profile_reads_per_second": {
             "per_second": quartiles(profiles),
             "to_small_get": round(statistics.median(profiles) / small, 4),

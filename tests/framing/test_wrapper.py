@@ -29,6 +29,37 @@ def test_vectors_decode_and_encode(row: dict[str, dict[str, object]]) -> None:
     assert wrapper.encode(*wrapper.decode(octets)) == octets
 
 
+@given(
+    st.sampled_from(
+        [wrapper.encode(1, 16, APDU), wrapper.encode(16, 1, APDU), wrapper.encode(1, 16, APDU) * 2]
+    ),
+    st.integers(0, 22),
+    st.integers(0, 60),
+    st.sampled_from([0, 0, 1, 0x80]),
+    st.sampled_from([5, len(APDU), 65_535]),
+)
+def test_what_comes_alone_is_what_decodes_whole(
+    octets: bytes, at: int, cut: int, flip: int, limit: int
+) -> None:
+    changed = bytearray(octets)
+    changed[at % len(changed)] ^= flip
+    given_ = bytes(changed[: len(changed) - (cut if cut < 12 else 0)])
+    try:
+        source, destination, apdu = wrapper.decode(given_)
+    except DecodeError:
+        assert wrapper.alone(given_, 1, 16, limit) is None
+    else:
+        fits = (source, destination) == (1, 16) and len(apdu) <= limit
+        assert wrapper.alone(given_, 1, 16, limit) == (apdu if fits else None)
+
+
+def test_an_answer_that_comes_alone() -> None:
+    assert wrapper.alone(wrapper.encode(1, 16, APDU), 1, 16, len(APDU)) == APDU
+    assert wrapper.alone(wrapper.encode(1, 16, APDU), 1, 16, len(APDU) - 1) is None
+    assert wrapper.alone(wrapper.encode(1, 16, APDU), 1, 17, len(APDU)) is None
+    assert wrapper.alone(b"", 1, 16, len(APDU)) is None
+
+
 @given(frames, st.integers(1, 700))
 def test_any_pieces_give_the_same_frames(sent: list[Frame], size: int) -> None:
     stream = b"".join(wrapper.encode(*frame) for frame in sent)
