@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from meterseal.apdu.acse import Rlre, Rlrq
 from meterseal.apdu.initiate import InitiateRequest
@@ -102,13 +103,13 @@ methods = "access"
 """
 
 
-def standing(here: Running, start: int = 0) -> Client:
+def standing(here: Running, start: int = 0, line: Any = None) -> Client:
     """A client that has the channel's keys and begins without a sign-on."""
     given = here.credentials.roles["channel"]
     guek, gak = given.octets("guek"), given.octets("gak")
     assert guek is not None and gak is not None
     here.keys["channel"] = KeyInUse(GcmKey(guek, gak), SendCounter(start, start + 1000), ReceiveCounter())
-    client = here.client("channel")
+    client = here.client("channel", line)
     client.machine.context.setup = client.machine.profile.setup
     client.machine.context.general = True
     return client

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from meterseal.crypto import GcmKey
 from meterseal.errors import ConfigurationError, StateUnavailable
+from meterseal.framing import hdlc, mbus
 from meterseal.framing.items import LINK, P1_TELEGRAM, Item, Layer
+from meterseal.framing.live import LineReader
 from meterseal.keys.counters import LIMIT, WINDOW, ReceiveCounter, SendCounter
 from meterseal.listener import Floors, Quarantine, is_weak, preset
 from meterseal.security import AUTHENTICATED, ENCRYPTED, KeyInUse, unprotect
@@ -49,6 +51,31 @@ def test_B22_forged_pushes_change_nothing(file: Path) -> None:
         == ["forged"] * 2
     )
     assert kinds(listener.take([item(good)], "here")) == ["ok"]
+
+
+@pytest.mark.parametrize("carrier", ["wrapper", "hdlc", "hdlc-segments", "m-bus"])
+def test_B22_forged_and_replayed_pushes_are_refused_on_every_carrier(file: Path, carrier: str) -> None:
+    """A forged one may come in front of the genuine one: it costs nothing, whatever carries it."""
+
+    line = LineReader()
+
+    def carried(octets: bytes) -> list[Item]:
+        if carrier == "wrapper":
+            return line.frame((1, 103, octets))
+        if carrier == "m-bus":
+            return line.feed(b"".join(mbus.encode(octets)))
+        whole = hdlc.RESPONSE + octets
+        cut = len(whole) // 2 if carrier == "hdlc-segments" else 0
+        own = hdlc.Address(103), hdlc.Address(1)
+        parts = [(whole[:cut], True), (whole[cut:], False)][not cut :]
+        return line.feed(b"".join(hdlc.encode(hdlc.Frame(*own, 0x13, *part)) for part in parts))
+
+    made, genuine = receiver(file), sealed(5)
+    forged = genuine[:-1] + bytes((genuine[-1] ^ 1,))
+    sent = [item for one in (forged, genuine, genuine, sealed(4), forged, sealed(6)) for item in carried(one)]
+    found = list(made.take(sent, "meter"))
+    assert kinds(found) == ["forged", "ok", "replayed", "replayed", "replayed", "ok"]
+    assert [one.plain for one in found if one.error is not None] == [None] * 4
 
 
 def test_B22_a_replayed_push_is_refused_also_after_a_restart(file: Path, tmp_path: Path) -> None:
