@@ -56,6 +56,7 @@ class Record:
         self.accounts = {
             route.key: Account(route, route.title or titles.get(_name(route))) for route in routes
         }
+        self._pinned = {one.title: one for one in self.accounts.values() if one.title is not None}
         self.strays = 0
         """Requests for no route, what no prefix could be read of, pushes of nobody's."""
         self.alarm: Callable[[Account], None] = lambda account: None
@@ -70,7 +71,8 @@ class Record:
 
     def route_of(self, title: bytes) -> Route | None:
         """The route whose meter has this title pinned."""
-        return next((one.route for one in self.accounts.values() if one.title == title), None)
+        account = self._pinned.get(title)
+        return None if account is None else account.route
 
     def stray(self, what: str, cause: MetersealError) -> None:
         """Something came that goes nowhere."""
@@ -103,7 +105,7 @@ class Record:
         return False
 
     def _pin(self, account: Account, title: bytes) -> bool:
-        other = next((one for one in self.accounts.values() if one.title == title), None)
+        other = self._pinned.get(title)
         if other is not None:
             self.note(
                 f"{account.route} answers as {title.hex().upper()}, which is the meter of {other.route}"
@@ -118,6 +120,7 @@ class Record:
             self.note(f"{account.route}: its title could not be kept: {error}")
             return False
         account.title, account.standing = title, Standing.THERE
+        self._pinned[title] = account
         log.warning(
             "%s says it is %s: pinned, now that nothing said so before", account.route, title.hex().upper()
         )
