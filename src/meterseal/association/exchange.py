@@ -43,7 +43,8 @@ class Exchange:
     `applied` is the protection that every frame of the request carried; `required` what the answer must
     carry.  Where a third party asks, `third` has its layers and `third_required` what the answer must carry
     toward it; the rest is then about the client that carries both.  `outcomes` has a slot per operation,
-    filled by refusals and the party.
+    filled by refusals and the party.  `plain` is the whole request where it may be remembered, `number` that
+    of the changes when it came (repeating.py).
     """
 
     service: AnyService
@@ -63,6 +64,8 @@ class Exchange:
     request: access.AccessRequest | None = None
     third: Third | None = None
     third_required: int = 0
+    plain: bytes = b""
+    number: int = 0
 
     def is_of(self, opened: Opened) -> bool:
         """True for a further message of whoever made the request: the client, or the same third party."""
@@ -159,12 +162,14 @@ class Opener:
     """A request that starts an exchange; `blocks` ones carry the first piece of long data.
 
     `wants_answer` is the bit of the invoke-id (a message's first field) that asks for an answer.
+    `repeats`: clients ask it time and again, word for word.
     """
 
     service: AnyService
     fill: Callable[[Exchange, Any], None]
     blocks: bool = False
     wants_answer: int = CONFIRMED
+    repeats: bool = False
 
     def is_confirmed(self, message: Message) -> bool:
         """True when the client wants an answer."""
@@ -172,7 +177,7 @@ class Opener:
 
 
 OPENERS: dict[type[Message], Opener] = {
-    s.GetRequestNormal: Opener(Service.GET, _read),
+    s.GetRequestNormal: Opener(Service.GET, _read, repeats=True),
     s.GetRequestWithList: Opener(Service.GET, _read_list),
     s.SetRequestNormal: Opener(Service.SET, _write),
     s.SetRequestWithList: Opener(Service.SET, _write_list),

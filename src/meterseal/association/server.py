@@ -19,7 +19,6 @@ from meterseal.association import exchange as ex
 from meterseal.association import signon
 from meterseal.association.effects import Associated, Effect, Refusal, Released, Reply
 from meterseal.association.memory import TransferMemory
-from meterseal.association.notifying import Notifying
 from meterseal.association.operations import (
     OTHER_REASON,
     SCOPE_VIOLATED,
@@ -28,6 +27,7 @@ from meterseal.association.operations import (
     Service,
 )
 from meterseal.association.profile import ServerProfile, conformance
+from meterseal.association.repeating import Repeating
 from meterseal.association.serving import SUITE_BITS, error_response
 from meterseal.association.signon import Proposal, Rejected, Request
 from meterseal.association.states import TABLE, Kind, Role, State, Step, kind_of
@@ -65,7 +65,7 @@ _BLOCK = bytes((gbt.TAG,))
 _PROOF = services.ActionRequestNormal
 
 
-class ServerAssociation(Notifying):
+class ServerAssociation(Repeating):
     """One association of a meter, in any state; `draw(n)` gives n random octets for challenges.
 
     `datagrams`: the line may lose, repeat and reorder.  Counters may then come out of order, each once,
@@ -92,6 +92,7 @@ class ServerAssociation(Notifying):
 
     def receive(self, octets: bytes) -> list[Effect]:
         """Take one APDU.  Returns what to do; never raises for anything a peer can send."""
+        self._ready = None
         if self._parked is None and not self._indicated:
             try:
                 effects = self._take(octets)
@@ -412,6 +413,7 @@ class ServerAssociation(Notifying):
         self.context.drop_dedicated()
         self.context: Context = self._fresh_context()
         self._exchange = self._handshake = self._initiate = self._parked = None
+        self._track = self._ready = None
         self._indicated = self._by_blocks = False
         self._end_transfer()
         if self._kept:

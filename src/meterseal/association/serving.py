@@ -96,6 +96,8 @@ class Serving(ServingBlocks):
         x = _exchange(opener.service, message[0], opened)
         x.confirmed = opener.is_confirmed(message)
         opener.fill(x, message)
+        if opener.repeats:
+            x.plain, x.number = opened.apdu, self._setup.changes.number
         self._check_negotiated(x, opener)
         # A new request ends a block transfer that was under way.
         self._exchange = None
@@ -267,6 +269,10 @@ class Serving(ServingBlocks):
         if x.stops:
             stop_after_error(x.outcomes)
         self._indicated = False
+        return self._answered(x)
+
+    def _answered(self, x: Exchange) -> list[Effect]:
+        """On with an exchange that has all its outcomes."""
         try:
             effects = self._finish(x)
         except MetersealError as error:

@@ -11,6 +11,8 @@ from meterseal.codec.scalars import SCALAR_WRITERS, shown
 from meterseal.codec.types import CONTAINERS, MAX_DEPTH, Array, CompactArray, MixedArray, Structure, Tag, Type
 from meterseal.errors import Misuse
 
+_SCALAR_LEADS = {tag: bytes((tag,)) for tag in SCALAR_WRITERS if tag not in CONTAINERS}
+
 
 class _At(Exception):
     """An error on its way out, collecting the path of the element (indices, outermost last)."""
@@ -23,6 +25,9 @@ class _At(Exception):
 
 def write_value(value: Any, type_: Type) -> bytes:
     """Octets of `value` as `type_`, tag included; Misuse names the path of what does not fit."""
+    lead = _SCALAR_LEADS.get(type_) if type(type_) is Tag else None
+    if lead is not None:  # most values: nothing to collect, and no path
+        return lead + SCALAR_WRITERS[type_](value)  # type: ignore[index]
     chunks: list[bytes] = []
     try:
         _write(value, type_, chunks, 0, True)

@@ -128,6 +128,20 @@ class WrapperReader:
             raise Misuse(f"{count} octets do not fit the buffer that was given out")
         self.held += count
 
+    def take_whole(self, count: int) -> Frame | None:
+        """The frame that the `count` octets just put into the room are, where nothing was held before.
+
+        None, with nothing changed, for anything else: then `advance` and `next_frame` see to it.
+        """
+        if self.held or count <= HEADER_LENGTH or self._broken is not None:
+            return None
+        view = self._view
+        version, source, destination, length = _HEADER.unpack_from(view)
+        if version != VERSION or length != count - HEADER_LENGTH or length > self.limit:
+            return None
+        self._view = _NOTHING
+        return source, destination, bytes(view[HEADER_LENGTH:count])
+
     def feed(self, octets: Octets) -> Iterator[Frame]:
         """Take in all of `octets`, then iterate the frames that are complete. Errors as `next_frame`.
 

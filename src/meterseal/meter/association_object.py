@@ -71,6 +71,7 @@ class Association(CosemObject):
     ) -> None:
         super().__init__(15, Obis("0.0.40.0.0.255").with_group("E", profile.client_sap), version)
         self.role, self.profile, self.view = role, profile, view
+        view.changes = profile.setup.changes
         self.setup_name, self.place, self._store = setup_name, place, store
         self.status: Callable[[], int] = lambda: NOT_ASSOCIATED
         self._secret = secret
@@ -186,8 +187,7 @@ class Association(CosemObject):
 
     def _take_users(self, users: dict[int, User]) -> None:
         self._store.keep({f"{self.place}/users": [_user_record(*item) for item in users.items()]})
-        self.view.users.clear()
-        self.view.users.update(users)
+        self.view.take_users(users)
 
     # --- for sign-on ------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -298,12 +299,25 @@ class Meter:
             if held is None:
                 raise Denied(OBJECT_UNDEFINED, "not in the logical device")
             return held.perform(asker, operation)
-        except Denied as denied:
-            self.events.denied(asker, operation, str(denied))
-            return Outcome(denied.code)
-        except MetersealError as error:
-            self.events.denied(asker, operation, str(error))
-            return Outcome(TEMPORARY_FAILURE if isinstance(error, StateUnavailable) else OTHER_REASON)
+        except (Denied, MetersealError) as error:
+            return self._failed(asker, operation, error)
+
+    def again(self, asker: Asker, operation: Operation) -> Callable[[], Outcome] | None:
+        """How a read that was done is done once more, as long as the association sees the same objects."""
+        held = asker.association.view.held(operation.class_id, operation.instance)
+        return None if held is None else partial(self._once_more, held, asker, operation)
+
+    def _once_more(self, held: CosemObject, asker: Asker, operation: Operation) -> Outcome:
+        try:
+            return held.perform(asker, operation)
+        except (Denied, MetersealError) as error:
+            return self._failed(asker, operation, error)
+
+    def _failed(self, asker: Asker, operation: Operation, error: Denied | MetersealError) -> Outcome:
+        self.events.denied(asker, operation, str(error))
+        if isinstance(error, Denied):
+            return Outcome(error.code)
+        return Outcome(TEMPORARY_FAILURE if isinstance(error, StateUnavailable) else OTHER_REASON)
 
     # --- its life ---------------------------------------------------------------------------
 

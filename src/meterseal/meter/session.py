@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from meterseal.apdu.acse import Aarq
@@ -153,9 +154,15 @@ class Session:
 
     def received(self, source: int, destination: int, payload: bytes) -> None:
         """One APDU from client SAP `source` to server SAP `destination`."""
-        live = self._find(source, destination)
+        live = self._live.get((source, destination)) or self._find(source, destination)
         if live.held is None:
-            self._take(live, source, destination, payload)
+            answer = live.machine.repeat(payload)
+            if not isinstance(answer, bytes):
+                self._take(live, source, destination, payload, answer)
+                return
+            self._link.send(destination, source, answer)
+            if live.after:
+                self._finish(live, not self._link.is_closing)
         elif len(live.held) < HELD:
             live.held.append((source, destination, payload))
         else:
@@ -199,8 +206,12 @@ class Session:
 
     # --- a frame ----------------------------------------------------------------------------
 
-    def _take(self, live: Live, source: int, destination: int, payload: bytes) -> None:
-        self._carry_out(live, source, destination, live.machine.receive(payload))
+    def _take(
+        self, live: Live, source: int, destination: int, payload: bytes, done: list[Effect] | None = None
+    ) -> None:
+        """Have the machine take a frame; `done` are the effects where it has."""
+        effects = live.machine.receive(payload) if done is None else done
+        self._carry_out(live, source, destination, effects)
         self._watch(live, source, destination, anew=payload[:1] == Aarq.tag)
 
     def _carry_out(
@@ -265,12 +276,13 @@ class Session:
             self._link.established()
         asker = Asker(association, asked.user, asked.applied, live.machine, live.after, third=asked.third)
         outcomes = self._meter.perform(asker, asked.operations, broadcast=asked.broadcast, stops=asked.stops)
-        return live.machine.respond(asked.token, outcomes)
+        return live.machine.respond(asked.token, outcomes, partial(self._meter.again, asker))
 
     def _finish(self, live: Live, answered: bool = False) -> None:
         """The answer is out, or will never be: now comes what had to wait for it."""
         if live.after:
-            after, live.after = live.after, []
+            after = list(live.after)
+            live.after.clear()  # whoever asks in this association has this very list
             for act in after:
                 act(answered)
 

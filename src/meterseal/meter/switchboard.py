@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from meterseal.meter.session import Session
@@ -26,22 +25,34 @@ class Switchboard:
     `alone` the connection leads to that meter only, by the SAPs of its logical devices.
     """
 
-    __slots__ = ("_alone", "_fleet", "_link", "_sessions")
+    __slots__ = ("_alone", "_fleet", "_link", "_sessions", "_ways")
 
     def __init__(self, fleet: Fleet, link: Link, alone: int | None = None) -> None:
         self._fleet, self._link, self._alone = fleet, link, alone
         self._sessions: dict[int, Session] | None = None
+        self._ways: dict[int, tuple[int, int, Session]] | None = None
+        """By wPort, of meters that something has come for: number, SAP, session."""
 
     def received(self, source: int, destination: int, payload: bytes) -> None:
         """One APDU for the meter at `destination`."""
+        way = self._ways.get(destination) if self._ways is not None else None
+        number, sap, session = way or self._way(destination)
+        self._fleet.heard(number or 1)
+        session.received(source, sap, payload)
+
+    def _way(self, destination: int) -> tuple[int, int, Session]:
         number, sap = self._behind(destination)
-        if self._sessions is None:
-            self._sessions = {}
+        if self._sessions is None or self._ways is None:
+            self._sessions, self._ways = {}, {}
         session = self._sessions.get(number)
         if session is None:
             session = self._sessions[number] = self._session(number)
-        self._fleet.heard(number or 1)
-        session.received(source, sap, payload)
+        way = number, sap, session
+        if (
+            number != _NOBODY and self._alone is None
+        ):  # as many as there are meters: anybody can try all wPorts
+            self._ways[destination] = way
+        return way
 
     def _behind(self, destination: int) -> tuple[int, int]:
         if self._alone is not None:
@@ -54,9 +65,8 @@ class Switchboard:
             return fleet.party(number).session(self._link)
         if number == _NOBODY:
             return fleet.party(1).session(Branch(self._link, "no meter", lambda sap: sap - _BEYOND))
-        return fleet.party(number).session(
-            Branch(self._link, f"meter {number}", partial(fleet.address, number))
-        )
+        addresses = {sap: fleet.address(number, sap) for sap in fleet.plan.logical_devices}
+        return fleet.party(number).session(Branch(self._link, f"meter {number}", addresses.__getitem__))
 
     def parted(self, source: int, destination: int, cause: Exception | None) -> None:
         """The link of one pair is gone."""
@@ -70,7 +80,7 @@ class Switchboard:
         for number, session in (self._sessions or {}).items():
             session.closed(cause)
             self._fleet.left(number or 1)
-        self._sessions = None
+        self._sessions = self._ways = None
 
 
 class Branch:

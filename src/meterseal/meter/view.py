@@ -17,6 +17,7 @@ from meterseal.cosem.object_list import CURRENT_ASSOCIATION, ObjectEntry
 from meterseal.cosem.rights import ACCESS, PROTECTION, READ, WRITE
 from meterseal.errors import ConfigurationError
 from meterseal.meter.objects import OBJECT_UNDEFINED, READ_WRITE_DENIED, CosemObject, Denied
+from meterseal.security.changes import Changes
 
 ALL: Final = 0
 """In a grant: every attribute, or every method, that the object offers."""
@@ -177,6 +178,8 @@ class View:
         self._table: Mapping[tuple[int, bytes], ObjectEntry] = {}
         self._later: Callable[[], None] | None = None
         self.users = users
+        self.changes = Changes()
+        """Told when something else is seen, or by others."""
 
     @property
     def _entries(self) -> Mapping[tuple[int, bytes], ObjectEntry]:
@@ -210,11 +213,13 @@ class View:
     def show(self, objects: Objects, entries: Mapping[tuple[int, bytes], ObjectEntry]) -> None:
         """Show entries that other views may show as well."""
         self.objects, self._table = objects, entries
+        self.changes.note()
 
     def recall(self, objects: Objects, record: Iterable[list[Any]]) -> None:
         """Show kept entries; they are looked at when somebody asks for the first time."""
         self.objects = objects
         self._later = lambda: self.take(from_record(record, objects))
+        self.changes.note()
 
     def entries(self, user: int | None = None) -> list[ObjectEntry]:
         """All entries, as this person sees them."""
@@ -265,6 +270,13 @@ class View:
         """Use these entries from now on."""
         self._later = None
         self._table = {(entry.class_id, entry.obis): entry for entry in entries}
+        self.changes.note()
+
+    def take_users(self, users: Mapping[int, User]) -> None:
+        """These persons from now on, also in the views that are narrowed for the same ones."""
+        self.users.clear()
+        self.users.update(users)
+        self.changes.note()
 
 
 def to_record(entries: Iterable[ObjectEntry]) -> list[list[object]]:

@@ -322,7 +322,7 @@ class Connection(Stream, asyncio.BufferedProtocol):
 
     def send(self, source: int, destination: int, payload: bytes) -> None:
         """One whole APDU, at most 65535 octets (TooLarge). Nothing happens when the connection is gone."""
-        if self.is_closing:
+        if self._ending or self._transport is None:
             return
         frame = wrapper.encode(source, destination, payload)
         if self._wire_log is not None:
@@ -340,9 +340,19 @@ class Connection(Stream, asyncio.BufferedProtocol):
         return self._reader.get_buffer()
 
     def buffer_updated(self, count: int) -> None:
-        """Octets have come."""
-        self._reader.advance(count)
-        self._take(False)
+        """Octets have come: nearly always one whole frame, with nothing before it and nothing behind."""
+        handler = self._handler
+        frame = None if self._blocked or handler is None else self._reader.take_whole(count)
+        if frame is None or handler is None:
+            self._reader.advance(count)
+            self._take(False)
+            return
+        if self._wire_log is not None:
+            self._wire_log.record(self.name, "in", wrapper.encode(*frame))
+        try:
+            handler.received(*frame)
+        except MetersealError as cause:
+            self.abort(cause)
 
     def _has_more(self) -> bool:
         return bool(self._reader.held)

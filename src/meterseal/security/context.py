@@ -26,6 +26,7 @@ from meterseal.errors import KeyLength, UnknownKey
 from meterseal.keys.counters import ReceiveCounter, SendCounter
 from meterseal.keys.exchanges import Exchanges
 from meterseal.security import protection
+from meterseal.security.changes import Changes
 from meterseal.security.directory import Directory, KnownKeys
 
 
@@ -65,7 +66,7 @@ class SecuritySetup:
     `agreement` are this end's own private keys, `certificate` (DER) goes along at a sign-on by
     signature, and `directory` has the public keys of others.  `fresh` counts what goes and
     comes under keys made for one message: it outlives every key.  `exchanges` is what came without
-    a counter that orders it.
+    a counter that orders it.  Whatever is set here is noted in `changes`.
     """
 
     suite: Suite
@@ -81,6 +82,13 @@ class SecuritySetup:
     directory: Directory = field(default_factory=KnownKeys)
     fresh: Counted = field(default_factory=_own_space)
     exchanges: Exchanges = field(default_factory=Exchanges)
+    changes: Changes = field(default_factory=Changes)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+        changes: Changes | None = getattr(self, "changes", None)
+        if changes is not None:  # it is the last field to be there
+            changes.note()
 
     def signing_key(self) -> SigningKey:
         """This end's digital signature key.  Raises UnknownKey when none is set."""
