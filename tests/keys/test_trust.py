@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from meterseal.errors import CertificateRefused, UnknownKey
 from meterseal.keys import trust as trusts
 from meterseal.keys.trust import Trust
 from tests.crypto.certificate_faults import NOW, OTHER, ROOT, SUB, TITLE, VALIDITY
+from tests.keys.test_revocation import listed
 
 P256 = curve("P-256")
 
@@ -173,3 +175,52 @@ def test_the_number_held_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CertificateRefused, match="3 certificates"):
         party.take(signature(TITLE))
     party.take(signature(bytes(7) + b"\x01"))  # in the place of an older one
+
+
+# --- step by step -------------------------------------------------------------------------------
+
+
+def introducing(party: Trust, sent: Certificate) -> tuple[Any, Any]:
+    """The steps to a certificate that came along, up to its verification; the way that this finds."""
+    steps: Any = party.introduced(TITLE, sent.der)
+    certificate = next(steps)()
+    assert certificate == sent
+    return steps, steps.send(certificate)()
+
+
+def test_introduced_step_by_step_nothing_is_held_before_the_end() -> None:
+    party, sent = trust(), signature()
+    steps, way = introducing(party, sent)
+    assert party.held == [] and way == [sent, SUB.certificate, ROOT.certificate]
+    with pytest.raises(StopIteration) as done:
+        steps.send(way)
+    assert done.value.value == sent.key and party.held == [sent]
+    assert party.introduced(TITLE, sent.der) == party.introduced(TITLE, None) == sent.key
+
+
+def test_D16_what_was_removed_while_it_was_verified_is_not_taken() -> None:
+    for remove in (lambda sent: sent, lambda sent: SUB.certificate):
+        party, sent = trust(), signature()
+        steps, way = introducing(party, sent)
+        party.remove(remove(sent))
+        with pytest.raises(CertificateRefused, match="removed"):
+            steps.send(way)
+        assert party.held == []
+
+
+def test_a_newer_one_that_came_meanwhile_stays() -> None:
+    later = Validity(VALIDITY.begin + timedelta(days=1), VALIDITY.end)
+    party, sent, newer = trust(), signature(), signature(validity=later)
+    steps, way = introducing(party, sent)
+    party.take(newer)
+    with pytest.raises(CertificateRefused, match="an older certificate"):
+        steps.send(way)
+    assert party.held == [newer]
+
+
+def test_lists_that_come_while_a_way_is_looked_for_count_at_its_end() -> None:
+    party, sent = trust(), signature()
+    steps, way = introducing(party, sent)
+    party.take_list(listed(sent))
+    with pytest.raises(CertificateRefused, match="revoked"):
+        steps.send(way)

@@ -22,6 +22,7 @@ from meterseal.listener import Book, Receiver
 from meterseal.meter import Meter, load_plan, write_credentials
 from meterseal.meter.objects import Asker, Denied
 from meterseal.meter.push import Order, PushSetup
+from meterseal.security.steps import settle
 from meterseal.state import MemoryCounters
 from tests.meter.world import NOON
 
@@ -83,7 +84,7 @@ class Bench:
         operation = Operation(service, 40, PUSH, member, None, data)
         if not association.view.right(operation, None):
             return 3
-        return self.meter.perform(Asker(association, applied=3), [operation])[0].code
+        return settle(self.meter.perform(Asker(association, applied=3), [operation]))[0].code
 
     def call(self, method: int = 1) -> int:
         return self.do(Service.ACTION, method, Data.of(0, Tag.INTEGER))

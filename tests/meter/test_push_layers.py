@@ -193,6 +193,9 @@ class _Known:
     def verifying_key(self, title: bytes, certificate: bytes | None = None) -> Any:
         return self._own(Purpose.SIGNATURE)
 
+    def introduced(self, title: bytes, certificate: bytes | None) -> Any:
+        return self._own(Purpose.SIGNATURE)
+
     def agreement_point(self, title: bytes) -> Any:
         return self._own(Purpose.AGREEMENT)
 

@@ -16,6 +16,7 @@ from meterseal.codec.types import Type
 from meterseal.cosem.shapes import wire_type
 from meterseal.meter import load_plan
 from meterseal.meter.objects import Asker, CosemObject
+from meterseal.security.steps import settle
 from tests.codec.typed import plain_types, values_of
 from tests.meter.world import NOON, World
 
@@ -57,7 +58,7 @@ def test_any_operation_has_an_outcome(asked: list[Operation]) -> None:
     assert MANAGER is not None
     HERE.seconds = NOON
     asker = Asker(MANAGER, None, 3)
-    outcomes = HERE.meter.perform(asker, asked)
+    outcomes = settle(HERE.meter.perform(asker, asked))
     for act in asker.after:
         act(True)
     assert len(outcomes) == len(asked)
@@ -71,11 +72,11 @@ def test_any_operation_has_an_outcome(asked: list[Operation]) -> None:
 @given(st.lists(operations(), max_size=8))
 def test_and_everything_can_still_be_read(asked: list[Operation]) -> None:
     assert MANAGER is not None
-    HERE.meter.perform(Asker(MANAGER, None, 3), asked)
+    settle(HERE.meter.perform(Asker(MANAGER, None, 3), asked))
     for held in OBJECTS:
         reading = [
             Operation(Service.GET, held.class_id, held.obis, index)
             for index in held.table.attributes
             if held.attribute_offer(index) and (held.class_id, index) != (7, 2)
         ]
-        assert {outcome.code for outcome in HERE.meter.perform(Asker(MANAGER), reading)} == {0}
+        assert {outcome.code for outcome in settle(HERE.meter.perform(Asker(MANAGER), reading))} == {0}

@@ -11,7 +11,7 @@ from meterseal.association.effects import Compute, Effect, Need
 from meterseal.errors import MetersealError, TooLarge
 from meterseal.security import SecuritySetup
 from meterseal.security.context import Counted
-from meterseal.security.steps import Steps
+from meterseal.security.steps import Steps, outcome_of
 
 Go = Callable[[], list[Effect]]
 T = TypeVar("T")
@@ -68,9 +68,9 @@ class Association(ABC):
     ) -> list[Effect]:
         """Go on with what `job` returns or raises: now, or where it is slow when the party has run it."""
         if not slow:
-            return go(_outcome(job))
+            return go(outcome_of(job))
         self._parked = go
-        return [Compute(self._next_token(), lambda: _outcome(job))]
+        return [Compute(self._next_token(), lambda: outcome_of(job))]
 
     def _through(
         self, found: T | Steps[T], go: Callable[[T], list[Effect]], during: str = _SENDING
@@ -124,11 +124,3 @@ class Association(ABC):
     @abstractmethod
     def _refuse(self, error: MetersealError, during: str) -> list[Effect]:
         """What an error leads to at this end."""
-
-
-def _outcome(job: Callable[[], T]) -> T | MetersealError:
-    """What a job returns, or the error that it raises."""
-    try:
-        return job()
-    except MetersealError as error:
-        return error

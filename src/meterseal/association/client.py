@@ -17,7 +17,7 @@ from meterseal.association.asking import BLOCK_RESPONSES, Asking, error_answer, 
 from meterseal.association.base import T
 from meterseal.association.carrying import Carrying
 from meterseal.association.effects import Associated, Carried, Confirmed, Effect, Failed, Released, Reply
-from meterseal.association.opening import Opening
+from meterseal.association.opening import Accepted, Opening
 from meterseal.association.operations import SUCCESS, Operation, Service
 from meterseal.association.profile import ClientProfile, conformance
 from meterseal.association.requesting import Requesting
@@ -194,7 +194,10 @@ class ClientAssociation(Requesting):
 
     def _accept(self, step: Step, message: Aare, opened: Opened) -> list[Effect]:
         opening = self._opening
-        accepted = opening.accept(message)
+        accepted, key = opening.accept(message), opening.take_key(message)
+        return self._through(key, lambda _: self._accepted(step, opening, accepted), _RECEIVING)
+
+    def _accepted(self, step: Step, opening: Opening, accepted: Accepted) -> list[Effect]:
         initiate = accepted.initiate
         self.negotiated = initiate.negotiated_conformance
         self.server_max_pdu = self.profile.within(initiate.server_max_receive_pdu_size)

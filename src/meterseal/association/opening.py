@@ -31,6 +31,7 @@ from meterseal.errors import (
 )
 from meterseal.security import AUTHENTICATED, ENCRYPTED, Context, Handshake, Opened, Style, protect, unprotect
 from meterseal.security.protection import of_request, of_response, text
+from meterseal.security.steps import Steps
 
 SUITE_BITS = AUTHENTICATED | ENCRYPTED
 _CHALLENGED = 14
@@ -121,8 +122,6 @@ class Opening:
         if self.profile.with_titles:
             self._take_title(aare.responding_ap_title)
         challenged = self._mechanism(aare)
-        if self.profile.scheme.needs_keys:
-            self._take_key(aare.responding_ae_qualifier)
         initiate = self.open_initiate(aare.user_information)
         if initiate.negotiated_dlms_version_number != DLMS_VERSION:
             raise ProtocolViolation(f"DLMS version {initiate.negotiated_dlms_version_number}")
@@ -142,9 +141,16 @@ class Opening:
             )
         self.server_title = self.handshake.peer_title = title
 
-    def _take_key(self, certificate: bytes | None) -> None:
+    def take_key(self, aare: Aare) -> Steps[None] | None:
+        """Look up the meter's signature key, of an AARE that was accepted; where it signs, the steps to it.
+
+        Raises UnknownKey, CertificateRefused.
+        """
+        return self._taking_key(aare.responding_ae_qualifier) if self.profile.scheme.needs_keys else None
+
+    def _taking_key(self, certificate: bytes | None) -> Steps[None]:
         setup, title = self.profile.setup, self.handshake.peer_title
-        self.handshake.peer_key = setup.verifying_key(title, certificate)
+        self.handshake.peer_key = yield from setup.introduced(title, certificate)
 
     def _mechanism(self, aare: Aare) -> bool:
         """True when the sign-on goes on with pass 3.  Raises when the meter asks for less."""

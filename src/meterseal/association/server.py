@@ -180,10 +180,16 @@ class ServerAssociation(Repeating):
                 examine(proposal)
         except Rejected as rejected:
             return self._reject(step, proposal, rejected)
+        accepted = proposal
+        certified = signon.certified(proposal.request)
+        return self._through(certified, lambda refused: self._examined(step, accepted, refused), "signing on")
+
+    def _examined(self, step: Step, proposal: Proposal, rejected: Rejected | None) -> list[Effect]:
+        if rejected is not None:
+            return self._reject(step, proposal, rejected)
         self._forget()
         self.state, self.context = State.IDLE, proposal.request.context
-        accepted = proposal
-        return self._with_counters(1, lambda: self._accept(step, accepted))
+        return self._with_counters(1, lambda: self._accept(step, proposal))
 
     def _request(self, octets: bytes) -> Request:
         try:

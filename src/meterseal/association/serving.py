@@ -249,13 +249,17 @@ class Serving(ServingBlocks):
 
     # --- answers ----------------------------------------------------------------------------
 
+    def expects(self, token: int) -> bool:
+        """True while the outcomes of this `Indication` are waited for."""
+        return self._indicated and token == self._token and self._exchange is not None
+
     def respond(self, token: int, outcomes: Iterable[Outcome]) -> list[Effect]:
         """The party's outcomes of an `Indication`, one per operation, in order.
 
         Raises Misuse when there are fewer or more.
         """
         x = self._exchange
-        if not self._indicated or token != self._token or x is None:
+        if not self.expects(token) or x is None:
             # The association ended while the party was at work: nobody waits for the answer.
             return []
         given, asked = list(outcomes), x.outcomes.count(None)

@@ -20,6 +20,7 @@ from meterseal.crypto import VerifyingKey, same
 from meterseal.errors import AuthenticationFailed, Malformed, MetersealError, TooWeak, UnknownKey
 from meterseal.security import AUTHENTICATED, ENCRYPTED, Context, Opened, Style, unprotect
 from meterseal.security.protection import of_request
+from meterseal.security.steps import Steps
 
 ACCEPTED, REJECTED = 0, 1
 NULL, NO_REASON, CONTEXT_UNSUPPORTED, TITLE_MISSING = 0, 1, 2, 3
@@ -198,19 +199,21 @@ def _challenge_or_password(proposal: Proposal) -> None:
     profile.recent.append(value)
 
 
-def _certificate(proposal: Proposal) -> None:
-    """The client's signature key: known before, or in a certificate that it sends along.
+def certified(request: Request) -> Rejected | Steps[Rejected | None] | None:
+    """Look up the client's signature key: known before, or in a certificate that it sends along.
 
-    Last, because it may cost several signatures: whoever has no keys does not get this far.
+    Last of all checks, because it may cost several signatures: whoever has no keys does not get this far.
     """
-    request = proposal.request
-    if not request.profile.scheme.needs_keys:
-        return
+    return _certifying(request) if request.profile.scheme.needs_keys else None
+
+
+def _certifying(request: Request) -> Steps[Rejected | None]:
     title, sent = request.context.peer_title or b"", request.aarq.calling_ae_qualifier
     try:
-        request.peer_key = request.profile.setup.verifying_key(title, sent)
+        request.peer_key = yield from request.profile.setup.introduced(title, sent)
     except MetersealError as error:
-        raise Rejected(error) from error
+        return Rejected(error)
+    return None
 
 
 BEFORE: tuple[Callable[[Request], None], ...] = (
@@ -226,9 +229,8 @@ AFTER: tuple[Callable[[Proposal], None], ...] = (
     _initiate,
     _dedicated_key,
     _challenge_or_password,
-    _certificate,
 )
-"""The checks of what the client proposes, in their order; each raises Rejected."""
+"""The checks of what the client proposes, in their order; each raises Rejected.  `certified` follows."""
 
 
 def initiate_error(reason: int) -> bytes:

@@ -44,6 +44,12 @@ class RevocationLists:
             raise CertificateRefused(f"{MOST_LISTS} revocation lists are held already")
         self._held[name] = found
 
+    def as_now(self) -> RevocationLists:
+        """The lists that are held now, whatever is taken in later."""
+        same = RevocationLists(self.required)
+        same._held = dict(self._held)
+        return same
+
     def of(self, issuer: Certificate) -> RevocationList | None:
         """The list of an authority."""
         return self._held.get((issuer.subject, issuer.key))

@@ -8,10 +8,11 @@ removed.  The anchors are set once; nothing that comes over a line changes them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from datetime import datetime
+from functools import partial
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 from meterseal.crypto import AgreementPoint, Curve, VerifyingKey
 from meterseal.crypto.certificates import Certificate, Purpose, verify_chain
@@ -22,6 +23,9 @@ from meterseal.keys.revocation import RevocationLists
 MOST: Final = 4096
 """Certificates of others that are held at most; one that is not asked for any more can be removed."""
 
+
+Introducing: TypeAlias = Generator[Callable[[], Any], Any, VerifyingKey]
+"""Steps to the key of a certificate that came along: the calls that it yields are pure, and take time."""
 
 Clock = Callable[[], datetime | None]
 """The time, with a zone; None where this party has none: dates are then not looked at."""
@@ -113,17 +117,19 @@ class Trust:
 
     def verify(self, certificate: Certificate, others: Sequence[Certificate] = ()) -> list[Certificate]:
         """The way from a certificate to its anchor, without taking it in.  Raises CertificateRefused."""
+        return self._verifying(certificate, others)()
+
+    def _verifying(
+        self, certificate: Certificate, others: Sequence[Certificate] = ()
+    ) -> Callable[[], list[Certificate]]:
+        """A pure call that verifies it against what is held now."""
         on, now = certificate.key.curve, self._clock()
         if self._curve is not None and certificate.title is not None and on is not self._curve:
             raise CertificateRefused(f"a key on {on.name}, the suite has {self._curve.name}")
         self._check_key(certificate)
-        return verify_chain(
-            certificate,
-            self._between(certificate, others),
-            self.anchors,
-            now,
-            lambda one, issuer: self.lists.check(one, issuer, now),
-        )
+        between, lists = self._between(certificate, others), self.lists.as_now()
+        standing = partial(_standing, lists, now)
+        return partial(verify_chain, certificate, between, self.anchors, now, standing)
 
     def remove(self, certificate: Certificate) -> None:
         """Hold it no more, and take it from no sign-on."""
@@ -160,13 +166,22 @@ class Trust:
 
         Raises UnknownKey, CertificateRefused.
         """
-        held = self.find(title, Purpose.SIGNATURE)
-        if certificate is not None and (held is None or certificate != held.der):
-            self._introduce(title, Certificate(certificate), held)
+        if certificate is not None and self._is_new(title, certificate):
+            return _at_once(self._introducing(title, certificate))
         key = self._in_order(title, Purpose.SIGNATURE).key
         if not isinstance(key, VerifyingKey):  # the purpose says so already
             raise CertificateRefused("not a signature key")
         return key
+
+    def introduced(self, title: bytes, certificate: bytes | None) -> VerifyingKey | Introducing:
+        """The same; for a certificate that is not held yet the steps to its key."""
+        if certificate is None or not self._is_new(title, certificate):
+            return self.verifying_key(title)
+        return self._introducing(title, certificate)
+
+    def _is_new(self, title: bytes, certificate: bytes) -> bool:
+        held = self.find(title, Purpose.SIGNATURE)
+        return held is None or certificate != held.der
 
     def agreement_point(self, title: bytes) -> AgreementPoint:
         """The static key agreement key of `title`.  Raises UnknownKey, CertificateRefused."""
@@ -175,7 +190,19 @@ class Trust:
             raise CertificateRefused("not a key agreement key")
         return key
 
-    def _introduce(self, title: bytes, certificate: Certificate, held: Certificate | None) -> None:
+    def _introducing(self, title: bytes, der: bytes) -> Introducing:
+        certificate = yield partial(Certificate, der)
+        self._check_introduced(title, certificate)
+        way = yield self._verifying(certificate)
+        # What is held may have changed meanwhile.
+        self._check_introduced(title, certificate)
+        if any(one not in (*self.anchors, *self._authorities.values()) for one in way[1:]):
+            raise CertificateRefused("an authority on the way of the certificate was removed")
+        self._put(way)
+        return self.verifying_key(title)
+
+    def _check_introduced(self, title: bytes, certificate: Certificate) -> None:
+        held = self.find(title, Purpose.SIGNATURE)
         if certificate.title != title:
             raise CertificateRefused("the certificate names another system title than its sender")
         if certificate.purpose is not Purpose.SIGNATURE:
@@ -184,7 +211,6 @@ class Trust:
             raise CertificateRefused("this certificate was removed")
         if held is not None and certificate.not_before < held.not_before:
             raise CertificateRefused("an older certificate than the one that is held")
-        self.take(certificate)
 
     def _in_order(self, title: bytes, purpose: Purpose) -> Certificate:
         """The certificate held: in date, and nothing on its way revoked."""
@@ -197,3 +223,18 @@ class Trust:
         for one, issuer in pairwise(way):
             self.lists.check(one, issuer, now)
         return way[0]
+
+
+def _standing(lists: RevocationLists, now: datetime | None, one: Certificate, issuer: Certificate) -> None:
+    lists.check(one, issuer, now)
+
+
+def _at_once(steps: Introducing) -> VerifyingKey:
+    """The key, every call made here and now."""
+    result: Any = None
+    try:
+        while True:
+            result = steps.send(result)()
+    except StopIteration as done:
+        key: VerifyingKey = done.value
+        return key

@@ -16,6 +16,7 @@ from meterseal.keys.counters import ReceiveCounter, SendCounter, key_id
 from meterseal.security import Context, KeyInUse, SecuritySetup
 from meterseal.security.context import Counted
 from meterseal.security.directory import Directory
+from meterseal.security.steps import Steps
 from meterseal.state import CounterStore, FileCounters
 
 MOST: Final = 200_000
@@ -222,6 +223,10 @@ class _Later:
     def verifying_key(self, title: bytes, certificate: bytes | None = None) -> VerifyingKey:
         """As `Directory`."""
         return self.load().verifying_key(title, certificate)
+
+    def introduced(self, title: bytes, certificate: bytes | None) -> VerifyingKey | Steps[VerifyingKey]:
+        """As `Directory`."""
+        return self.load().introduced(title, certificate)
 
     def agreement_point(self, title: bytes) -> AgreementPoint:
         """As `Directory`."""

@@ -39,6 +39,7 @@ from meterseal.meter.objects import (
 from meterseal.meter.store import MeterStore
 from meterseal.meter.view import User, View
 from meterseal.security import ENCRYPTED
+from meterseal.security.steps import Steps
 
 NO_SETUP: Final = Obis("0.0.0.0.0.0")
 _USER: Final = Structure((Tag.UNSIGNED, Tag.VISIBLE_STRING))
@@ -207,7 +208,7 @@ class CurrentAssociation(CosemObject):
         self.readers = {**own.readers, 1: self.readers[1]}
         self.writers, self.callers, self.selectors = own.writers, own.callers, own.selectors
 
-    def perform(self, asker: Asker, operation: Operation) -> Outcome:
+    def perform(self, asker: Asker, operation: Operation) -> Outcome | Steps[Outcome]:
         """As the association of the asker does it, but for the name."""
         if operation.member == 1 and operation.service is not Service.ACTION:
             return super().perform(asker, operation)

@@ -302,7 +302,7 @@ def _outcome(asker: Asker, operation: Operation) -> Outcome:
     held = asker.association.view.held(operation.class_id, operation.instance)
     if held is None:
         raise Denied(OBJECT_UNDEFINED, "not in the logical device")
-    outcome = held.perform(asker, operation)
+    outcome = settle(held.perform(asker, operation))
     if outcome.code:
         raise Denied(outcome.code, "not done")
     return outcome

@@ -24,6 +24,7 @@ from meterseal.meter.founding import found
 from meterseal.meter.ledger import Ledger
 from meterseal.meter.model import Meter
 from meterseal.meter.plan import MeterPlan
+from meterseal.meter.pool import Jobs, inline
 from meterseal.meter.push import Order
 from meterseal.meter.server import Party
 from meterseal.meter.session import Timer
@@ -72,8 +73,8 @@ class Neighbour(Party):
 
     outlet: Outlet | None = None
 
-    def __init__(self, meter: Meter, timer: Timer, together: Together) -> None:
-        super().__init__(meter, timer)
+    def __init__(self, meter: Meter, timer: Timer, together: Together, compute: Jobs = inline) -> None:
+        super().__init__(meter, timer, compute)
         self._together = together
 
     def keep(self, setup: SecuritySetup, then: Callable[[StateUnavailable | None], None]) -> None:
@@ -117,8 +118,9 @@ class Fleet:
 
     `timer` is an asyncio loop, or a test's own; `wall` and `draw` as in `Meter`.  `outlet` makes what carries
     the pushes of a meter; without it they are lines in the journal.  With `ports` each meter has a port of
-    its own, and its logical devices their own SAPs there.  Raises ConfigurationError for a plan that only
-    one meter can have, and what `Ledger` raises.
+    its own, and its logical devices their own SAPs there.  `compute` runs curve work.
+
+    Raises ConfigurationError for a plan that only one meter can have, and what `Ledger` raises.
     """
 
     def __init__(
@@ -132,9 +134,10 @@ class Fleet:
         draw: Callable[[int], bytes] = random_octets,
         outlet: Callable[[Meter], Outlet] | None = None,
         ports: bool = False,
+        compute: Jobs = inline,
     ) -> None:
         _check(plan, count)
-        self._outlet, self.ports = outlet, ports
+        self._outlet, self.ports, self._compute = outlet, ports, compute
         self.plan, self.count = plan, count
         self._timer, self._wall, self._draw = timer, wall, draw
         self._blueprint = Blueprint(plan)
@@ -217,7 +220,7 @@ class Fleet:
 
     def _put_to_work(self, number: int) -> Neighbour:
         meter = self._meter(number)
-        party = Neighbour(meter, self._timer, self._together)
+        party = Neighbour(meter, self._timer, self._together, self._compute)
         if self._outlet is not None:
             outlet = party.outlet = self._outlet(meter)
             meter.drop = outlet.drop

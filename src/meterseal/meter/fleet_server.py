@@ -18,6 +18,7 @@ from meterseal.meter.config import load_plan
 from meterseal.meter.fleet import Fleet
 from meterseal.meter.model import Meter
 from meterseal.meter.plan import MeterPlan
+from meterseal.meter.pool import Pool
 from meterseal.meter.pushing import Pusher
 from meterseal.meter.running import PathLike, run_until_signal, say, write_credentials
 from meterseal.meter.server import TICK
@@ -62,13 +63,16 @@ class FleetServer:
         self._servers: list[Listening] = []
         self._pushers: set[Pusher] = set()
         self._tick: Handle | None = None
+        self._pool: Pool | None = None
 
     async def __aenter__(self) -> FleetServer:
         loop = asyncio.get_running_loop()
         allow_files(self._count * (_PER_METER + self._ports) + _FILES)
+        self._pool = Pool(loop)
         fleet = self._fleet = Fleet(
-            self._plan, self._count, self._folder, timer=loop, outlet=self._pusher, ports=self._ports
-        )
+            self._plan, self._count, self._folder, timer=loop, outlet=self._pusher, ports=self._ports,
+            compute=self._pool.run,
+        )  # fmt: skip
         largest = max((role.max_pdu for role in self._plan.roles), default=0xFFFF)
         listen = partial(
             serve,
@@ -99,6 +103,8 @@ class FleetServer:
         return pusher
 
     async def _close_lines(self) -> None:
+        if self._pool is not None:
+            self._pool.close()
         await asyncio.gather(*(pusher.close() for pusher in self._pushers))
         await asyncio.gather(*(server.close() for server in self._servers))
 

@@ -25,6 +25,7 @@ from meterseal.meter.push import PushSetup, Surroundings, read_as
 from meterseal.meter.schedule import ActivityCalendar, SingleActionSchedule
 from meterseal.meter.scripts import ScriptTable
 from meterseal.meter.values import Clock, Disconnect, Held, Measured, of_source
+from meterseal.security.steps import settle
 
 if TYPE_CHECKING:
     from meterseal.association import ServerProfile
@@ -154,7 +155,7 @@ def _push(meter: Meter, device: LogicalDevice, plan: ObjectPlan, place: str) -> 
         held = device.objects.get((operation.class_id, operation.instance))
         if held is None:
             raise Denied(OBJECT_UNDEFINED, "not in the logical device")
-        return held.perform(asker, operation)
+        return settle(held.perform(asker, operation))
 
     around = Surroundings(
         meter.plant, meter.store, meter.rings[client], client, device.sap,

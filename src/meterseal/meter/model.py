@@ -44,6 +44,7 @@ from meterseal.meter.store import MeterStore
 from meterseal.meter.third_parties import check_age, make_setup
 from meterseal.meter.view import Seen
 from meterseal.security import SecuritySetup
+from meterseal.security.steps import Steps, begun, settle, through
 
 if TYPE_CHECKING:
     from meterseal.meter.pairs import KeyPairs
@@ -256,8 +257,10 @@ class Meter:
         *,
         broadcast: bool = False,
         stops: bool = False,
-    ) -> list[Outcome]:
-        """Do what has been found allowed, one outcome each.  Raises nothing for what a client can ask.
+    ) -> list[Outcome] | Steps[list[Outcome]]:
+        """Do what has been found allowed, one outcome each; the steps to them where one takes curve work.
+
+        Raises nothing for what a client can ask.
 
         What was received is on disk before a write or a call takes effect; where the disk does not take
         it, nothing happens.  Under the broadcast key only what the role lists is done: every member of
@@ -276,8 +279,6 @@ class Meter:
             except Denied as denied:
                 self.events.note(f"not done, third party: {denied}")
                 return [Outcome(denied.code)] * len(operations)
-        elif len(operations) == 1 and operations[0].service is Service.GET:
-            return [self._perform(asker, operations[0], "")]  # nearly always
         if any(operation.service is not Service.GET for operation in operations):
             try:
                 if asker.third is not None:
@@ -285,20 +286,25 @@ class Meter:
                 self.note(asker.association.profile.setup)
             except StateUnavailable as error:
                 broken = str(error)
+        return begun(self._in_turn(asker, operations, broken, stops))
+
+    def _in_turn(
+        self, asker: Asker, operations: Sequence[Operation], broken: str, stops: bool
+    ) -> Steps[list[Outcome]]:
         outcomes: list[Outcome] = []
         for operation in operations:
             failed = stops and outcomes and outcomes[-1].code
-            outcomes.append(NOT_DONE if failed else self._perform(asker, operation, broken))
+            outcomes.append(NOT_DONE if failed else (yield from self._perform(asker, operation, broken)))
         return outcomes
 
-    def _perform(self, asker: Asker, operation: Operation, broken: str) -> Outcome:
+    def _perform(self, asker: Asker, operation: Operation, broken: str) -> Steps[Outcome]:
         try:
             if broken and operation.service is not Service.GET:
                 raise Denied(TEMPORARY_FAILURE, broken)
             held = asker.association.view.held(operation.class_id, operation.instance)
             if held is None:
                 raise Denied(OBJECT_UNDEFINED, "not in the logical device")
-            return held.perform(asker, operation)
+            return (yield from through(held.perform(asker, operation)))
         except (Denied, MetersealError) as error:
             return self._failed(asker, operation, error)
 
@@ -309,7 +315,7 @@ class Meter:
 
     def _once_more(self, held: CosemObject, asker: Asker, operation: Operation) -> Outcome:
         try:
-            return held.perform(asker, operation)
+            return settle(held.perform(asker, operation))
         except (Denied, MetersealError) as error:
             return self._failed(asker, operation, error)
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from types import GeneratorType
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from meterseal.apdu.common import SelectiveAccess
 from meterseal.association import Operation, Outcome, Service
@@ -22,6 +23,7 @@ from meterseal.cosem.rights import ACCESS, READ, WRITE
 from meterseal.cosem.selection import Selection, parse_selection, restricted
 from meterseal.cosem.shapes import Group, Kind, Leaf, Many, Shape
 from meterseal.errors import ConfigurationError, DecodeError, MetersealError, Unsupported
+from meterseal.security.steps import Steps
 from meterseal.security.third import Third
 
 if TYPE_CHECKING:
@@ -80,7 +82,8 @@ class Asker:
 Reader: TypeAlias = Callable[[Asker], Value]
 Selector: TypeAlias = Callable[[Asker, Selection], Value]
 Writer: TypeAlias = Callable[[Asker, Any], None]
-Caller: TypeAlias = Callable[[Asker, Any], Value | None]
+Caller: TypeAlias = Callable[[Asker, Any], Value | Steps[Value | None] | None]
+"""A method; one that takes curve work gives the steps to its result."""
 
 
 class CosemObject:
@@ -128,8 +131,11 @@ class CosemObject:
         """What a profile captures of an attribute at a `plant.Moment`; None where it changes with no time."""
         return None
 
-    def perform(self, asker: Asker, operation: Operation) -> Outcome:
-        """Read, write or call.  Raises Denied, and errors of the store."""
+    def perform(self, asker: Asker, operation: Operation) -> Outcome | Steps[Outcome]:
+        """Read, write or call; where it takes curve work the steps to it.
+
+        Raises Denied, and errors of the store.
+        """
         return _SERVICES[operation.service](self, asker, operation)
 
     def _read(self, asker: Asker, operation: Operation) -> Outcome:
@@ -172,16 +178,26 @@ class CosemObject:
         """The value written to an attribute; classes that leave the type open look at it here."""
         return given.value
 
-    def _call(self, asker: Asker, operation: Operation) -> Outcome:
+    def _call(self, asker: Asker, operation: Operation) -> Outcome | Steps[Outcome]:
         index, given = operation.member, operation.data
         caller, method = self.callers.get(index), self.table.methods.get(index)
         if caller is None or method is None:
             raise Denied(READ_WRITE_DENIED, f"method {index} cannot be called")
         result = caller(asker, _parameter(method, given))
-        return Outcome(0, None if result is None else codec.encode(*result))
+        if isinstance(result, GeneratorType):
+            return _called_later(result)
+        return _returned(cast("Value | None", result))
 
 
-_SERVICES: dict[Service, Callable[[CosemObject, Asker, Operation], Outcome]] = {
+def _returned(result: Value | None) -> Outcome:
+    return Outcome(0, None if result is None else codec.encode(*result))
+
+
+def _called_later(steps: Steps[Value | None]) -> Steps[Outcome]:
+    return _returned((yield from steps))
+
+
+_SERVICES: dict[Service, Callable[[CosemObject, Asker, Operation], Outcome | Steps[Outcome]]] = {
     Service.GET: CosemObject._read,
     Service.SET: CosemObject._write,
     Service.ACTION: CosemObject._call,

@@ -20,6 +20,7 @@ from meterseal.meter.schedule import Timed
 from meterseal.meter.scripts import ScriptTable
 from meterseal.meter.view import View
 from meterseal.security import SecuritySetup
+from meterseal.security.steps import settle
 
 if TYPE_CHECKING:
     from meterseal.meter.events import Events
@@ -67,7 +68,7 @@ class Routine:
             raise Denied(READ_WRITE_DENIED, f"by script: not {name}, or not that deep")
         self._depth += 1
         try:
-            held.perform(asker, operation)
+            settle(held.perform(asker, operation))
         finally:
             self._depth -= 1
 

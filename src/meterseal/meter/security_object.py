@@ -9,12 +9,13 @@ the answer it cannot know them, and then a meter that comes up from a power cut 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from meterseal.codec.types import Array, MixedArray, Structure, Tag
 from meterseal.cosem.obis import Obis
 from meterseal.cosem.rights import PROTECTION, policy_from_wire, policy_to_wire, strengthens
-from meterseal.crypto import AgreementKey, curve, kcv, same
+from meterseal.crypto import kcv, same
 from meterseal.errors import ConnectionLost, Forged, Malformed, MetersealError, Misuse
 from meterseal.keys.kinds import KEK, NAMES
 from meterseal.meter.keyring import KeyRing, held_by_any
@@ -30,6 +31,7 @@ from meterseal.meter.objects import (
 from meterseal.meter.store import MeterStore
 from meterseal.security import key_agreement
 from meterseal.security.agreement import Parties
+from meterseal.security.steps import Steps
 
 if TYPE_CHECKING:
     from meterseal.meter.pairs import KeyPairs
@@ -119,21 +121,19 @@ class SecuritySetupObject(CosemObject):
         self.ring.announce(new)
         asker.after.append(lambda answered: self._activate_keys(new))
 
-    def _key_agreement(self, asker: Asker, items: list[tuple[int, bytes]]) -> Value:
+    def _key_agreement(self, asker: Asker, items: list[tuple[int, bytes]]) -> Steps[Value]:
         self._check_ids("key_agreement", items)
         setup, client = self.ring.setup, _title(asker)
+        parties, options = Parties(client, setup.own_title), asker.association.profile.options
         try:
             signer, signing = setup.verifying_key(client), setup.signing_key()
-            points = {i: key_agreement.offered(setup.suite, i, data, signer) for i, data in items}
+            answers, new = yield partial(
+                key_agreement.answer, setup.suite, items, signer, signing, parties, options
+            )
         except MetersealError as error:
             raise Denied(OTHER_REASON, f"key_agreement: {error}") from error
-        answers: list[tuple[int, bytes]] = []
-        new: dict[int, bytes] = {}
-        for key_id, point in points.items():
-            ephemeral = AgreementKey.generate(curve(setup.suite.curve))
-            answers.append((key_id, key_agreement.offer(key_id, ephemeral, signing)))
-            parties, options = Parties(client, setup.own_title), asker.association.profile.options
-            new[key_id] = key_agreement.agreed(setup.suite, key_id, ephemeral, point, parties, options)
+        self._check_ids("key_agreement", items)  # others were served meanwhile
+        for key_id in new:
             self._check_key("key_agreement", key_id, new)
         self.ring.announce(new)
         asker.after.append(lambda answered: self._keep_agreed(new, answered))

@@ -18,6 +18,7 @@ from meterseal.meter.delays import Delays
 from meterseal.meter.events import Event
 from meterseal.meter.keyring import KeyRing
 from meterseal.meter.model import Meter
+from meterseal.meter.pool import Jobs, Pool, inline
 from meterseal.meter.pushing import Overhearing, Pusher
 from meterseal.meter.session import Handle, Live, Session, Timer
 from meterseal.net import (
@@ -44,10 +45,10 @@ _LARGEST: Final = 0xFFFF
 
 
 class Party:
-    """A meter with its sessions.  `timer` is an asyncio loop, or a test's own."""
+    """A meter with its sessions.  `timer` is an asyncio loop, or a test's own; `compute` runs curve work."""
 
-    def __init__(self, meter: Meter, timer: Timer) -> None:
-        self.meter, self.timer = meter, timer
+    def __init__(self, meter: Meter, timer: Timer, compute: Jobs = inline) -> None:
+        self.meter, self.timer, self.compute = meter, timer, compute
         self.events, self.delays = meter.events, Delays()
         self.memory = TransferMemory()
         self._sessions: dict[Session, None] = {}
@@ -197,13 +198,15 @@ class MeterServer:
         self._server: Listening | None = None
         self._tick: Handle | None = None
         self._pusher: Pusher | None = None
+        self._pool: Pool | None = None
         self.party: Party | None = None
 
     async def start(self) -> None:
         """Listen.  Raises ConfigurationError when the address cannot be had, Unsupported for other lines."""
         loop = asyncio.get_running_loop()
         where, plan = self._where, self.meter.plan
-        party = self.party = Party(self.meter, loop)
+        self._pool = Pool(loop)
+        party = self.party = Party(self.meter, loop, self._pool.run)
         session: Factory = partial(_SESSIONS.get(where.scheme, Party.session), party)
         own_line = SCHEMES[where.scheme].hdlc
         pusher = self._pusher = Pusher(
@@ -235,6 +238,8 @@ class MeterServer:
             await self._pusher.close()
         if self._server is not None:
             await self._server.close()
+        if self._pool is not None:
+            self._pool.close()
         if self.party is not None:
             self.meter.power_down()
             self.party.tick()

@@ -19,6 +19,7 @@ from meterseal.association import (
     Indication,
     Need,
     Operation,
+    Outcome,
     Refusal,
     Released,
     Reply,
@@ -31,6 +32,7 @@ from meterseal.codec.data import Data
 from meterseal.crypto import suite
 from meterseal.errors import (
     ConnectionLost,
+    MetersealError,
     ProtocolViolation,
     StateUnavailable,
     TimedOut,
@@ -40,6 +42,7 @@ from meterseal.meter.objects import Asker
 from meterseal.net import Link
 from meterseal.security import AUTHENTICATED, ENCRYPTED, SecuritySetup
 from meterseal.security.protection import policy_bits
+from meterseal.security.steps import Steps, outcome_of
 
 if TYPE_CHECKING:
     from meterseal.meter.server import Party
@@ -225,14 +228,19 @@ class Session:
                 answered = not self._link.is_closing
                 continue
             if type(effect) is Indication:
-                todo.extendleft(reversed(self._perform(live, effect)))
-                continue
+                done = self._perform(live, effect)
+                if isinstance(done, list):
+                    todo.extendleft(reversed(done))
+                    continue
+                self._step(live, effect, done, None, self._pause(live, source, destination, todo, answered))
+                return
             match effect:
                 case Need():
                     self._reserve(live, effect, self._pause(live, source, destination, todo, answered))
                     return
                 case Compute():
-                    todo.extendleft(reversed(live.machine.resume(effect.token, effect.job())))
+                    self._compute(live, effect, self._pause(live, source, destination, todo, answered))
+                    return
                 case Associated():
                     self._associate(live, todo, self._pause(live, source, destination, todo, answered))
                     return
@@ -268,15 +276,48 @@ class Session:
         # Without counters the machine goes on too, and refuses for want of them.
         self._party.reserve(need.key, need.count, lambda: go_on(live.machine.resume(need.token)))
 
-    def _perform(self, live: Live, asked: Indication) -> list[Effect]:
+    def _compute(self, live: Live, effect: Compute, go_on: Callable[[list[Effect]], None]) -> None:
+        # Where the association has ended meanwhile, the machine takes no result.
+        self._party.compute(
+            effect.job, lambda found: go_on(live.machine.resume(effect.token, found)), self._broken
+        )
+
+    def _broken(self, error: Exception) -> None:
+        self._link.abort(ConnectionLost(f"a job of an association failed: {type(error).__name__}"))
+        raise error
+
+    def _step(
+        self,
+        live: Live,
+        asked: Indication,
+        steps: Steps[list[Effect]],
+        found: Any,
+        go_on: Callable[[list[Effect]], None],
+    ) -> None:
+        """On with an operation that takes curve work; where its association has ended, it is given up."""
+        if live.gone or self._gone or not live.machine.expects(asked.token):
+            steps.close()
+            go_on([])
+            return
+        try:
+            job = steps.throw(found) if isinstance(found, MetersealError) else steps.send(found)
+        except StopIteration as done:
+            go_on(done.value)
+            return
+        self._party.compute(
+            partial(outcome_of, job), lambda found: self._step(live, asked, steps, found, go_on), self._broken
+        )
+
+    def _perform(self, live: Live, asked: Indication) -> list[Effect] | Steps[list[Effect]]:
         association = live.association
         if association is None:
             return []
         if asked.applied & AUTHENTICATED:
             self._link.established()
         asker = Asker(association, asked.user, asked.applied, live.machine, live.after, third=asked.third)
-        outcomes = self._meter.perform(asker, asked.operations, broadcast=asked.broadcast, stops=asked.stops)
-        return live.machine.respond(asked.token, outcomes, partial(self._meter.again, asker))
+        found = self._meter.perform(asker, asked.operations, broadcast=asked.broadcast, stops=asked.stops)
+        respond = partial(live.machine.respond, asked.token, again=partial(self._meter.again, asker))
+        return respond(found) if isinstance(found, list) else _responding(found, respond)
 
     def _finish(self, live: Live, answered: bool = False) -> None:
         """The answer is out, or will never be: now comes what had to wait for it."""
@@ -397,6 +438,12 @@ class Session:
 
     def _who(self, source: int, destination: int) -> str:
         return f"client {source} at {self._link.peer} to logical device {destination}"
+
+
+def _responding(
+    found: Steps[list[Outcome]], respond: Callable[[list[Outcome]], list[Effect]]
+) -> Steps[list[Effect]]:
+    return respond((yield from found))
 
 
 _NOT_POSSIBLE: Final = error_response(ProtocolViolation("another answer is under way"), False)

@@ -28,6 +28,7 @@ from meterseal.keys.exchanges import Exchanges
 from meterseal.security import protection
 from meterseal.security.changes import Changes
 from meterseal.security.directory import Directory, KnownKeys
+from meterseal.security.steps import Steps, through
 
 
 @dataclass(slots=True, eq=False)
@@ -104,6 +105,11 @@ class SecuritySetup:
         Raises UnknownKey, CertificateRefused.
         """
         return _of_suite(self.directory.verifying_key(title, certificate), self.suite)
+
+    def introduced(self, title: bytes, certificate: bytes | None) -> Steps[VerifyingKey]:
+        """The same at a sign-on, where `certificate` may be new and takes curve work to verify."""
+        key = yield from through(self.directory.introduced(title, certificate))
+        return _of_suite(key, self.suite)
 
     def agreement_point(self, title: bytes) -> AgreementPoint:
         """The static key agreement key of another party.  Raises UnknownKey, CertificateRefused."""

@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 
 from meterseal.crypto import AgreementPoint, VerifyingKey
 from meterseal.errors import UnknownKey
+from meterseal.security.steps import Steps
 
 
 class Directory(Protocol):
@@ -20,6 +21,9 @@ class Directory(Protocol):
 
         Raises UnknownKey when none is known, CertificateRefused when the one sent is not to be trusted.
         """
+
+    def introduced(self, title: bytes, certificate: bytes | None) -> VerifyingKey | Steps[VerifyingKey]:
+        """As `verifying_key` at a sign-on; where a certificate has to be verified first, the steps to it."""
 
     def agreement_point(self, title: bytes) -> AgreementPoint:
         """The static key agreement key of `title`.  Raises UnknownKey."""
@@ -35,6 +39,10 @@ class KnownKeys:
     def verifying_key(self, title: bytes, certificate: bytes | None = None) -> VerifyingKey:
         """As `Directory`."""
         return _found(self.signing.get(title), "signature", title)
+
+    def introduced(self, title: bytes, certificate: bytes | None) -> VerifyingKey | Steps[VerifyingKey]:
+        """As `Directory`; there is nothing to be verified."""
+        return self.verifying_key(title, certificate)
 
     def agreement_point(self, title: bytes) -> AgreementPoint:
         """As `Directory`."""

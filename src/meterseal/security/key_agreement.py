@@ -6,6 +6,8 @@ into the KDF, their signature keys vouch for the ephemeral ones.  An ephemeral k
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from meterseal.crypto import AgreementKey, AgreementPoint, SigningKey, Suite, VerifyingKey, curve
 from meterseal.errors import Malformed
 from meterseal.keys.kinds import KEK
@@ -50,3 +52,25 @@ def agreed(
         return agree(suite, EPHEMERAL, own, peer, parties, use=use, form=form)
     finally:
         own.destroy()
+
+
+def answer(
+    suite: Suite,
+    items: Iterable[tuple[int, bytes]],
+    signer: VerifyingKey,
+    signing: SigningKey,
+    parties: Parties,
+    options: frozenset[str] = frozenset(),
+) -> tuple[list[tuple[int, bytes]], dict[int, bytes]]:
+    """The meter's side as a whole, a pure call: key_data for each key id, and the new keys by id.
+
+    All of what the client offers is verified first.  Raises as `offered`.
+    """
+    points = {key_id: offered(suite, key_id, key_data, signer) for key_id, key_data in items}
+    answers: list[tuple[int, bytes]] = []
+    new: dict[int, bytes] = {}
+    for key_id, point in points.items():
+        ephemeral = AgreementKey.generate(curve(suite.curve))
+        answers.append((key_id, offer(key_id, ephemeral, signing)))
+        new[key_id] = agreed(suite, key_id, ephemeral, point, parties, options)
+    return answers, new

@@ -39,6 +39,36 @@ def settle(found: Any) -> Any:
         return done.value
 
 
+def begun(steps: Steps[T]) -> T | Steps[T]:
+    """The result where no job is asked for, else steps to it that begin with the first job."""
+    try:
+        job = next(steps)
+    except StopIteration as done:
+        return cast("T", done.value)
+    return _from(job, steps)
+
+
+def _from(job: Job, steps: Steps[T]) -> Steps[T]:
+    try:
+        while True:
+            try:
+                result = yield job
+            except MetersealError as error:
+                job = steps.throw(error)
+            else:
+                job = steps.send(result)
+    except StopIteration as done:
+        return cast("T", done.value)
+
+
+def outcome_of(job: Callable[[], T]) -> T | MetersealError:
+    """What a job returns, or the error that it raises."""
+    try:
+        return job()
+    except MetersealError as error:
+        return error
+
+
 def through(found: T | Steps[T]) -> Steps[T]:
     """The result, from within other steps."""
     if isinstance(found, GeneratorType):
