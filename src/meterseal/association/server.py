@@ -187,8 +187,8 @@ class ServerAssociation(Repeating):
     def _examined(self, step: Step, proposal: Proposal, rejected: Rejected | None) -> list[Effect]:
         if rejected is not None:
             return self._reject(step, proposal, rejected)
-        self._forget()
-        self.state, self.context = State.IDLE, proposal.request.context
+        self._forget(proposal.request.context)
+        self.state = State.IDLE
         return self._with_counters(1, lambda: self._accept(step, proposal))
 
     def _request(self, octets: bytes) -> Request:
@@ -215,7 +215,7 @@ class ServerAssociation(Repeating):
             responder_acse_requirements=acse.AUTHENTICATION_UNIT if challenged else None,
             mechanism_name=request.aarq.mechanism_name if challenged else None,
             responding_authentication_value=self._challenge(request) if challenged else None,
-            user_information=self._initiate_answer(proposal.opened, request.context.peer_title),
+            user_information=self._initiate_answer(proposal.opened, request.context),
         )
         if self.context.dedicated is not None:
             profile.dedicated_before.append(self.context.dedicated.handle.kcv)
@@ -247,21 +247,21 @@ class ServerAssociation(Repeating):
         self.context.exclusive_dedicated = self.context.dedicated is not None
         return Associated(self.user)
 
-    def _initiate_answer(self, opened: Opened, peer_title: bytes | None) -> bytes:
+    def _initiate_answer(self, opened: Opened, context: Context) -> bytes:
         octets = InitiateResponse(
             None, DLMS_VERSION, self.negotiated, self.profile.max_pdu, LN_VAA_NAME
         ).encode()
-        return self._like_initiate(octets, opened, peer_title)
+        return self._like_initiate(octets, opened, context)
 
-    def _like_initiate(self, octets: bytes, opened: Opened, peer_title: bytes | None) -> bytes:
-        """Protect an Initiate answer as its request was; Initiates always use the global keys."""
+    def _like_initiate(self, octets: bytes, opened: Opened, context: Context) -> bytes:
+        """Protect an Initiate answer as its request was: Initiates come, and so go, under the global keys."""
         applied = opened.applied
         if self.profile.ciphered:
             applied |= of_response(self.profile.setup.policy) & SUITE_BITS
         if not applied:
             return octets
         style = Style.GLO if opened.style is Style.PLAIN else opened.style
-        return protect(self._fresh_context(peer_title), octets, applied, style)
+        return protect(context, octets, applied, style)
 
     def _reject(self, step: Step, proposal: Proposal | None, rejected: Rejected) -> list[Effect]:
         self.state = step.outcomes["refused"]
@@ -272,7 +272,7 @@ class ServerAssociation(Repeating):
         information = None
         if rejected.initiate and proposal is not None and self._counters_left(1):
             error = signon.initiate_error(rejected.initiate)
-            information = self._like_initiate(error, proposal.opened, proposal.request.context.peer_title)
+            information = self._like_initiate(error, proposal.opened, proposal.request.context)
         aare = Aare(
             application_context_name=acse.context_name(self.profile.context_number),
             result=signon.REJECTED,
@@ -393,7 +393,7 @@ class ServerAssociation(Repeating):
         return opened
 
     def _released(self, step: Step, information: Opened | None) -> list[Effect]:
-        answer = None if information is None else self._initiate_answer(information, self.context.peer_title)
+        answer = None if information is None else self._initiate_answer(information, self.context)
         self.state = step.outcomes["released"]
         self._forget()
         return [Reply(Rlre(0, answer).encode()), Released()]
@@ -415,9 +415,9 @@ class ServerAssociation(Repeating):
         self._queue.clear()
         self.state = State.STANDING if self.profile.pre_established else State.IDLE
 
-    def _forget(self) -> None:
+    def _forget(self, context: Context | None = None) -> None:
         self.context.drop_dedicated()
-        self.context: Context = self._fresh_context()
+        self.context: Context = context or self._fresh_context()
         self._exchange = self._handshake = self._initiate = self._parked = None
         self._track = self._ready = None
         self._indicated = self._by_blocks = False

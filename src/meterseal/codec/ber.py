@@ -50,6 +50,12 @@ def functions(cls: Any, rows: list[tuple[str, Ber]]) -> tuple[Any, Any]:
     known: dict[int, list[tuple[int, tuple[int, ...], Ber]]] = {}
     for place, (_, row) in enumerate(rows):
         known.setdefault(row.tags[0], []).append((place, tuple(row.tags[1:]), row))
+    # Most have one tag and octets inside: nothing more to look at.
+    plain = {
+        tag: fields[0][0]
+        for tag, fields in known.items()
+        if len(fields) == 1 and not fields[0][1] and fields[0][2].content == "octets"
+    }
     wraps = [(tuple(reversed(row.tags)), row.content == "octets") for _, row in rows]
 
     def read(b: bytes, p: int, e: int) -> tuple[Any, int]:
@@ -60,7 +66,11 @@ def functions(cls: Any, rows: list[tuple[str, Ber]]) -> tuple[Any, Any]:
         while p < end:
             start = p
             tag, inner, p = read_tlv(b, p, end)
-            at, value = _match(known.get(tag, ()), b, start, inner, p)
+            at = plain.get(tag, -1)
+            if at >= 0:
+                value: Any = b[inner:p]
+            else:
+                at, value = _match(known.get(tag, ()), b, start, inner, p)
             if at <= last:
                 raise Malformed(f"{cls.name}: field {tag:02X} is repeated or out of order")
             values[at], last = value, at

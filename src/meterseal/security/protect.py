@@ -274,13 +274,19 @@ def _open_signed(context: Context, opened: Opened) -> Steps[Opened]:
     if not apdu or (apdu[0] in NEVER_SIGNED and not nests(context, apdu[0])):
         raise Malformed(f"{SIGNING} holds nothing, or an APDU that may not be inside")
     _check_for_all(opened.broadcast, apdu)
-    return opened._replace(apdu=apdu, applied=opened.applied | SIGNED, layers=(*opened.layers, layer))
+    _, applied, style, broadcast, counter, lowest, key, layers, third = opened
+    return _opened(
+        Opened, (apdu, applied | SIGNED, style, broadcast, counter, lowest, key, (*layers, layer), third)
+    )
+
+
+_SIGNED = SIGNING.encode()
 
 
 def _once(context: Context, opened: Opened) -> Guard:
     """No counter orders a message that is only signed: its transaction-id is taken once (D07)."""
     signed = opened.layers[-1]
-    name, seen = SIGNING.encode() + signed.originator + signed.transaction_id, context.setup.exchanges
+    name, seen = _SIGNED + signed.originator + signed.transaction_id, context.setup.exchanges
     return Guard(lambda: seen.check(name, 0), lambda: seen.commit(name, ONCE), None, 0)
 
 
