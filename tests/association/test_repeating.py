@@ -211,6 +211,17 @@ def test_what_is_remembered_has_an_end() -> None:
     assert track is not None and len(track.known) == MOST
 
 
+def test_what_the_party_cannot_do_again_is_not_remembered() -> None:
+    here = twins()
+    here.change(lambda pair: pair.server.end())
+    here.sign_on()
+    (indication,) = here.pairs[0].server.receive(here.seal(b"\xc0\1\xc1" + ATTRIBUTES[0]))
+    assert isinstance(indication, Indication)
+    effects = here.pairs[0].server.respond(indication.token, [Outcome(0, LONG.raw)], lambda operation: None)
+    assert isinstance(effects[0], Reply)
+    assert here.pairs[0].server._track is None and here.pairs[0].server._ready is None
+
+
 # --- each kind of change takes effect on the very next request -----------------------------------
 
 CHANGES: dict[str, tuple[Callable[[Twins], object], int]] = {

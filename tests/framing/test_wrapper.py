@@ -87,6 +87,48 @@ def test_in_place_reception_gives_the_same_frames(sent: list[Frame], size: int) 
     assert found == sent
 
 
+@given(frames, st.integers(1, 700))
+def test_one_whole_frame_at_a_time_is_given_out_at_once(sent: list[Frame], size: int) -> None:
+    stream = b"".join(wrapper.encode(*frame) for frame in sent)
+    reader, found, pos = WrapperReader(300), list[Frame](), 0
+    while pos < len(stream):
+        room = reader.get_buffer()
+        count = min(size, len(room), len(stream) - pos)
+        room[:count] = stream[pos : pos + count]
+        pos += count
+        frame = reader.take_whole(count)
+        if frame is not None:
+            assert reader.held == 0
+            found.append(frame)
+            continue
+        reader.advance(count)
+        found += reader.frames()
+    assert found == sent
+
+
+def test_what_is_no_whole_frame_is_left_as_it_is() -> None:
+    good = wrapper.encode(1, 2, b"abc")
+    spoiled = (good[:8], good[:-1], good + b"\0", b"\0\2" + good[2:], wrapper.encode(1, 2, bytes(9)))
+    for octets in spoiled:
+        reader = WrapperReader(8)
+        reader.get_buffer()[: len(octets)] = octets
+        assert reader.take_whole(len(octets)) is None and reader.held == 0
+    reader = WrapperReader(8)
+    reader.get_buffer()[: len(good)] = good
+    assert reader.take_whole(len(good)) == (1, 2, b"abc")
+    for begun in (b"\0", b"\0\2"):
+        reader = WrapperReader(8)
+        reader.get_buffer()[: len(begun)] = begun
+        reader.advance(len(begun))
+        if begun == b"\0":
+            reader.get_buffer()
+        else:
+            with pytest.raises(Malformed):
+                reader.next_frame()
+            reader.get_buffer()[: len(good)] = good
+        assert reader.take_whole(len(good)) is None
+
+
 def test_frames_that_were_given_out_stay_as_they_are() -> None:
     reader = WrapperReader()
     first = next(reader.feed(wrapper.encode(1, 2, b"first")))

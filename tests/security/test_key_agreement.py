@@ -8,7 +8,7 @@ from meterseal.crypto import SUITES, AgreementKey, SigningKey, curve
 from meterseal.errors import Forged, Malformed, Misuse, UnknownKey, Unsupported
 from meterseal.keys.kinds import KEK
 from meterseal.security.agreement import AS_PRINTED, CORRECTED, EPHEMERAL, Parties, Use, agree
-from meterseal.security.key_agreement import agreed, offer, offered
+from meterseal.security.key_agreement import agreed, answer, offer, offered
 from tests.security.parties import CLIENT, CURVES, METER, SIGN
 
 PARTIES = Parties(CLIENT, METER)
@@ -20,9 +20,9 @@ def exchange(suite_id: int, key_id: int, **options: frozenset[str]) -> tuple[byt
     suite = SUITES[suite_id]
     ours, theirs = (AgreementKey.generate(curve(CURVES[suite_id])) for _ in range(2))
     sent = offer(key_id, ours, SIGN[suite_id, CLIENT])
-    answer = offer(key_id, theirs, SIGN[suite_id, METER])
+    answered = offer(key_id, theirs, SIGN[suite_id, METER])
     at_meter = offered(suite, key_id, sent, SIGN[suite_id, CLIENT].public)
-    at_client = offered(suite, key_id, answer, SIGN[suite_id, METER].public)
+    at_client = offered(suite, key_id, answered, SIGN[suite_id, METER].public)
     mine = agreed(suite, key_id, ours, at_client, PARTIES, **options)
     return mine, agreed(suite, key_id, theirs, at_meter, PARTIES, **options)
 
@@ -33,6 +33,20 @@ def test_both_ends_get_the_same_key(suite_id: int, key_id: int) -> None:
     mine, theirs = exchange(suite_id, key_id)
     assert mine == theirs and len(mine) == SUITES[suite_id].key_length
     assert exchange(suite_id, key_id)[0] != mine, "fresh keys each time"
+
+
+@pytest.mark.parametrize("suite_id", CURVES)
+def test_all_keys_of_a_call_are_answered_at_once(suite_id: int) -> None:
+    suite, signing = SUITES[suite_id], SIGN[suite_id, METER]
+    ours = {i: AgreementKey.generate(curve(CURVES[suite_id])) for i in (GUEK, KEK)}
+    items = [(i, offer(i, one, SIGN[suite_id, CLIENT])) for i, one in ours.items()]
+    answers, new = answer(suite, items, SIGN[suite_id, CLIENT].public, signing, PARTIES)
+    points = {i: offered(suite, i, data, signing.public) for i, data in answers}
+    assert new == {i: agreed(suite, i, ours[i], point, PARTIES) for i, point in points.items()}
+    assert list(new) == [GUEK, KEK] and new[GUEK] != new[KEK]
+    items[1] = (KEK, items[0][1])
+    with pytest.raises(Forged):
+        answer(suite, items, SIGN[suite_id, CLIENT].public, signing, PARTIES)
 
 
 @pytest.mark.parametrize("key_id", [GUEK, KEK])
