@@ -137,7 +137,7 @@ class WrapperReader:
             return None
         view = self._view
         version, source, destination, length = _HEADER.unpack_from(view)
-        if version != VERSION or length != count - HEADER_LENGTH or length > self.limit:
+        if version != VERSION or length != count - HEADER_LENGTH:  # the room has the limit
             return None
         self._view = _NOTHING
         return source, destination, bytes(view[HEADER_LENGTH:count])
