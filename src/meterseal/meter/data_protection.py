@@ -109,7 +109,7 @@ class DataProtection(Configured):
 
     # --- methods ----------------------------------------------------------------------------
 
-    def perform(self, asker: Asker, operation: Operation) -> Outcome:
+    def perform(self, asker: Asker, operation: Operation) -> Outcome | Steps[Outcome]:
         """As every object; invoke_protected_method also for a list of methods."""
         given = operation.data
         invoked = (operation.service, operation.member) == (Service.ACTION, _INVOKE)
