@@ -34,7 +34,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("count", "every"),
-    [(12, 50), pytest.param(1000, 300, marks=[pytest.mark.soak, pytest.mark.timeout(7200)])],
+    [(12, 50), pytest.param(1000, 120, marks=[pytest.mark.soak, pytest.mark.timeout(7200)])],
 )
 def test_G13_G02_H01_a_campaign_with_faults_ends_complete(tmp_path: Path, count: int, every: int) -> None:
     yard = Yard(tmp_path, count, every)
@@ -52,7 +52,7 @@ def test_G13_G02_H01_a_campaign_with_faults_ends_complete(tmp_path: Path, count:
                 f"{count} meters, {took:.1f} s, {1e3 * took / count:.0f} ms each; {len(frames)} frames, "
                 f"killed: {yard.kills}"
             )
-            assert sum(yard.kills.values()) >= count // 10
+            assert sum(yard.kills.values()) >= max(1, count // 20)
             assert _alone(frames) == count
             assert _each_counter_once(store, titles, frames) > 10 * count
 

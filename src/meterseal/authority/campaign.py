@@ -37,6 +37,9 @@ MOST_TRIES: Final = 5
 BACK_OFF: Final = 60
 """Seconds to the second try; each further one takes twice as long."""
 
+_LONGEST: Final = BACK_OFF * 2 ** (MOST_TRIES - 1)
+"""Seconds for which a task waits or is worked at, at the most."""
+
 MOST_FAILED: Final = 0.1
 """Part of a wave that may fail or be stuck before the campaign pauses by itself."""
 
@@ -224,6 +227,10 @@ class Campaign:
             ).scalar_one():
                 return None
             mine, moment = tasks.c.campaign == self.name, seconds(now)
+            # A clock that was put back would let tasks wait for years (G18).
+            connection.execute(
+                update(tasks).where(mine, tasks.c.next > moment + _LONGEST).values(next=moment + _LONGEST)
+            )
             # Whoever was killed at work has let it go by now.
             connection.execute(
                 update(tasks)

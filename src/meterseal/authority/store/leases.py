@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import insert, select, update
 
@@ -57,17 +57,20 @@ class Leases:
             row = connection.execute(
                 select(table).where(table.c.device == device).with_for_update()
             ).one_or_none()
-            if row is not None and row.until > now and row.holder != self.holder:
-                raise StateLocked(
-                    f"device {device.hex().upper()} is being worked on by {row.holder}, "
-                    f"for {row.until - now} s at most"
-                )
+            others = row is not None and row.until > now and row.holder != self.holder
             token = 1 if row is None else row.token + 1
-            values = {"holder": self.holder, "token": token, "until": now + seconds}
+            values: dict[str, Any] = {"holder": self.holder, "token": token, "until": now + seconds}
             if row is None:
                 connection.execute(insert(table).values(device=device, **values))
-            else:
+            elif others:  # a clock that was put back makes a lease long: from now on it is as any (G18)
+                values = {"until": min(row.until, now + SECONDS)}
+            if row is not None:
                 connection.execute(update(table).where(table.c.device == device).values(values))
+        if row is not None and others:
+            raise StateLocked(
+                f"device {device.hex().upper()} is being worked on by {row.holder}, "
+                f"for {values['until'] - now} s at most"
+            )
         return Lease(device, self.holder, token, now + seconds)
 
     def give_back(self, lease: Lease) -> None:
