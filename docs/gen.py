@@ -203,9 +203,9 @@ def commands() -> str:
     """Describe every command of the command line, from the program's own help."""
     import typer
 
-    from meterseal.cli.app import app
+    from meterseal.cli.app import everything
 
-    return "\n".join(_commands(typer.main.get_command(app), "meterseal", None))
+    return "\n".join(_commands(typer.main.get_command(everything()), "meterseal", None))
 
 
 def plain(text: str) -> str:

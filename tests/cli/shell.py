@@ -16,8 +16,9 @@ from unittest.mock import patch
 import typer
 from typer import testing
 
-from meterseal.cli.app import app
+from meterseal.cli.app import everything
 
+app = everything()
 _whole = cache(typer.main.get_command)
 """The commands as they are put together, once: making them takes longer than most of them take to run."""
 

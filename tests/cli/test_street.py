@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from meterseal.cli.app import app
 from meterseal.credentials import Credentials
 from meterseal.demo import street
 from meterseal.demo.street_meters import PUSH
 from meterseal.errors import ConnectionLost
 from meterseal.headend import store
 from meterseal.net import parse
+from tests.cli.shell import app
 from tests.endtoend.whole import whole
 
 COMMAND = "from meterseal.cli import main; main()"

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from meterseal.cli.app import app
 from meterseal.credentials import Credentials, MeterCredentials, RoleCredentials
 from meterseal.errors import ConfigurationError
 from meterseal.headend import HeadEnd, load, store
 from meterseal.headend.tls import fingerprint, fingerprints, server_context
+from tests.cli.shell import app
 from tests.headend.home import METERS, TITLES, authority, party
 
 M1 = METERS["m1"].hex().upper()

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from meterseal.cli.app import app
 from meterseal.errors import ConfigurationError
 from meterseal.headend import HeadEnd, load, store
+from tests.cli.shell import app
 from tests.headend.home import METERS, TITLES, Place, config, home, sealed_for
 from tests.headend.test_config import M1 as ONE
 from tests.headend.test_config import WHOLE, folder, written

@@ -13,6 +13,7 @@ from gurux_dlms.GXByteBuffer import GXByteBuffer
 from gurux_dlms.GXReplyData import GXReplyData
 from gurux_dlms.secure import GXDLMSSecureClient
 
+from meterseal.cosem.object_list import ObjectEntry
 from meterseal.credentials import RoleCredentials
 from tests.peers.house import House, keys
 
@@ -26,12 +27,19 @@ MECHANISMS = {
     "sha256": Authentication.HIGH_SHA256,
     "gmac": Authentication.HIGH_GMAC,
 }
+NOT_LISTED = 30
+"""The class of the meter that is not among those of the peer: data protection."""
 PROTECTIONS = {
     0: Security.NONE,
     1: Security.AUTHENTICATION,
     2: Security.ENCRYPTION,
     3: Security.AUTHENTICATION_ENCRYPTION,
 }
+
+
+def listed(objects: Iterable[ObjectEntry]) -> list[tuple[int, int, str]]:
+    """What the peer makes of an object list: class, version and name of each."""
+    return [(o.class_id, o.version, str(o.obis)) for o in objects if o.class_id != NOT_LISTED]
 
 
 class RefusedByMeter(Exception):
@@ -107,7 +115,7 @@ class Gurux:
         return values
 
     def objects(self) -> Any:
-        """The object list."""
+        """The object list, without objects of `NOT_LISTED`."""
         reply = self.ask(self.client.getObjectsRequest())
         return self.client.parseObjects(reply.data, True)
 

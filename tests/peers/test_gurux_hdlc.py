@@ -56,7 +56,7 @@ def linked(line: House, size: int, information: int = 128, **settings: Any) -> I
 def test_a_whole_session(line: House, size: int, information: int) -> None:
     with line.ours("operator") as ours:
         energy, clock = ours.read(ENERGY), ours.read(CLOCK)
-        names = [(o.class_id, o.version, str(o.obis)) for o in ours.object_list()]
+        names = gurux.listed(ours.object_list())
         some = ours.profile(PROFILE, entries=(100, 160))
     start, end = some[10][0].to_datetime(), some[40][0].to_datetime()
     with linked(line, size, information) as peer:

@@ -12,13 +12,13 @@ import pytest
 from typer.testing import CliRunner
 
 from meterseal import net
-from meterseal.cli.app import app
 from meterseal.errors import StateUnavailable
 from meterseal.headend import HeadEnd, store
 from meterseal.headend.journal import Journal
 from meterseal.headend.store import Store
 from meterseal.state import MemoryCounters
 from meterseal.utility.pushes import Arrived, Pushes
+from tests.cli.shell import app
 from tests.endtoend.whole import whole
 from tests.headend.home import METERS
 from tests.headend.test_config import WHOLE, folder, written

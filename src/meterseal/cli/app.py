@@ -1,54 +1,46 @@
-"""The command line as a whole: one file per family of commands, put together here."""
+"""The command line as a whole: one file per family of commands, put together here.
+
+Who names a command waits for that command's family alone: a table says where each lives.
+"""
 
 from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from importlib import import_module
+from typing import Any
 
 import typer
 
 from meterseal import __version__
-from meterseal.cli import (
-    access,
-    concentrator,
-    credentials,
-    decode,
-    demo,
-    evidence,
-    headend,
-    keys,
-    listen,
-    meter,
-    output,
-    pki,
-    street,
-    suites,
-    talk,
-    utility,
-)
+from meterseal.cli import output
 
-app = typer.Typer(
-    help="DLMS/COSEM security: simulate a meter, speak to one, hear what meters send, open captured frames.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,  # its tracebacks show local variables, and those may be keys
-)
-app.command("decode")(decode.decode)
-app.command("listen")(listen.listen)
-app.command("read")(talk.read)
 _NEGATIVE = {"ignore_unknown_options": True}  # a value like -5 is no option
-app.command("write", context_settings=_NEGATIVE)(talk.write)
-app.command("call", context_settings=_NEGATIVE)(talk.call)
-app.command("demo")(demo.demo)
-app.command("suites")(suites.suites)
-app.add_typer(meter.app, name="meter")
-app.add_typer(concentrator.app, name="concentrator")
-app.add_typer(headend.app, name="headend")
-app.add_typer(utility.app, name="utility")
-app.add_typer(street.app, name="street")
-app.add_typer(access.app, name="access")
-app.add_typer(credentials.app, name="credentials")
-app.add_typer(pki.app, name="pki")
-app.add_typer(keys.app, name="keys")
-app.add_typer(evidence.app, name="evidence")
+
+COMMANDS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "decode": ("decode", "decode", {}),
+    "listen": ("listen", "listen", {}),
+    "read": ("talk", "read", {}),
+    "write": ("talk", "write", _NEGATIVE),
+    "call": ("talk", "call", _NEGATIVE),
+    "demo": ("demo", "demo", {}),
+    "suites": ("suites", "suites", {}),
+}
+"""Command to its module, its function there, and its settings."""
+
+FAMILIES = (
+    "meter",
+    "concentrator",
+    "headend",
+    "utility",
+    "street",
+    "access",
+    "credentials",
+    "pki",
+    "keys",
+    "evidence",
+)
+"""Modules whose `app` has commands of its own."""
 
 
 def _version(wanted: bool) -> None:
@@ -57,7 +49,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def main(
     version: bool = typer.Option(
         False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
@@ -66,7 +57,37 @@ def main(
     """Exit codes: 0 done, 1 refused or failed (one line on stderr says why), 2 not understood, 3 again."""
 
 
+HELP = "DLMS/COSEM security: simulate a meter, speak to one, hear what meters send, open captured frames."
+
+
+def build(names: Iterable[str]) -> typer.Typer:
+    """The command line with these commands and families."""
+    whole = typer.Typer(
+        help=HELP,
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,  # its tracebacks show local variables, and those may be keys
+    )
+    whole.callback()(main)
+    for name in names:
+        where, function, settings = COMMANDS.get(name, (name, "", {}))
+        module = import_module(f"meterseal.cli.{where}")
+        if function:
+            whole.command(name, context_settings=settings)(getattr(module, function))
+        else:
+            whole.add_typer(module.app, name=name)
+    return whole
+
+
+def everything() -> typer.Typer:
+    """The command line with all that it has."""
+    return build((*COMMANDS, *FAMILIES))
+
+
 def run() -> None:
     """Run the command line on this process's arguments and streams."""
     output.prepare()
-    app()
+    named = sys.argv[1:2]
+    known = named and (named[0] in COMMANDS or named[0] in FAMILIES)
+    (build(named) if known else everything())()

@@ -1,0 +1,49 @@
+"""The command line put together: of all families, or of the one that was named."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import typer
+
+from meterseal.cli.app import COMMANDS, FAMILIES, build
+from tests.cli.shell import app
+
+
+def tree(command: Any) -> Any:
+    """Names, options and help texts of a command and all below it."""
+    options = [(one.name, getattr(one, "help", None)) for one in command.params]
+    below = {name: tree(one) for name, one in getattr(command, "commands", {}).items()}
+    return command.help, options, below
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, *FAMILIES])
+def test_a_command_alone_is_what_it_is_among_all(name: str) -> None:
+    whole, alone = typer.main.get_command(app), typer.main.get_command(build([name]))
+    assert list(vars(alone)["commands"]) == [name]
+    assert tree(vars(alone)["commands"][name]) == tree(vars(whole)["commands"][name])
+    assert tree(alone)[:2] == tree(whole)[:2]
+
+
+def test_every_family_is_in_the_table() -> None:
+    assert list(vars(typer.main.get_command(app))["commands"]) == [*COMMANDS, *FAMILIES]
+
+
+@pytest.mark.parametrize(
+    ("words", "loaded"), [(["pki", "--help"], {"pki"}), (["decode", "--help"], {"decode"})]
+)
+def test_who_names_a_command_waits_for_its_family_alone(words: list[str], loaded: set[str]) -> None:
+    program = (
+        "import sys; from meterseal.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print(*(one for one in sys.modules if one.startswith('meterseal.cli.')), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words], capture_output=True, text=True, timeout=60, check=True
+    )
+    families = {where for where, _, _ in COMMANDS.values()}.union(FAMILIES)
+    assert families & {one.rpartition(".")[2] for one in done.stderr.split()} == loaded
