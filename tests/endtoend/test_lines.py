@@ -153,10 +153,11 @@ async def test_H09_a_meter_that_is_another_now_gets_no_request(tmp_path: Path) -
         server = await stack.enter_async_context(MeterServer(other))
         all_ = await stack.enter_async_context(whole(tmp_path, behind=True, between=True))
         assert (await all_.utility().read(ENERGY)).error is None
+        visitor = all_.house.visitors[all_.meter.system_title]
+        await until(lambda: visitor._work is None)  # into an open association the command would have gone
         all_.back.cut_now()
         target, all_.back.target, all_.back.cut = all_.back.target, server.url, False
         waits = asyncio.create_task(all_.utility().call(SWITCH))
-        visitor = all_.house.visitors[all_.meter.system_title]
         await until(lambda: bool(visitor.failures))
         assert other.plant.connected and not waits.done(), "it has not gone out"
         all_.back.target = target
