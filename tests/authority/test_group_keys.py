@@ -11,17 +11,19 @@ import pytest
 
 from meterseal import net
 from meterseal.apdu import ciphered
-from meterseal.authority.adoption import adopt
+from meterseal.authority.adoption import adopt, credentials_of
 from meterseal.authority.probing import Line
 from meterseal.authority.rotator import Report, Rotator
 from meterseal.authority.store import create_store, open_store
 from meterseal.client.aio import connect
 from meterseal.codec.types import Tag
+from meterseal.credentials import Credentials
+from meterseal.crypto import SUITES
 from meterseal.errors import Refused
 from meterseal.framing import wrapper
 from meterseal.keys.kinds import Slot
 from meterseal.keys.lifecycle import State
-from meterseal.meter import Meter, Party, credentials_of, load_plan
+from meterseal.meter import Meter, Party, load_plan, write_credentials
 
 DISPLAY, POINT = "1/0.0.96.13.1.255:2", "1/0.0.96.1.10.255:2"
 TEXT = b"no supply on Monday"
@@ -31,12 +33,14 @@ _SET = ciphered.GLO_TAG[0xC1]
 class Here:
     """A meter of the preset on lines in memory, and a store that has adopted it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, preset: str) -> None:
         self.store = str(folder / "keys.db")
-        self.meter = Meter(load_plan("suite0"), folder / "meter")
+        self.meter = Meter(load_plan(preset), folder / "meter")
         self.sent: list[bytes] = []
+        path = folder / "meter.toml"
+        write_credentials(self.meter, path)
         with create_store(self.store, by="test") as store:
-            adopt(store, credentials_of(self.meter))
+            adopt(store, Credentials.load(path))
 
     def line(self) -> net.Line:
         return net.loopback(Party(self.meter, asyncio.get_running_loop()).session, tamper=self._look)
@@ -62,8 +66,8 @@ class Here:
 
         async def go() -> list[object]:
             with open_store(self.store, by="test") as store:
-                given = credentials_of(self.meter)
-                how: dict[str, Any] = {"credentials": given, "counters": store.counters}
+                how: dict[str, Any] = {"credentials": credentials_of(store, self.meter.system_title)}
+                how["counters"] = store.counters
                 async with connect(role=role, line=self.line(), **how) as group:
                     for target, text in texts:
                         await group.broadcast(target, text, Tag.OCTET_STRING)
@@ -73,9 +77,9 @@ class Here:
         return asyncio.run(go())
 
 
-@pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Here]:
-    made = Here(tmp_path_factory.mktemp("group"))
+@pytest.fixture(scope="module", params=["suite0", "suite1", "suite2"])
+def here(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Here]:
+    made = Here(tmp_path_factory.mktemp("group"), request.param)
     yield made
     made.meter.close()
 
@@ -95,7 +99,9 @@ def test_G04_a_new_broadcast_key_is_proved_by_a_write_under_it(here: Here, role:
     assert kept[1][1] == here.meter.rings[client].reveal(1) != kept[0][1]
     controls = [apdu[2] for apdu in here.sent if apdu[0] == _SET]
     group = {sc for sc in controls if sc & ciphered.SC_BROADCAST}
-    assert group == {ciphered.SC_BROADCAST | ciphered.SC_AUTHENTICATED | ciphered.SC_ENCRYPTED}
+    both = ciphered.SC_AUTHENTICATED | ciphered.SC_ENCRYPTED
+    assert group == {ciphered.SC_BROADCAST | both | here.meter.plan.suite}
+    assert len(kept[1][1]) == SUITES[here.meter.plan.suite].key_length
     assert here.told(role) == before, "what was there is put back"
 
 
@@ -110,7 +116,7 @@ def test_under_a_broadcast_key_only_the_display_is_written(here: Here, role: str
 def test_the_operator_writes_the_display_under_the_broadcast_key_and_not_under_his_own(here: Here) -> None:
     async def alone() -> None:
         with open_store(here.store, by="test") as store:
-            given = credentials_of(here.meter)
+            given = credentials_of(store, here.meter.system_title)
             async with connect(
                 credentials=given, role="operator", line=here.line(), counters=store.counters
             ) as operator:

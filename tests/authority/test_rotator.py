@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from meterseal.authority.adoption import adopt, credentials_of
+from meterseal.authority.rotator import EXPOSED
 from meterseal.credentials import Credentials, RoleCredentials
 from meterseal.crypto import kcv
 from meterseal.errors import CounterExhausted, Misuse, StateLocked, UnknownKey
@@ -208,6 +209,53 @@ def test_a_compromised_key_serves_to_bring_in_its_successor_and_nothing_else(sce
     with scene.open() as store:
         assert [one.state.value for one in store.keys.slot(slot)] == ["compromised", "active"]
         assert "manager" in credentials_of(store, scene.title).roles
+
+
+def test_a_meter_with_a_compromised_key_is_not_done(scene: Scene) -> None:
+    """It answers, and under a key that others may have: recovered is what does not."""
+    operator = Slot(scene.title, "operator", "guek")
+    with scene.open() as store:
+        for slot in (operator, Slot(scene.title, "manager", "gak"), Slot(scene.title, "", "kek")):
+            active = find(store.keys.slot(slot), State.ACTIVE)
+            assert active is not None
+            store.keys.apply(Verb.COMPROMISE, active, "a laptop was stolen")
+    report = scene.run(lambda rotator: rotator.recover(scene.title))
+    assert report.again and not report.failed
+    assert {(slot.role, slot.kind): why for slot, why in report.waiting.items()} == dict.fromkeys(
+        [("operator", "guek"), ("manager", "gak"), ("", "kek")], EXPOSED
+    )
+    assert Slot(scene.title, "manager", "guek") in report.done and operator not in report.done
+    for kind, role in (("guek", "operator"), ("gak", "manager"), ("kek", "manager")):
+        scene.rotate(kind, role)
+    assert operator in scene.heal().done
+    scene.settled()
+
+
+def test_a_meter_that_went_back_to_a_compromised_key_is_exposed_again(scene: Scene) -> None:
+    """The new key is not the active one any more: what is sent under it, nobody reads."""
+    slot = Slot(scene.title, "operator", "guek")
+    scene.rotate("lls", "weak")  # it has answered before the copy was made, and has counters to jump over
+    copy = {path.name: path.read_bytes() for path in (scene.folder / "meter").iterdir()}
+    with scene.open() as store:
+        active = find(store.keys.slot(slot), State.ACTIVE)
+        assert active is not None
+        store.exposures.mark(store.exposures.same(active.id), "a laptop was stolen")
+    scene.rotate("guek", "operator")
+    with scene.open() as store:
+        (exposure,) = store.exposures.report()
+        assert exposure.until is not None
+    scene.meter.close()
+    for name, octets in copy.items():
+        (scene.folder / "meter" / name).write_bytes(octets)
+    scene.meter = Meter(scene._plan, scene.folder / "meter")
+    report = scene.run(lambda rotator: rotator.recover(scene.title))
+    assert report.waiting == {slot: EXPOSED} and slot not in report.done
+    with scene.open() as store:
+        assert [one.state.value for one in store.keys.slot(slot)] == ["compromised", "deactivated"]
+        (exposure,) = store.exposures.report()
+        assert exposure.until is None
+    scene.rotate("guek", "operator")
+    scene.settled()
 
 
 def test_a_kind_that_is_not_there_is_refused(scene: Scene) -> None:

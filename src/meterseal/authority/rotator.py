@@ -21,7 +21,7 @@ from meterseal.authority.store.leases import Lease
 from meterseal.client.aio import Meter
 from meterseal.errors import Blame, MetersealError, Misuse, Refused
 from meterseal.keys.kinds import KINDS, ORDER, Proof, Slot, Way
-from meterseal.keys.lifecycle import Record, State, Verb, find
+from meterseal.keys.lifecycle import Record, State, find
 from meterseal.keys.rotation import STEP, Heard, Phase, Step, candidates, ended, mixtures
 
 MOST_STEPS: Final = 10
@@ -36,6 +36,11 @@ _MIXED: Final = frozenset({Proof.ASSOCIATION, Proof.SIGNATURE})
 
 _FROM_METER: Final = frozenset({Way.AGREEMENT, Way.GENERATED})
 """Ways on which the meter makes the key: where nobody knows the one that it has, it makes another."""
+
+_FALLEN_BACK: Final = frozenset({State.DEACTIVATED, State.COMPROMISED})
+"""Keys that a device was thought not to have any more, or is not to have."""
+
+EXPOSED: Final = "it has a key that is compromised, and no other yet: `keys rotate` brings one"
 
 _log = logging.getLogger("meterseal.authority")
 
@@ -250,15 +255,13 @@ class _Run:
         return Heard.NOBODYS if theirs and (record is None or step is Step.SEARCH) else Heard.NONE
 
     async def _which(self, slot: Slot, held: list[Record]) -> tuple[Record | None, list[Record], bool]:
-        """The key of a slot that the meter answers under, others beside it that are not the active ones but
-        had to be, and whether it was silent."""
+        """The key of a slot that the meter answers under, others beside it that are neither active nor new
+        but had to be, and whether it was silent."""
         silent = False
         for use in self._tries(slot, held):
             answer = await self._prober.shows(slot, use[slot], use)
             if answer is Answer.YES:
-                beside = [
-                    one for other, one in use.items() if other != slot and one.state is State.DEACTIVATED
-                ]
+                beside = [one for other, one in use.items() if other != slot and one.state in _FALLEN_BACK]
                 return use[slot], beside, False
             silent = silent or answer is Answer.SILENT
         return None, [], silent
@@ -277,7 +280,10 @@ class _Run:
         return {one: records for one, records in held.items() if candidates(records)}
 
     async def survey(self) -> None:
-        """For every role: does the meter answer under the active keys, or under which others?"""
+        """For every role: does the meter answer under the active keys, or under which others?
+
+        What is left with a key that others may have is not done, whatever answers.
+        """
         keys = self._store.keys
         for role in self._prober.device.roles:
             slot = slot_of(self._title, role, "guek")
@@ -292,12 +298,22 @@ class _Run:
                 none = f"it answers under none of the keys that are stored: {self._prober.said}"
                 self.report.waiting[slot] = "it does not answer" if silent else none
                 continue
-            changed = [one for one in (found, *beside) if one.state is State.DEACTIVATED]
+            changed = [one for one in (found, *beside) if one.state in _FALLEN_BACK]
             if changed:
-                _log.warning("%s: it has gone back to an earlier key", slot.text)
-            for one in changed:
-                keys.apply(Verb.ACTIVATE, one, "the meter answers under it")
+                _log.warning("%s: it has an earlier key", slot.text)
+                with self._store.core.acting("the meter answers under it") as act:
+                    for one in changed:
+                        keys.found(act, one)
             self.report.done.append(slot)
+        self._expose()
+
+    def _expose(self) -> None:
+        """Slots whose only key in use is compromised wait for another one."""
+        for slot in self._store.keys.slots(self._title):
+            states = {one.state for one in self._store.keys.slot(slot)}
+            if State.COMPROMISED in states and State.ACTIVE not in states:
+                self.report.waiting.setdefault(slot, EXPOSED)
+                self.report.done = [one for one in self.report.done if one != slot]
 
 
 _Work = Callable[[Meter], Awaitable[tuple[Rotation, Heard, str]]]
