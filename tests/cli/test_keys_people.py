@@ -114,6 +114,21 @@ def test_the_master_key_takes_two_and_a_timer_leaves_it_alone(office: Office) ->
     )
 
 
+def test_revoke_marks_nothing_where_its_campaigns_may_not_be_planned(office: Office) -> None:
+    """The right to both is looked at first; what is to be asked for is said, and can be asked for."""
+    also = ["--why", "a laptop was stolen", "--campaign", "leak"]
+    kek = ["--device", TITLE, "--kind", "kek"]
+    asked = f"campaign new leak --kind kek --device {TITLE}"
+    assert f"`keys request {asked}`" in office.keys("revoke", *kek, *also, by="anna", code=2).err
+    assert "bob is approver" in office.keys("revoke", *WORDS, *also, by="bob", code=1).err
+    assert office.json("status")["exposed"] == 0
+    assert office.json("revoke", *WORDS, *also, by="anna")["key"]["state"] == "compromised"
+    assert office.json("campaign", "report", "leak-1")["waiting"] == 1
+    office.keys("revoke", *kek, "--why", "the same laptop", by="anna")
+    assert office.json("status")["exposed"] == 2
+    assert office.json("request", *asked.split(), "--why", "the laptop", by="anna")["deed"] == "master-key"
+
+
 def test_without_a_roll_nothing_is_asked_for(tmp_path: Path) -> None:
     office = Office(tmp_path)
     assert "nobody is on the roll" in office.keys("request", "retire", "--device", TITLE, code=2).err

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _Found = list[tuple["Stored", datetime | None]]
 """Keys, and since when others may have each; None: as the command says."""
+
+_NAMED: Final = 4
+"""Devices that an error names at the most."""
 
 
 def revoke(
@@ -89,12 +92,14 @@ def revoke(
             assert crl is not None and issuer is not None  # noqa: S101 - as looked at above
             listed = opened.exposures.on_list(pki.revocation_list(crl), pki.certificates(issuer)[0])
             found = list(listed.values())
+        steps = _steps(opened, [one for one, _ in found])
         if not plan:
+            if campaign is not None:
+                _may_plan(opened, campaign, steps)
             given.act(opened, "revoke")
             _mark(opened, found, why, moment)
-        steps = _steps(opened, [one for one, _ in found])
-        if campaign is not None and not plan:
-            _campaigns(opened, campaign, steps, why)
+            if campaign is not None:
+                _campaigns(opened, campaign, steps, why)
         _shown(opened, [one for one, _ in found], steps, json)
 
 
@@ -118,16 +123,25 @@ def _steps(store: Store, found: Iterable[Stored]) -> list[Step]:
     return plan(slots, store.exposures.slots(list({slot.device: None for slot in slots})))
 
 
+def _may_plan(store: Store, name: str, steps: list[Step]) -> None:
+    """Before anything is marked: who acts may plan these campaigns too.  Raises Misuse, NotAllowed."""
+    masters = list({step.slot.device: None for step in steps if step.slot.kind == "kek"})
+    if store.core.people and masters:
+        chosen = " ".join(f"--device {title.hex().upper()}" for title in masters[:_NAMED])
+        raise Misuse(
+            "nothing is marked: the KEK of a device takes two.  Mark it without --campaign, then ask: "
+            f"`keys request campaign new {name} --kind kek {chosen}`"
+            + (f" and {len(masters) - _NAMED} more devices" if len(masters) > _NAMED else "")
+        )
+    given.act(store, "campaign")
+
+
 def _campaigns(store: Store, name: str, steps: list[Step], why: str) -> None:
     """One campaign for each kind, in the order of the steps: NAME-1 is run first."""
     from meterseal.authority.campaign import Campaign, Plan
 
-    kinds = list({step.slot.kind: None for step in steps})
-    if store.core.people and "kek" in kinds:
-        raise Misuse("the KEK of a device takes two: `keys request campaign new ... --kind kek`")
-    if store.core.people:
-        given.act(store, "campaign")
-    for at, kind in enumerate(kinds, 1):
+    given.act(store, "campaign")
+    for at, kind in enumerate({step.slot.kind: None for step in steps}, 1):
         slots = [step.slot for step in steps if step.slot.kind == kind]
         roles = tuple({slot.role: None for slot in slots if slot.role})
         Campaign.new(store, f"{name}-{at}", Plan((kind,), roles, why=why), {slot.device for slot in slots})
