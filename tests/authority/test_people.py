@@ -43,10 +43,10 @@ def enrol(store: Store, name: str, *duties: Duty, scope: frozenset[str] = frozen
     store.people.enrol(read_card(make_card(name, key(name))), frozenset(duties), scope, "new")
 
 
-@pytest.fixture
-def house(tmp_path: Path) -> House:
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> House:
     """A store in which anna asks and bob approves; an active key, and one that was replaced."""
-    made = House(tmp_path)
+    made = House(tmp_path_factory.mktemp("prepared"))
     with made.open() as store:
         old = adopt(store)
         new = store.keys.stage(GUEK, random_octets(16))
@@ -56,6 +56,12 @@ def house(tmp_path: Path) -> House:
         store.people.sign_on(key("anna"), "person")
         enrol(store, "bob", Duty.APPROVER)
     return made
+
+
+@pytest.fixture
+def house(prepared: House, tmp_path: Path) -> House:
+    """The prepared store, for one test alone: a copy of its files, and a clock of its own."""
+    return prepared.copied(tmp_path)
 
 
 def old_key(store: Store) -> Record:

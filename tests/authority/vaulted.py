@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -32,10 +33,13 @@ class House:
     """A folder with a store in it, to be opened any number of times."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.clock = folder, Clock()
-        self.path = folder / "keys.db"
+        self._settle(folder)
         with create_store(str(self.path), by="test", clock=self.clock) as store:
             add(store, TITLE)
+
+    def _settle(self, folder: Path) -> None:
+        self.folder, self.clock = folder, Clock()
+        self.path = folder / "keys.db"
 
     @property
     def kek(self) -> Path:
@@ -53,6 +57,14 @@ class House:
         return {
             path.name: path.read_bytes() for path in self.folder.glob("keys.db*") if ".kek" not in path.name
         }
+
+    def copied(self, folder: Path) -> House:
+        """The same store in another folder, key and witness included; its time is what it is here."""
+        shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+        made = House.__new__(House)
+        made._settle(folder)
+        made.clock.now = self.clock.now
+        return made
 
     def put_back(self, files: dict[str, bytes]) -> None:
         for path in self.folder.glob("keys.db*"):

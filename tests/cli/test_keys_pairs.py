@@ -15,6 +15,9 @@ from meterseal.authority.register import State
 from tests.cli.conftest import meter
 from tests.cli.shell import run
 
+# One office serves them all: one worker makes it.
+pytestmark = pytest.mark.xdist_group("keys_pairs")
+
 
 @dataclass
 class Office:
@@ -56,9 +59,14 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
         yield made
 
 
-def test_a_pair_of_the_meter_is_renewed_and_shown(office: Office) -> None:
-    done = office.rotate("--kind", "meter-sign", "--days", "30")
-    assert [one["kind"] for one in done["done"]] == ["meter-sign"] and not done["again"]
+@pytest.fixture(scope="module")
+def renewed(office: Office) -> Any:
+    """What was said when the meter's pair was renewed, with a certificate of 30 days."""
+    return office.rotate("--kind", "meter-sign", "--days", "30")
+
+
+def test_a_pair_of_the_meter_is_renewed_and_shown(office: Office, renewed: Any) -> None:
+    assert [one["kind"] for one in renewed["done"]] == ["meter-sign"] and not renewed["again"]
     assert office.states("meter-sign", None) == ["deactivated", "active"]
     shown = [one for one in office.json("status")["keys"] if one["kind"] == "meter-sign"][-1]
     assert shown["origin"] == "drawn in the device" and shown["expires"] is not None
@@ -66,6 +74,7 @@ def test_a_pair_of_the_meter_is_renewed_and_shown(office: Office) -> None:
     assert [(one.title or b"").hex().upper() for one in replaced] == [office.title]
 
 
+@pytest.mark.usefixtures("renewed")
 def test_C10_what_ends_soon_is_due_and_renewed_ahead(office: Office) -> None:
     """The certificate of 30 days is within the 60 that it is renewed ahead by."""
     ahead = office.json("due", "--limit", "5", code=3, device=False)
