@@ -263,6 +263,20 @@ def test_counters_that_cannot_be_had_are_missed_in_the_same_way(left: int) -> No
     assert here.short == left
 
 
+def test_B01_a_read_with_another_tag_is_refused_as_on_the_long_road() -> None:
+    here = twins()
+    octets = here.seal(b"\xc0\1\xc1" + ATTRIBUTES[0])
+    server, unicast = here.pairs[0].server, here.pairs[0].server.profile.setup.unicast
+    assert unicast is not None
+    before = unicast.rx.lowest
+    forged = octets[:-1] + bytes((octets[-1] ^ 1,))
+    assert server.repeat(forged) is None and unicast.rx.lowest == before
+    (answer,) = here.both(forged)
+    assert answer[0] == 0xD8 and here.short == 0
+    here.both(octets)
+    assert here.short == 1
+
+
 def test_long_answers_go_in_blocks_and_a_new_read_ends_them() -> None:
     here = twins(client={"max_pdu": 128})
     here.change(lambda pair: pair.plant.values.update({(REGISTER, 2): LONG.raw}))

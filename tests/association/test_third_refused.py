@@ -6,13 +6,24 @@ import pytest
 
 from meterseal.apdu import services as s
 from meterseal.apdu.common import ResultCode
+from meterseal.apdu.initiate import ExceptionResponse
 from meterseal.association import Failed, Reply, State, conformance
 from meterseal.association.accessing import identity
 from meterseal.association.profile import DEFAULT_CONFORMANCE
-from meterseal.errors import Forged, Misuse, ProtocolViolation, TooLarge, TooWeak, Unsupported
+from meterseal.errors import Forged, Misuse, ProtocolViolation, Refused, TooLarge, TooWeak, Unsupported
 from meterseal.security import AUTHENTICATED, ENCRYPTED, Style, protect
 from meterseal.security.protection import text
-from tests.association.pair import CLOCK, READ, SMALL, SWITCH, TO_CLIENT, TO_METER, View
+from tests.association.pair import (
+    CLOCK,
+    READ,
+    REGISTER,
+    SMALL,
+    SWITCH,
+    TO_CLIENT,
+    TO_METER,
+    View,
+    octet_string,
+)
 from tests.association.pair import get as own_get
 from tests.association.thirds import BOTH, CHALLENGE, TRANSACTION, Carrier, carrier, get, switch
 
@@ -60,6 +71,32 @@ def test_B09_an_answer_that_is_not_sealed_ends_the_request() -> None:
     (effect,) = pair.run(pair.client.forward(pair.seal(get())))
     assert isinstance(effect, Failed) and isinstance(effect.error, ProtocolViolation)
     assert pair.client.state is State.ASSOCIATED
+
+
+WITHOUT_BLOCKS = {"conformance": DEFAULT_CONFORMANCE & ~conformance("block-transfer-with-get-or-read")}
+
+
+@pytest.mark.parametrize("suite_id", [0, 1])
+def test_E05_an_answer_too_long_for_who_carries_is_told_to_who_asked_alone(suite_id: int) -> None:
+    """No blocks of any form: what went wrong comes back sealed, and the next exchange works."""
+    pair = carrier(suite_id, client={"max_pdu": 700}, server=WITHOUT_BLOCKS)
+    pair.plant.values[REGISTER, 2] = octet_string(bytes(800)).raw
+    told = pair.opened(pair.carry(pair.seal(get())))
+    assert told == ExceptionResponse(1, 4)  # not allowed: the PDU is too long
+    (refusal,) = pair.refusals
+    assert isinstance(refusal.error, TooLarge) and refusal.during == "a request of a third party"
+    assert pair.opened(pair.carry(pair.seal(get(3), b"2"))).result.data.raw == SMALL.raw
+
+
+def test_E05_nothing_is_done_of_which_nobody_could_be_told() -> None:
+    """No sealed answer fits, and by blocks it does not go: the switch is not thrown."""
+    pair = carrier(1, client={"max_pdu": 128})
+    error = pair.refused(pair.seal(switch()))
+    assert isinstance(error, Refused) and error.reason == "pdu-too-long" and not error.authenticated
+    (refusal,) = pair.refusals
+    assert isinstance(refusal.error, TooLarge) and "128 octets, and not by blocks" in str(refusal.error)
+    assert not pair.plant.done
+    assert pair.outcomes(own_get())[0].data == SMALL.raw
 
 
 def test_what_is_sealed_is_known_by_its_exchange() -> None:

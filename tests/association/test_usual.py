@@ -18,7 +18,7 @@ from meterseal.association import Confirmed, Effect, Failed, Need, Operation, Ou
 from meterseal.association.requesting import Requesting
 from meterseal.association.usual import UsualGet
 from meterseal.codec.data import Data, Structure, Tag
-from meterseal.errors import Misuse
+from meterseal.errors import DecodeError, Misuse
 from meterseal.security import AUTHENTICATED, ENCRYPTED, SIGNED, Style
 from tests.association.pair import DEK, SMALL, Pair, associated, get, octet_string, put, replies, sealed
 
@@ -158,6 +158,19 @@ def test_a_read_asked_again_takes_the_short_way_both_ways(monkeypatch: pytest.Mo
     (answer,) = replies(pair.to_meter(asked.octets))
     monkeypatch.setattr(apdu, "decode", long)
     assert pair.client.receive(answer) == [Confirmed((Outcome(0, SMALL.raw),))]
+
+
+@pytest.mark.parametrize("data", [b"", b"\x06\x00", b"\x0f", SMALL.raw + b"\x00"])
+def test_data_that_is_none_is_judged_by_the_general_road(data: bytes) -> None:
+    pair = associated()
+    pair.ask(get())
+    pair.client.request((get(),))
+    (usual,) = pair.client._usual.values()
+    answer = b"\xc4\x01" + bytes((usual.invoke,)) + b"\x00"
+    assert usual.taken(answer + data) is None
+    assert usual.taken(answer + SMALL.raw) == (Outcome(0, SMALL.raw),)
+    (failed,) = pair.client.receive(sealed(pair, answer + data))
+    assert isinstance(failed, Failed) and isinstance(failed.error, DecodeError)
 
 
 def test_a_policy_that_has_grown_is_kept_to() -> None:

@@ -20,6 +20,7 @@ from meterseal.security.data_protection import (
     between,
     binding,
     bound_elsewhere,
+    counted,
     protecting_data,
     unprotecting_data,
 )
@@ -80,6 +81,21 @@ def test_there_and_back(suite_id: int, form: str, signed: bool, option: str) -> 
     back, answer = made(meter, answered(elements))
     assert [one.layer.originator for one in back] == [METER] * len(back)
     assert opened(client, back, answer).plain == PLAIN
+
+
+@pytest.mark.parametrize(("suite_id", "form"), FORMS)
+def test_what_a_value_counts_with_is_what_takes_one(suite_id: int, form: str) -> None:
+    """The lasting key's counter or that of fresh keys; a signature counts with none."""
+    client, _ = both(suite_id)
+    setup = client.setup
+    assert setup.unicast is not None
+    elements = parameters(form, signed=bool(suite_id))
+    (named,) = counted(between(client), elements)
+    assert named is (setup.unicast if form == "identified" else setup.fresh)
+    other = setup.fresh if named is setup.unicast else setup.unicast
+    before = named.tx.left, other.tx.left
+    made(client, elements)
+    assert (named.tx.left, other.tx.left) == (before[0] - 1, before[1])
 
 
 @pytest.mark.parametrize("applied", [AUTHENTICATED, ENCRYPTED, BOTH])
