@@ -27,7 +27,7 @@ demo: $(STAMP)
 # they are counted (tests/conftest.py), the others run at full speed.
 COUNTED := --cov --cov-report=term
 test: $(STAMP)
-	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not soak" -q $(COUNTED)
+	$(BIN)/python -m pytest -n auto -m "not soak" -q $(COUNTED)
 
 # Release gates: the vectors of the British companion specification (marker `gate`, docs/evidence.md).
 gates: $(STAMP)
@@ -39,8 +39,8 @@ test-system: $(STAMP)
 
 # What takes long: a thousand kills, older releases, long runs, and many new examples for each property.
 soak: $(STAMP)
-	$(BIN)/python -m pytest -n auto --dist loadgroup -m soak -q
-	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n auto --dist loadgroup -m "not soak" -q \
+	$(BIN)/python -m pytest -n auto -m soak -q
+	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n auto -m "not soak" -q \
 	    tests/codec tests/framing tests/cosem tests/apdu tests/crypto tests/keys tests/security tests/association
 
 lint: $(STAMP)
@@ -73,7 +73,7 @@ docs: $(STAMP)
 
 # The counted tests alone.
 coverage: $(STAMP)
-	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not soak and not slow" -q $(COUNTED) \
+	$(BIN)/python -m pytest -n auto -m "not soak and not slow" -q $(COUNTED) \
 		$(addprefix tests/,apdu association codec framing security vectors)
 
 # Do the tests notice when security and association do something else?  90 % of the mutants, or it fails.

@@ -6,9 +6,11 @@ import os
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import Phase, settings
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from meterseal.errors import MetersealError
 
@@ -20,6 +22,17 @@ settings.register_profile("thorough", deadline=None, max_examples=5_000)
 _FEW = (Phase.explicit, Phase.generate)
 settings.register_profile("few", deadline=None, max_examples=10, derandomize=True, phases=_FEW, database=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+class OnePlay(LoadScopeScheduling):  # type: ignore[misc]
+    """Spreads single tests over the workers; those of the demo go to one, which plays it once for all."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "demo" if nodeid.startswith("tests/demo/") else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OnePlay:
+    return OnePlay(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

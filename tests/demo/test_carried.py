@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
 
 from tests.demo.conftest import Evidence
-
-pytestmark = pytest.mark.xdist_group("demo")
 
 
 def opened(octets: bytes, kek: bytes) -> bytes:

@@ -28,7 +28,6 @@ from tests.cli.shell import Ran, run
 from tests.demo.conftest import Evidence
 from tests.demo.recompute import opens, parsed
 
-pytestmark = pytest.mark.xdist_group("demo")  # one play serves them all
 READING = "C001C1000301000108 00FF0200".replace(" ", "")
 
 

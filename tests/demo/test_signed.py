@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.cmac import CMAC
@@ -23,7 +22,6 @@ from tests.demo.recompute import (
     verifies,
 )
 
-pytestmark = pytest.mark.xdist_group("demo")
 OFF = "C301C10046000060030AFF01010F00"
 
 

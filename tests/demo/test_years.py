@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
@@ -14,7 +13,6 @@ from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
 from tests.demo.conftest import Evidence
 from tests.demo.recompute import issued_by, opens, parsed, unsealed
 
-pytestmark = pytest.mark.xdist_group("demo")
 SERVICES = ("C8", "C9", "CB", "CC", "CD", "CF")
 
 
