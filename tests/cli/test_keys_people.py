@@ -10,9 +10,13 @@ import pytest
 
 from meterseal import Credentials
 from meterseal.authority.adoption import adopt
-from meterseal.authority.store import create_store
+from meterseal.authority.store import create_store, open_store
+from meterseal.authority.store.anchors import anchors
 from meterseal.authority.store.migrations import HEAD
+from meterseal.cli.keys_options import person_key
 from meterseal.crypto import random_octets
+from meterseal.errors import NotAllowed
+from meterseal.meter import Meter, load_plan, write_credentials
 from tests.cli.shell import Ran, run
 
 TITLE = "4D534C0000000001"
@@ -127,6 +131,44 @@ def test_revoke_marks_nothing_where_its_campaigns_may_not_be_planned(office: Off
     office.keys("revoke", *kek, "--why", "the same laptop", by="anna")
     assert office.json("status")["exposed"] == 2
     assert office.json("request", *asked.split(), "--why", "the laptop", by="anna")["deed"] == "master-key"
+
+
+def test_a_trust_anchor_that_the_store_does_not_know_takes_two(office: Office) -> None:
+    """The request names it; another meter of the same root takes one person, of another root two again."""
+    files, titles = [], []
+    for number in (1, 2):
+        path = office.folder / f"maker{number}" / "meter.toml"
+        path.parent.mkdir()
+        made = Meter(load_plan("suite1"), path.parent / "meter")
+        write_credentials(made, path)
+        made.close()
+        files.append(path)
+        titles.append(made.system_title.hex().upper())
+    twin = office.folder / "maker1" / "twin.toml"
+    body = "\n".join(one for one in files[0].read_text().splitlines() if "certificate" not in one)
+    twin.write_text(body.replace(titles[0], "4D534C00000000AA").replace('"ecdsa"', '"gmac"'))
+    twin.chmod(0o600)
+    adopt_first = ["adopt", str(files[0]), "--why", "from the maker"]
+    assert "takes two" in office.keys(*adopt_first, by="anna", code=1).err
+    asked = office.json("request", *adopt_first, by="anna")
+    assert asked["deed"] == "trust-anchor" and asked["about"]["devices"] == [titles[0]]
+    (anchor,) = asked["about"]["anchors"]
+    office.keys("approve", "1", "--why", "the maker's root", by="bob")
+    other = ["adopt", str(files[1]), "--why", "from the maker"]
+    assert "about something else" in office.keys("--request", "1", *other, by="anna", code=1).err
+    assert office.json("--request", "1", *adopt_first, by="anna")["device"] == titles[0]
+    assert "takes two" in office.keys(*other, by="anna", code=1).err
+    with open_store(office.file("keys.db"), by="test") as store:
+        settings = store.keys.device(bytes.fromhex(titles[0])).settings
+        assert anchors(settings) == {anchor}
+        key = person_key(office.file("anna.key"), None)
+        store.people.sign_on(key, "way")
+        with pytest.raises(NotAllowed, match="no part"):
+            store.keys.set_settings(bytes.fromhex(TITLE), settings)
+        store.people.sign_on(key, "adopt")
+        with pytest.raises(NotAllowed, match="no part"):
+            adopt(store, Credentials.load(files[1]))
+    assert office.json("adopt", str(twin), by="anna")["device"] == "4D534C00000000AA"
 
 
 def test_without_a_roll_nothing_is_asked_for(tmp_path: Path) -> None:

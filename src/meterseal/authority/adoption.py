@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from meterseal.authority.paired import CERTIFICATES, Held, named_pairs, pick
 from meterseal.authority.store import Device, Store
+from meterseal.authority.store.anchors import strange
 from meterseal.authority.store.counters import MOST
 from meterseal.authority.store.keeping import New, check_device, slot_of, unusable
 from meterseal.authority.store.records import Flag, device, device_rows
@@ -86,6 +87,15 @@ def adopt(
             store.keys.put(act, slot, secret, Verb.ADOPT, origin, **how)
     _take_counters(store, credentials)
     return new.device
+
+
+def strange_anchors(store: Store, credentials: Credentials) -> list[str]:
+    """The trust anchors that credentials would bring into a store, SHA-256 of each, hex."""
+    pairs = named_pairs(credentials)
+    if pairs is None:
+        return []
+    with store.core.reading() as connection:
+        return strange(store.core, connection, {"meter": pairs.trusted()})
 
 
 def new_of(

@@ -59,6 +59,10 @@ _ADOPT: Final = frozenset({Verb.ADOPT})
 
 DEEDS: Final[Mapping[str, Deed]] = {
     "adopt": Deed("take a meter's credentials into the store", _OFFICER, verbs=_ADOPT),
+    "trust-anchor": Deed(
+        "bring in a trust anchor that the store does not know, or change a device's",
+        _OFFICER, four_eyes=True, verbs=_ADOPT,
+    ),
     "import": Deed("take meters of a file into the store", _OFFICER, verbs=_ADOPT),
     "generate": Deed("make new meters, their keys sealed for a receiver", _OFFICER, verbs=_ADOPT),
     "generate-open": Deed(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from sqlalchemy import Connection, insert, select, text, update
 
 from meterseal.authority.store import schema
+from meterseal.authority.store.anchors import admit, anchors, strange
 from meterseal.authority.store.keystore import Act, KeyStore
 from meterseal.authority.store.records import (
     Device,
@@ -83,19 +84,19 @@ class Keeping:
         if act.connection.execute(select(schema.devices.c.title).where(known)).first():
             raise Misuse(f"device {new.title.hex().upper()} is in the store already")
         act.connection.execute(
-            insert(schema.devices).values(
-                _device_row(new, self._profile(act.connection, new.settings), act.now)
-            )
+            insert(schema.devices).values(_device_row(new, self._profile(act, new.settings), act.now))
         )
         act.note("device", new.title, suite=new.suite, origin=origin)
 
-    def _profile(self, connection: Connection, settings: Mapping[str, Any]) -> int:
+    def _profile(self, act: Act, settings: Mapping[str, Any]) -> int:
+        connection = act.connection
         body = json.dumps(settings, separators=(",", ":"), sort_keys=True)
         mark = self.store.mark(body.encode())
         p = schema.profiles
         found: int | None = connection.execute(select(p.c.id).where(p.c.mark == mark)).scalar()
         if found is not None:
             return found
+        admit(act, strange(self.store, connection, settings))
         made = connection.execute(insert(p).values(mark=mark, body=body).returning(p.c.id))
         return int(made.scalar_one())
 
@@ -116,8 +117,9 @@ class Keeping:
     def set_settings(self, title: bytes, settings: Mapping[str, Any], why: str = "") -> None:
         """How a device is spoken to from now on: `Device.settings`."""
         with self.store.acting(why) as act:
-            device(act.connection, title)
-            profile = self._profile(act.connection, settings)
+            before = device(act.connection, title).settings
+            admit(act, sorted(anchors(before) ^ anchors(settings)))
+            profile = self._profile(act, settings)
             act.connection.execute(
                 update(schema.devices).where(schema.devices.c.title == title).values(profile=profile)
             )
@@ -264,7 +266,7 @@ class Keeping:
             check_device(one.device)
             body = json.dumps(one.device.settings, sort_keys=True)
             if body not in profiles:
-                profiles[body] = self._profile(act.connection, one.device.settings)
+                profiles[body] = self._profile(act, one.device.settings)
             found.append(_device_row(one.device, profiles[body], act.now))
             mine = [self._new_row(act, one, *name, origin) for name in one.secrets]
             keys = [f"{row['role']} {row['kind']} {row['kcv']}".lstrip() for row in mine]
