@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import statistics
+import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,7 @@ from bench.cases_service import folder
 
 METERS = 8
 LARGE = int(os.environ.get("METERSEAL_BENCH_METERS", "20000"))
+SOFTHSM = ("/usr/lib/softhsm/libsofthsm2.so", "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so")
 _SLOTS = ("guek", "gak", "gbek")
 _ROLES = ("manager", "operator")
 
@@ -80,6 +85,22 @@ def leases(rounds: int) -> dict[str, dict[str, Any]]:
 
 def rotations(rounds: int) -> dict[str, dict[str, Any]]:
     """Meters a second that get a new GUEK over loopback, eight at a time, meters in the same process."""
+    with folder() as here:
+        return {"rotate_meters_per_second": asyncio.run(_rotated(here, rounds))}
+
+
+def rotations_hsm(rounds: int) -> dict[str, dict[str, Any]]:
+    """The same with the storage KEK in an HSM (SoftHSM): keys are wrapped and unwrapped there."""
+    name = "rotate_meters_per_second_hsm"
+    module = next((path for path in SOFTHSM if Path(path).exists()), None)
+    tool = shutil.which("softhsm2-util")
+    if module is None or tool is None:
+        return {name: {"skipped": "SoftHSM is not installed (Debian: softhsm2)"}}
+    with folder() as here, _token(here, module, tool) as kek:
+        return {name: asyncio.run(_rotated(here, rounds, kek))}
+
+
+async def _rotated(here: Path, rounds: int, kek: str | None = None) -> dict[str, Any]:
     from contextlib import AsyncExitStack
 
     from meterseal.authority.adoption import adopt
@@ -88,29 +109,48 @@ def rotations(rounds: int) -> dict[str, dict[str, Any]]:
     from meterseal.authority.store import create_store
     from meterseal.meter import Meter, MeterServer, credentials_of, load_plan
 
-    async def measure(here: Path) -> list[float]:
-        rates = []
-        async with AsyncExitStack() as stack:
-            with create_store(str(here / "keys.db")) as store:
-                titles = []
-                for number in range(METERS):
-                    meter = Meter(load_plan("suite0"), here / f"meter-{number}")
-                    stack.callback(meter.close)
-                    server = await stack.enter_async_context(MeterServer(meter))
-                    titles.append(adopt(store, credentials_of(meter, server.url)).title)
-                rotator = Rotator(store, Line(timeout=30))
-                for _ in range(rounds):
-                    start = time.perf_counter()
-                    reports = await asyncio.gather(
-                        *(rotator.rotate(title, ["guek"], ["operator"]) for title in titles)
-                    )
-                    rates.append(METERS / (time.perf_counter() - start))
-                    assert all(report.done and not report.again for report in reports)
-        return rates
+    rates = []
+    async with AsyncExitStack() as stack:
+        with create_store(str(here / "keys.db"), kek) as store:
+            titles = []
+            for number in range(METERS):
+                meter = Meter(load_plan("suite0"), here / f"meter-{number}")
+                stack.callback(meter.close)
+                server = await stack.enter_async_context(MeterServer(meter))
+                titles.append(adopt(store, credentials_of(meter, server.url)).title)
+            rotator = Rotator(store, Line(timeout=30))
+            for _ in range(rounds):
+                start = time.perf_counter()
+                reports = await asyncio.gather(
+                    *(rotator.rotate(title, ["guek"], ["operator"]) for title in titles)
+                )
+                rates.append(METERS / (time.perf_counter() - start))
+                assert all(report.done and not report.again for report in reports)
+    return {"per_second": _quartiles(rates), "meters": METERS, "rounds": rounds}
 
-    with folder() as here:
-        rates = asyncio.run(measure(here))
-    return {"rotate_meters_per_second": {"per_second": _quartiles(rates), "meters": METERS, "rounds": rounds}}
+
+@contextmanager
+def _token(here: Path, module: str, tool: str) -> Iterator[str]:
+    """A token of SoftHSM in a folder; the name of a storage KEK in it, drawn there."""
+    from meterseal.crypto.token import make_kek, open_token
+
+    tokens, conf, pin = here / "tokens", here / "softhsm2.conf", "471108"
+    tokens.mkdir()
+    conf.write_text(f"directories.tokendir = {tokens}\nobjectstore.backend = file\nlog.level = ERROR\n")
+    told = {"SOFTHSM2_CONF": str(conf), "METERSEAL_PKCS11_MODULE": module, "METERSEAL_HSM_PIN": pin}
+    before = {name: os.environ.get(name) for name in told}
+    os.environ.update(told)
+    try:
+        words = ["--init-token", "--free", "--label", "bench", "--pin", pin, "--so-pin", "5678"]
+        subprocess.run([tool, *words], check=True, capture_output=True)
+        make_kek(open_token(module, "bench", pin.encode()), "storage")
+        yield "pkcs11:token=bench;object=storage"
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def large(rounds: int) -> dict[str, dict[str, Any]]:
@@ -186,6 +226,7 @@ CASES = [
     Figures(("key_warm_vs_unwrap", "key_cold_us"), warm, 9, faster=False),
     Figures(("counter_leases_per_second",), leases, 9),
     Figures(("rotate_meters_per_second",), rotations, 5),
+    Figures(("rotate_meters_per_second_hsm",), rotations_hsm, 5),
     Figures(("key_lookup_large_vs_small", "key_status_seconds", "key_store_octets_per_meter"), large, 7,
             faster=False),
 ]  # fmt: skip
