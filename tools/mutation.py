@@ -1,9 +1,11 @@
 """Mutation testing of security and association: mutmut makes the mutants, the tests of the packages try each.
 
 mutmut by itself starts pytest for every mutant and collects the tests again, which takes longer than they
-do. Here they are collected once, and each mutant is tried in a fork, with the tests that come by its
-function: first those that noticed other mutants of it, then quick ones that come by little else. A mutant
-that is not noticed in `--seconds` of tests has survived. Outcomes are kept in mutmut's own files
+do. Here they are collected once, and each mutant is tried in a fork, with the tests that come by the line
+that is another: first those that noticed other mutants of its function, then quick ones that come by little
+else. A mutant that is not noticed in `--seconds` of tests has survived. What a function is only called for
+while modules are imported takes a process of its own. A mutant that does what the original does, by the
+rules in `tools/mutants.py`, is passed over and counted apart. Outcomes are kept in mutmut's own files
 (`mutants/`), so `mutmut results` and `mutmut show NAME` read them; what was killed stays so until its
 function changes, survivors are tried again in each run. Delete `mutants/` to begin anew.
 """
@@ -18,21 +20,22 @@ import os
 import random
 import resource
 import shutil
+import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import NamedTuple
+from types import FrameType
+from typing import Any, NamedTuple
 
 import pytest
 from mutmut.__main__ import create_mutants
 from mutmut.mutation import trampoline
-from mutmut.mutation.data import SourceFileMutationData
-from mutmut.state import state
 from mutmut.utils import file_utils
-from mutmut.utils.format_utils import mangled_name_from_mutant_name
+
+from tools.mutants import ORIGINAL, Mutant, all_mutants
 
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = ("tests/security", "tests/association")
@@ -49,30 +52,13 @@ ARGUMENTS = (
     "no:terminal",
 )
 SURVIVED, KILLED, UNTESTED, TIMEOUT = 0, 1, 33, 36  # mutmut's numbers
+QUICK = "not slow and not soak"
+_ANEW = 900.0  # seconds of all tests in a process of their own; a mutant that needs more is untested
 _GRACE = 5  # a test may take so many seconds of processor time, and so many times what it takes, longer
 _MEMORY = 3 << 30
 _CONTROL = 30.0  # seconds of tests that must hold in a fork without a mutant
 _TOLD_EVERY = 50
 _SEEN = ROOT / "mutants" / "tests-seen.json"
-
-
-class Mutant(NamedTuple):
-    """One mutant, and the file that its outcome is kept in."""
-
-    name: str
-    file: SourceFileMutationData
-
-    @property
-    def function(self) -> str:
-        return str(mangled_name_from_mutant_name(self.name))
-
-    @property
-    def module(self) -> str:
-        return ".".join(self.name.split(".")[1:3])
-
-    @property
-    def outcome(self) -> int | None:
-        return self.file.exit_code_by_key[self.name]
 
 
 class Running(NamedTuple):
@@ -82,19 +68,43 @@ class Running(NamedTuple):
     heard: int
 
 
+class Watch:
+    """The lines that a test comes by, of functions with mutants: bit n is n lines below `def`."""
+
+    def __init__(self) -> None:
+        self.lines: dict[str, int] = {}
+
+    def call(self, frame: FrameType, event: str, argument: Any) -> Any:
+        """For `sys.settrace`."""
+        code = frame.f_code
+        if not code.co_name.endswith(ORIGINAL):
+            return None
+        name = f"{frame.f_globals['__name__']}.{code.co_name.removesuffix(ORIGINAL)}"
+        first, lines = code.co_firstlineno, self.lines
+        lines.setdefault(name, 0)
+
+        def line(frame: FrameType, event: str, argument: Any) -> Any:
+            if event == "line":
+                lines[name] |= 1 << frame.f_lineno - first
+            return line
+
+        return line
+
+
 class Trial:
     """In place of pytest's own loop: what do the tests come by, and which mutants do they notice?"""
 
     def __init__(self, wanted: Sequence[str], sample: int, seed: int, jobs: int, seconds: float) -> None:
-        self._wanted, self._sample, self._seed = wanted, sample, seed
         self._jobs, self._seconds = jobs, seconds
         self._tests: dict[str, list[int]] = defaultdict(list)  # by function, the best first
+        self._lines: dict[str, dict[int, int]] = defaultdict(dict)  # by function and test: bits of its lines
         self._noticed: dict[str, list[int]] = defaultdict(list)  # by function, the latest first
         self._times: list[float] = []
         self._running: dict[int, Running] = {}
         self._items: list[pytest.Item] = []
         self._failed = False
-        self.mutants = list(_mutants())
+        self.mutants = list(all_mutants())
+        self.chosen, self.passed_over = self._choose(wanted, sample, seed)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._failed |= report.failed
@@ -103,7 +113,7 @@ class Trial:
         """Each test once, to see what it comes by; then each mutant."""
         self._items = session.items
         self._look()
-        due = self._due()
+        due = [mutant for mutant in self.chosen if mutant.outcome not in (KILLED, TIMEOUT)]
         _say(f"{len(self._items)} tests, {len(self.mutants)} mutants, {len(due)} of them to try")
         self._start(
             None, self._affordable(sorted(range(len(self._times)), key=self._times.__getitem__), _CONTROL)
@@ -113,44 +123,68 @@ class Trial:
             if number % _TOLD_EVERY == 0:
                 _keep(self.mutants)
                 _say(f"{number} tried, {sum(m.outcome == SURVIVED for m in due[:number])} survived")
-            noticed = self._noticed[mutant.function]
-            tests = [*noticed, *(n for n in self._tests[mutant.function] if n not in noticed)]
-            if not tests:
-                mutant.file.exit_code_by_key[mutant.name] = UNTESTED
-                continue
             if len(self._running) >= self._jobs:
                 self._wait()
-            self._start(mutant, self._affordable(tests, self._seconds))
+            self._start(mutant, self._affordable(self._coming_by(mutant), self._seconds))
         while self._running:
             self._wait()
         _keep(self.mutants)
         return True
 
-    def _due(self) -> list[Mutant]:
-        names = self._wanted or ("*",)
+    def _choose(
+        self, wanted: Sequence[str], sample: int, seed: int
+    ) -> tuple[dict[Mutant, int], list[Mutant]]:
+        """The mutants to try, each with its line, and those among them that do nothing else."""
+        names = wanted or ("*",)
         found = [m for m in self.mutants if any(fnmatch.fnmatch(m.name, name) for name in names)]
-        if self._sample:  # the same ones for the same seed, as long as there are no others
-            found = random.Random(self._seed).sample(found, min(self._sample, len(found)))
-        return [mutant for mutant in found if mutant.outcome not in (KILLED, TIMEOUT)]
+        random.Random(seed).shuffle(found)  # the same ones for the same seed, as long as there are no others
+        chosen: dict[Mutant, int] = {}
+        passed_over = []
+        for mutant in found:
+            if sample and len(chosen) == sample:
+                break
+            if mutant.says_it_otherwise:
+                passed_over.append(mutant)
+            else:
+                chosen[mutant] = mutant.line
+        return chosen, passed_over
+
+    def _coming_by(self, mutant: Mutant) -> list[int]:
+        """The tests that come by its line, or the nearest one before it that any test comes by."""
+        tests, lines = self._tests[mutant.function], self._lines[mutant.function]
+        noticed = self._noticed[mutant.function]
+        ordered = [*noticed, *(n for n in tests if n not in noticed)]
+        for line in range(self.chosen[mutant], 0, -1):
+            found = [n for n in ordered if lines[n] >> line & 1]
+            if found:
+                return found
+        return ordered
 
     def _look(self) -> None:
         """What each test takes and comes by; of tests that an earlier run has seen, from that run."""
         seen = json.loads(_SEEN.read_text()) if _SEEN.exists() else {}
         new = [item for item in self._items if item.nodeid not in seen]
-        trampoline.set_mutant_under_test("stats")
+        trampoline.set_mutant_under_test("none")
         for item, following in zip(new, [*new[1:], None], strict=False):
-            begin = time.process_time()
-            self._run(item, following)
+            watch, begin = Watch(), time.process_time()
+            sys.settrace(watch.call)
+            try:
+                self._run(item, following)
+            finally:
+                sys.settrace(None)
             if self._failed:
                 raise SystemExit(f"{item.nodeid} fails without a mutant")
-            seen[item.nodeid] = (time.process_time() - begin, sorted(state()._stats))
-            state()._stats.clear()
+            seen[item.nodeid] = (
+                time.process_time() - begin,
+                {name: hex(m) for name, m in watch.lines.items()},
+            )
         _SEEN.write_text(json.dumps(seen))
         for number, item in enumerate(self._items):
             taken, functions = seen[item.nodeid]
             self._times.append(taken)
-            for function in functions:
+            for function, lines in functions.items():
                 self._tests[function].append(number)
+                self._lines[function][number] = int(lines, 16)
         # What comes by few functions is about them.
         worth = [
             taken * (1 + len(seen[item.nodeid][1]))
@@ -184,6 +218,8 @@ class Trial:
     def _try(self, name: str, tests: list[int], told: int) -> None:
         """In the fork: the tests, up to the first that fails.  Does not return."""
         trampoline.set_mutant_under_test(name)
+        if not tests:
+            os._exit(self._try_anew())
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
         _, most = resource.getrlimit(resource.RLIMIT_CPU)
         for at, number in enumerate(tests):
@@ -198,6 +234,15 @@ class Trial:
                 os._exit(KILLED)
         os._exit(SURVIVED)
 
+    def _try_anew(self) -> int:
+        """What happens while modules are imported is over in this process."""
+        command = [sys.executable, "-m", "pytest", *ARGUMENTS, "-x", "-m", QUICK, *TESTS]
+        try:
+            code = subprocess.run(command, stdout=subprocess.DEVNULL, timeout=_ANEW, check=False).returncode
+        except subprocess.TimeoutExpired:
+            return UNTESTED
+        return KILLED if code else SURVIVED
+
     def _wait(self) -> None:
         pid, status = os.wait()
         mutant, heard = self._running.pop(pid)
@@ -208,19 +253,10 @@ class Trial:
             if code != SURVIVED:
                 raise SystemExit(f"{self._items[int(number)].nodeid} fails in a fork without a mutant")
             return
-        mutant.file.exit_code_by_key[mutant.name] = code if code in (KILLED, SURVIVED) else TIMEOUT
+        mutant.file.exit_code_by_key[mutant.name] = code if code in (KILLED, SURVIVED, UNTESTED) else TIMEOUT
         if number:
             noticed = self._noticed[mutant.function]
             noticed[:] = [int(number), *(n for n in noticed if n != int(number))]
-
-
-def _mutants() -> Iterator[Mutant]:
-    for path in sorted(file_utils.walk_mutatable_files()):
-        file = SourceFileMutationData(path=path)
-        file.meta_path = file.meta_path.resolve()
-        file.load()
-        for name in file.exit_code_by_key:
-            yield Mutant(name, file)
 
 
 def _keep(mutants: Sequence[Mutant]) -> None:
@@ -279,11 +315,13 @@ def main() -> int:
             create_mutants(options.jobs)
         trial = Trial(options.names, options.sample, options.seed, options.jobs, options.seconds)
         os.chdir("mutants")
-        code = pytest.main([*ARGUMENTS, "-m", "not slow and not soak", *TESTS], plugins=[trial])
+        code = pytest.main([*ARGUMENTS, "-m", QUICK, *TESTS], plugins=[trial])
         if code:
             return int(code)
         os.chdir(ROOT)
-    return 0 if report(list(_mutants())) >= options.least else 1
+        _say(f"seed {options.seed}: {len(trial.chosen)} mutants; {len(trial.passed_over)} did nothing else")
+        return 0 if report(list(trial.chosen)) >= options.least else 1
+    return 0 if report(list(all_mutants())) >= options.least else 1
 
 
 if __name__ == "__main__":
