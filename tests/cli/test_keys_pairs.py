@@ -15,9 +15,6 @@ from meterseal.authority.register import State
 from tests.cli.conftest import meter
 from tests.cli.shell import run
 
-# One office serves them all: one worker makes it.
-pytestmark = pytest.mark.xdist_group("keys_pairs")
-
 
 @dataclass
 class Office:
