@@ -24,11 +24,15 @@ settings.register_profile("few", deadline=None, max_examples=10, derandomize=Tru
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
+_TOGETHER = ("tests/demo/", "tests/cli/test_keys.py", "tests/cli/test_keys_pairs.py")
+"""Tests that share what is dear to make: a play of the demo, a store with its meter."""
+
+
 class OnePlay(LoadScopeScheduling):  # type: ignore[misc]
-    """Spreads single tests over the workers; those of the demo go to one, which plays it once for all."""
+    """Spreads single tests over the workers; those that belong together go to one of them."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "demo" if nodeid.startswith("tests/demo/") else nodeid
+        return next((one for one in _TOGETHER if nodeid.startswith(one)), nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OnePlay:

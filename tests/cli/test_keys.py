@@ -48,6 +48,12 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def leaked(office: Office) -> Any:
+    """A key that others may have."""
+    return office.at("revoke", "--kind", "gbek", "--role", "installer", "--why", "found on a wall")["key"]
+
+
 def states(office: Office, kind: str, role: str | None) -> list[str]:
     found = office.at("status")["keys"]
     return [one["state"] for one in found if (one["kind"], one["role"]) == (kind, role)]
@@ -91,24 +97,24 @@ def test_a_file_for_the_field_works_until_another_speaks_in_its_role(office: Off
     assert read.code == 0, read.err
 
 
-def test_revoke_says_why_and_ends_the_use(office: Office) -> None:
+def test_revoke_says_why_and_ends_the_use(office: Office, leaked: Any) -> None:
     office.keys("revoke", "--device", office.title, "--kind", "gbek", "--role", "installer", code=2)
-    found = office.at("revoke", "--kind", "gbek", "--role", "installer", "--why", "found on a wall")["key"]
-    assert found["state"] == "compromised"
+    assert leaked["state"] == "compromised"
     refused = office.keys(
         "destroy", "--device", office.title, "--kind", "gbek", "--role", "installer", "--key",
-        str(found["key"]), "--why", "gone", code=2,
+        str(leaked["key"]), "--why", "gone", code=2,
     )  # fmt: skip
     assert "no other key" in refused.err
 
 
+@pytest.mark.usefixtures("leaked")
 def test_a_meter_that_does_not_answer_is_run_again(office: Office) -> None:
     found = office.at("rotate", "--kind", "guek", "--role", "installer", "--url", "tcp://127.0.0.1:1", code=3)
     assert found["again"][0]["kind"] == "guek" and not found["done"]
     assert states(office, "guek", "installer") == ["active", "staged"]
     recovered = office.at("recover", code=3)
     assert {"device": office.title, "role": "installer", "kind": "guek"} in recovered["done"]
-    (left,) = recovered["again"]  # the GBEK that was found on a wall
+    (left,) = recovered["again"]  # the one that leaked
     assert left["kind"] == "gbek" and "compromised" in left["cause"]
     assert states(office, "guek", "installer") == ["deactivated", "active"]
 
