@@ -217,3 +217,20 @@ def killing(point: int, *, before: bool) -> Callable[[], None]:
         KeyStore.acting = real  # type: ignore[method-assign]
 
     return undo
+
+
+def cut_line(scene: Scene, kind: str, role: str, point: int) -> bool:
+    """Lose frame number `point` and the line with it; False when the run had fewer."""
+    scene.cut = lambda direction, number: number == point
+    scene.rotate(kind, role)
+    return scene.frames >= point
+
+
+def cut_process(scene: Scene, kind: str, role: str, point: int, before: bool) -> bool:
+    """End the executor at its transaction `point`; False when the run had fewer."""
+    scene.cut = lambda direction, number: False
+    undo = killing(point, before=before)
+    try:
+        return scene.rotate(kind, role) is None
+    finally:
+        undo()

@@ -11,7 +11,7 @@ import pytest
 from meterseal.authority.adoption import credentials_of
 from meterseal.keys.lifecycle import State, Verb
 from meterseal.meter import Meter
-from tests.authority.changing import killing
+from tests.authority.changing import cut_line, cut_process
 from tests.authority.paired import PairScene
 
 PAIRS = [
@@ -131,23 +131,6 @@ def test_a_compromised_pair_brings_in_its_successor_and_nothing_else(shared: Pai
 
 
 # --- cuts -----------------------------------------------------------------------------------------
-
-
-def cut_line(scene: PairScene, kind: str, role: str, point: int) -> bool:
-    """Lose frame number `point` and the line with it; False when the run had fewer."""
-    scene.cut = lambda direction, number: number == point
-    scene.rotate(kind, role)
-    return scene.frames >= point
-
-
-def cut_process(scene: PairScene, kind: str, role: str, point: int, before: bool) -> bool:
-    """End the executor at its transaction `point`; False when the run had fewer."""
-    scene.cut = lambda direction, number: False
-    undo = killing(point, before=before)
-    try:
-        return scene.rotate(kind, role) is None
-    finally:
-        undo()
 
 
 def healed(scene: PairScene, kind: str, role: str) -> None:

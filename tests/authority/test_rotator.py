@@ -20,7 +20,7 @@ from meterseal.keys.rotation import Phase
 from meterseal.meter import Meter, load_plan
 from meterseal.meter import credentials_of as factory_file
 from meterseal.state import FileCounters
-from tests.authority.changing import Scene, killing
+from tests.authority.changing import Scene, cut_line, cut_process
 from tests.authority.vaulted import House
 
 SLOTS = [
@@ -60,23 +60,6 @@ def test_G04_a_new_key_of_each_kind_is_brought_proved_and_active(shared: Scene, 
     changed = {(slot.role, slot.kind) for slot in after if after[slot] != before[slot]}
     assert changed == ({("", "kek"), ("manager", "gbek")} if kind == "kek" else {(role, kind)})
     shared.settled()
-
-
-def cut_line(scene: Scene, kind: str, role: str, point: int) -> bool:
-    """Lose frame number `point` and the line with it; False when the run had fewer."""
-    scene.cut = lambda direction, number: number == point
-    scene.rotate(kind, role)
-    return scene.frames >= point
-
-
-def cut_process(scene: Scene, kind: str, role: str, point: int, before: bool) -> bool:
-    """End the executor at its transaction `point`; False when the run had fewer."""
-    scene.cut = lambda direction, number: False
-    undo = killing(point, before=before)
-    try:
-        return scene.rotate(kind, role) is None
-    finally:
-        undo()
 
 
 def healed(scene: Scene) -> None:

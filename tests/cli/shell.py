@@ -45,6 +45,23 @@ def run(*words: str, stdin: bytes | None = None, env: Mapping[str, str] | None =
     return Ran(result.exit_code, result.stdout, result.stderr)
 
 
+class Keys:
+    """`meterseal keys` at the store `keys.db` of a folder."""
+
+    folder: Path
+
+    def keys(self, *words: str, code: int = 0) -> Ran:
+        """Run a command, which ends with this code."""
+        ran = run("keys", *words, env={"METERSEAL_STORE": str(self.folder / "keys.db")})
+        assert ran.code == code, (words, ran.out, ran.err)
+        return ran
+
+    def json(self, *words: str, code: int = 0) -> Any:
+        """What a command says to programs."""
+        (found,) = self.keys(*words, "--json", code=code).lines()
+        return found
+
+
 def spawn(
     words: Sequence[str | bytes],
     *,

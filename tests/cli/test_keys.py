@@ -12,25 +12,16 @@ import pytest
 
 from meterseal import Credentials
 from tests.cli.conftest import Running, meter
-from tests.cli.shell import Ran, run
+from tests.cli.shell import Keys, run
 
 
 @dataclass
-class Office:
+class Office(Keys):
     """A store, a meter that it knows, and the command line."""
 
     folder: Path
     meter: Running
     title: str
-
-    def keys(self, *words: str, code: int = 0) -> Ran:
-        ran = run("keys", *words, env={"METERSEAL_STORE": str(self.folder / "keys.db")})
-        assert ran.code == code, (words, ran.out, ran.err)
-        return ran
-
-    def json(self, *words: str, code: int = 0) -> Any:
-        (found,) = self.keys(*words, "--json", code=code).lines()
-        return found
 
     def at(self, *words: str, code: int = 0) -> Any:
         return self.json(words[0], "--device", self.title, *words[1:], code=code)

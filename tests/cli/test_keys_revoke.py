@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,12 +11,12 @@ from meterseal import Credentials
 from meterseal.authority.adoption import adopt
 from meterseal.authority.store import create_store
 from meterseal.crypto import random_octets
-from tests.cli.shell import Ran, run
+from tests.cli.shell import Keys, run
 
 TITLES = [f"4D534C{number:010X}" for number in (1, 2, 3)]
 
 
-class Office:
+class Office(Keys):
     """A store with three meters: one GBEK for the first two, a KEK for each."""
 
     def __init__(self, folder: Path) -> None:
@@ -30,15 +29,6 @@ class Office:
                 role = {"client": 1, "mechanism": "gmac", "client_system_title": "4D534C4845530001", **keys}
                 tables = {"meter": {"system_title": title, "suite": 0}, "roles": {"manager": role}}
                 adopt(store, Credentials.from_mapping(tables))
-
-    def keys(self, *words: str, code: int = 0) -> Ran:
-        ran = run("keys", *words, env={"METERSEAL_STORE": str(self.folder / "keys.db")})
-        assert ran.code == code, (words, ran.out, ran.err)
-        return ran
-
-    def json(self, *words: str, code: int = 0) -> Any:
-        (found,) = self.keys(*words, "--json", code=code).lines()
-        return found
 
 
 @pytest.fixture

@@ -200,15 +200,21 @@ async def test_a_long_push_in_blocks(tmp_path: Path, url: str) -> None:
     assert max(len(frame["hex"]) // 2 - 8 for frame in frames) == 32
 
 
+class Own:
+    """The meter's own line: what is sent over it is kept."""
+
+    def __init__(self, sent: list[bytes]) -> None:
+        self.sent = sent
+
+    def send(self, source: int, destination: int, payload: bytes) -> None:
+        self.sent.append(payload)
+
+
 async def test_too_many_blocks_for_an_hdlc_line_are_a_line_in_the_journal() -> None:
     notes: list[str] = []
     sent: list[bytes] = []
 
-    class Own:
-        def send(self, source: int, destination: int, payload: bytes) -> None:
-            sent.append(payload)
-
-    pusher = Pusher(notes.append, hdlc_lines=lambda: [Own()])  # type: ignore[list-item]
+    pusher = Pusher(notes.append, hdlc_lines=lambda: [Own(sent)])  # type: ignore[list-item]
     pusher.send(replace(order(HDLC, 0, blocks=32), seal=lambda: bytes(16 * 25)))
     await until(lambda: not pusher._tasks)
     assert len(sent) == 16 and gbt.decode(sent[-1]).last and notes == []
@@ -319,11 +325,7 @@ async def test_what_nobody_confirms_on_the_own_line_is_pushed_again_and_given_up
     notes: list[str] = []
     sent: list[bytes] = []
 
-    class Own:
-        def send(self, source: int, destination: int, payload: bytes) -> None:
-            sent.append(payload)
-
-    pusher = Pusher(notes.append, hdlc_lines=lambda: [Own()])  # type: ignore[list-item]
+    pusher = Pusher(notes.append, hdlc_lines=lambda: [Own(sent)])  # type: ignore[list-item]
     sealed = iter(range(9))
     one = order(HDLC, 0, delays=(0.01, 0.01), confirms=lambda answer: False)
     pusher.send(replace(one, seal=lambda: bytes((0x0F, next(sealed)))))

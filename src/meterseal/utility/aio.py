@@ -154,6 +154,4 @@ class ProtectedMeter(ProtectedBase, _Runner):
         What the other one asks is then held against the rights of both; what is brought back to it has this
         party's layers taken off.
         """
-        if (class_id, instance) != self._session.names:
-            raise Misuse("the layers go around calls of the same data protection object")
-        return await self._run(self._session.around(method, data))
+        return await self._run(self._session.around(class_id, instance, method, data))

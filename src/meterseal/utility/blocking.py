@@ -140,6 +140,4 @@ class ProtectedMeter(ProtectedBase, _Runner):
 
     def around(self, class_id: int, instance: bytes, method: int, data: bytes) -> bytes | None:
         """As of `meterseal.utility.ProtectedMeter`."""
-        if (class_id, instance) != self._session.names:
-            raise Misuse("the layers go around calls of the same data protection object")
-        return self._run(self._session.around(method, data))
+        return self._run(self._session.around(class_id, instance, method, data))

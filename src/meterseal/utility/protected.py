@@ -131,11 +131,13 @@ class ProtectedSession(ThirdSession):
             raise ProtocolViolation(f"{len(returned)} returns for {len(asked)} methods")
         return tuple(Outcome(0, None if one == _NULL else one) for one in returned)
 
-    def around(self, method: int, data: bytes) -> Steps[bytes | None]:
+    def around(self, class_id: int, instance: bytes, method: int, data: bytes) -> Steps[bytes | None]:
         """Somebody else's call of the object, with this party's layers around its own; its answer without.
 
         Raises Misuse for what is no such call, and as `ask`.
         """
+        if (class_id, instance) != self.names:
+            raise Misuse("the layers go around calls of the same data protection object")
         try:
             value, type_ = codec.decode_typed(data)
             named, parameters, *value = value
