@@ -18,10 +18,11 @@ from meterseal.apdu import (
     short_names,
     specifications,
 )
+from meterseal.codec.ber import Ber
 from meterseal.codec.data import Data
 from meterseal.codec.message import Message
 from meterseal.codec.octets import length_octets
-from meterseal.codec.parts import Ber, Call, Choice, Nested, Optional, Part, SequenceOf
+from meterseal.codec.parts import Call, Choice, Nested, Optional, Part, SequenceOf
 
 MODULES = (acse, common, general, initiate, lists, services, access, short_names, specifications)
 

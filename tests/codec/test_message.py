@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meterseal.apdu.initiate import InitiateRequest
+from meterseal.codec.ber import Ber
 from meterseal.codec.data import Data
 from meterseal.codec.message import Message, MessageType, _ber_row, standard_name
 from meterseal.codec.parts import (
@@ -17,7 +18,6 @@ from meterseal.codec.parts import (
     U8,
     U16,
     U32,
-    Ber,
     Boolean,
     Default,
     Fixed,

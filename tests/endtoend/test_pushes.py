@@ -16,7 +16,7 @@ from meterseal.errors import Altered, Moved, Replayed, UnknownKey
 from meterseal.headend import HeadEnd, store
 from meterseal.headend.journal import Journal
 from meterseal.listener import Received
-from meterseal.meter.push import Order
+from meterseal.meter.orders import Order
 from meterseal.security.sealed import Sealed
 from meterseal.state import MemoryCounters
 from meterseal.utility.over_https import Via, Waiting

@@ -17,7 +17,7 @@ from meterseal.listener import Book, Listener, Received, Receiver
 from meterseal.meter import Fleet, FleetServer, load_plan, serve_fleet
 from meterseal.meter.fleet_server import write_fleet
 from meterseal.meter.model import Meter
-from meterseal.meter.push import Order
+from meterseal.meter.orders import Order
 from meterseal.net import parse
 from meterseal.security import Context, SecuritySetup, unprotect
 from meterseal.state import MemoryCounters

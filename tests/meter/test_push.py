@@ -21,7 +21,8 @@ from meterseal.framing.items import Item
 from meterseal.listener import Book, Receiver
 from meterseal.meter import Meter, load_plan, write_credentials
 from meterseal.meter.objects import Asker, Denied
-from meterseal.meter.push import Order, PushSetup
+from meterseal.meter.orders import Order
+from meterseal.meter.push import PushSetup
 from meterseal.security.steps import settle
 from meterseal.state import MemoryCounters
 from tests.meter.world import NOON

@@ -21,7 +21,7 @@ from meterseal.framing.live import LineReader
 from meterseal.listener import Book, Listener, Received, Receiver
 from meterseal.listener.confirm import confirmation
 from meterseal.meter import MeterServer, load_plan, open_meter, write_credentials
-from meterseal.meter.push import HDLC, TCP, UDP, Order
+from meterseal.meter.orders import HDLC, TCP, UDP, Order
 from meterseal.meter.pushing import AT_ONCE, Pusher
 from meterseal.net import parse
 from meterseal.state import MemoryCounters

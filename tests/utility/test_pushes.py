@@ -9,7 +9,7 @@ import pytest
 from meterseal.errors import Altered, Moved, Replayed, TooWeak
 from meterseal.framing.items import Item
 from meterseal.listener import Book, Receiver
-from meterseal.meter.push import Order
+from meterseal.meter.orders import Order
 from meterseal.security.sealed import Sealed
 from meterseal.state import MemoryCounters
 from tests.hostile.carrier import changed, field

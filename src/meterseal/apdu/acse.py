@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from meterseal.codec.ber import Ber
 from meterseal.codec.message import Message
-from meterseal.codec.parts import Ber, Hidden
+from meterseal.codec.parts import Hidden
 
 
 class Aarq(Message, tag=b"\x60", name="aarq", ber=True):

@@ -7,14 +7,21 @@ must be there is the association's rule.  Unknown, repeated or misplaced fields 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 from meterseal.errors import Malformed, Misuse, Truncated
 
-if TYPE_CHECKING:
-    from meterseal.codec.parts import Ber
-
 _INTEGER_OCTETS = 4
+
+
+class Ber(NamedTuple):
+    """A BER field: the tags from the outside in, and how the innermost contents are read.
+
+    `content` is "octets" or "integer".
+    """
+
+    tags: tuple[int, ...]
+    content: str = "octets"
 
 
 def read_tlv(b: bytes, p: int, e: int) -> tuple[int, int, int]:

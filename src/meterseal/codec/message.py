@@ -18,9 +18,9 @@ from operator import itemgetter
 from typing import Any, ClassVar, Self, dataclass_transform
 
 from meterseal.codec import ber as ber_codec
+from meterseal.codec.ber import Ber
 from meterseal.codec.data import Data
 from meterseal.codec.parts import (
-    Ber,
     Call,
     Choice,
     DecodeAt,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 from meterseal.codec.octets import SHORT, length_octets, read_length
 from meterseal.errors import Malformed, Truncated
@@ -312,16 +312,6 @@ class Default:
 @dataclass(frozen=True, slots=True)
 class Hidden:
     """Marks a field that may hold key or password octets: a repr tells its length only."""
-
-
-class Ber(NamedTuple):
-    """A BER field: the tags from the outside in, and how the innermost contents are read.
-
-    `content` is "octets" or "integer".
-    """
-
-    tags: tuple[int, ...]
-    content: str = "octets"
 
 
 U8 = Annotated[int, Fixed("B")]

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from meterseal.apdu.initiate import ExceptionResponse
 from meterseal.concentrator import titles
-from meterseal.concentrator.config import Route
-from meterseal.concentrator.lanes import Direct
+from meterseal.concentrator.config import Config, Route
+from meterseal.concentrator.lanes import Caller, Direct, Shared
+from meterseal.concentrator.record import Record
 from meterseal.errors import DecodeError, MetersealError, Misuse
 from meterseal.framing import gateway
-from meterseal.net import Link
-
-if TYPE_CHECKING:
-    from meterseal.concentrator.house import Concentrator
+from meterseal.meter.session import Session
+from meterseal.net import Admission, Link
 
 REFUSED: Final = ExceptionResponse(state_error=1, service_error=1).encode()
 """What a request is answered with that reaches no meter, whatever the cause (more 1)."""
@@ -21,10 +20,26 @@ REFUSED: Final = ExceptionResponse(state_error=1, service_error=1).encode()
 _PREFIXED: Final = (gateway.REQUEST, gateway.RESPONSE)
 
 
+class House(Protocol):
+    """What a front needs of its concentrator: the routes, what is kept of them, and the lanes to meters."""
+
+    config: Config
+    routes: dict[tuple[int, bytes], Route]
+    record: Record
+    shared: dict[str, Shared]
+    lanes: Admission
+
+    def own_session(self, link: Link) -> Session:
+        """The handler of what is for the concentrator itself."""
+
+    def lane(self, caller: Caller, route: Route) -> Direct:
+        """A connection to a meter.  Raises ConnectionLost when all that may be are in use by others."""
+
+
 class Front:
     """The handler of one connection; it is the caller of its lanes."""
 
-    def __init__(self, house: Concentrator, link: Link) -> None:
+    def __init__(self, house: House, link: Link) -> None:
         self.source = link.source
         self._house, self._link = house, link
         self._own = house.own_session(link)

@@ -58,7 +58,7 @@ class HeadEnd:
         )
         self.metrics.certificate("headend", config.certificate)
         self.slots = asyncio.Semaphore(config.at_once)
-        self.visitors = {meter.title: Visitor(self, meter) for meter in config.meters}
+        self.visitors: dict[bytes, Visitor] = {meter.title: Visitor(self, meter) for meter in config.meters}
         self._live: dict[str, Request] = {}
         self._of_utility: dict[str, int] = {}
         self._ticking: asyncio.Task[None] | None = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from meterseal.apdu.services import DataNotification
 from meterseal.cosem.present import present
@@ -19,12 +19,10 @@ from meterseal.crypto import random_octets
 from meterseal.errors import MetersealError, Moved
 from meterseal.headend import store
 from meterseal.headend.config import Utility
+from meterseal.headend.desk import Desk
 from meterseal.headend.store import Job
 from meterseal.listener import Doors, Floors, Listener, Quarantine, Received, Receiver
 from meterseal.security.sealed import Sealed
-
-if TYPE_CHECKING:
-    from meterseal.headend.house import HeadEnd
 
 UNWRITTEN: Final = 1024
 """Pushes that may be on their way to the disk; beyond that one is lost, and told."""
@@ -38,8 +36,8 @@ _ID: Final = 12
 class Pushes:
     """What comes unasked.  `urls` says where it listens, once it is open."""
 
-    def __init__(self, house: HeadEnd, folder: Path) -> None:
-        self._house, self._folder = house, folder
+    def __init__(self, desk: Desk, folder: Path) -> None:
+        self._desk, self._folder = desk, folder
         self._floors: Floors | None = None
         self._listener: Listener | None = None
         self._writing: set[asyncio.Task[None]] = set()
@@ -53,16 +51,16 @@ class Pushes:
 
     async def open(self) -> None:
         """Listen where the file says.  Raises ConfigurationError, StateLocked, StateDamaged."""
-        house = self._house
-        if not house.config.pushes:
+        desk = self._desk
+        if not desk.config.pushes:
             return
         self._floors = Floors(self._folder)
         doors = Doors(self._floors)
-        for meter in house.config.meters:
+        for meter in desk.config.meters:
             doors.put(Path(meter.name), meter.credentials, None)
         receiver = Receiver(doors, self._floors, quarantine=Quarantine(self._folder / "unknown"))
-        self._listener = Listener(receiver, self._take, wire_log=house.wire_log)
-        for url in house.config.pushes:
+        self._listener = Listener(receiver, self._take, wire_log=desk.wire_log)
+        for url in desk.config.pushes:
             self.urls.append(await self._listener.open(url))
 
     async def close(self) -> None:
@@ -81,18 +79,18 @@ class Pushes:
 
     def _take(self, received: Received) -> None:
         """What the listener hands on: opened, its counter durable, or refused and told there."""
-        house, title = self._house, received.title or b""
+        desk, title = self._desk, received.title or b""
         if received.error is not None:
-            house.metrics.refused(received.error)
+            desk.metrics.refused(received.error)
             return
         try:
             job, utility, size = self._job(received, title)
         except MetersealError as error:
-            house.metrics.refused(error)
-            house.journal.warning("push refused", meter=title.hex().upper(), cause=f"{error.kind}: {error}")
+            desk.metrics.refused(error)
+            desk.journal.warning("push refused", meter=title.hex().upper(), cause=f"{error.kind}: {error}")
             return
         if len(self._writing) >= UNWRITTEN:
-            house.journal.warning("push lost", meter=title.hex().upper(), cause="the disk does not keep up")
+            desk.journal.warning("push lost", meter=title.hex().upper(), cause="the disk does not keep up")
             return
         task = asyncio.get_running_loop().create_task(self._write(job, title, utility, size))
         self._writing.add(task)
@@ -109,20 +107,20 @@ class Pushes:
         sealed: Sealed = received.sealed
         if sealed.originator != title:
             raise Moved(f"sealed by {sealed.originator.hex().upper()}, which is not the meter that sends it")
-        utility = self._house.config.whose(title, sealed.recipient)
+        utility = self._desk.config.whose(title, sealed.recipient)
         if utility is None:
             raise Moved(f"sealed for {sealed.recipient.hex().upper()}, no utility of this meter here")
         row = {
             "id": random_octets(_ID).hex().upper(), "utility": utility.name, "meter": meter,
             "received": now, "size": sealed.size, "sealed": sealed.octets,
         }  # fmt: skip
-        return store.keep(row, self._house.config.pushes_of_meter), utility, sealed.size
+        return store.keep(row, self._desk.config.pushes_of_meter), utility, sealed.size
 
     async def _write(self, job: Job, title: bytes, utility: Utility | None, size: int) -> None:
-        await self._house.store.run(job)
+        await self._desk.store.run(job)
         name = None if utility is None else utility.name
-        self._house.metrics.pushes.labels("own" if utility is None else "sealed").inc()
-        self._house.journal.info("push kept", meter=title.hex().upper(), utility=name, size=size)
+        self._desk.metrics.pushes.labels("own" if utility is None else "sealed").inc()
+        self._desk.journal.info("push kept", meter=title.hex().upper(), utility=name, size=size)
         came = None if name is None else self._came.pop(name, None)
         if came is not None:
             came.set()
@@ -130,4 +128,4 @@ class Pushes:
     def _written(self, task: asyncio.Task[None]) -> None:
         self._writing.discard(task)
         if not task.cancelled():
-            self._house.broken(task.exception())
+            self._desk.broken(task.exception())

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from meterseal import client
 from meterseal.cosem.texts import json_text
@@ -19,11 +20,9 @@ from meterseal.crypto import random_octets
 from meterseal.errors import Blame, MetersealError, Refused, StateUnavailable
 from meterseal.headend import store
 from meterseal.headend.config import MeterEntry
+from meterseal.headend.desk import Desk
 from meterseal.headend.tables import State
 from meterseal.security.sealed import Sealed
-
-if TYPE_CHECKING:
-    from meterseal.headend.house import HeadEnd
 
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 60.0
@@ -41,6 +40,20 @@ class Request:
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
 
+class House(Desk, Protocol):
+    """What a visitor needs of its head-end besides: the way to the meter, and who takes what came of it."""
+
+    slots: asyncio.Semaphore
+
+    def sign_on(self, meter: MeterEntry) -> AbstractAsyncContextManager[client.Meter]:
+        """An association with a meter."""
+
+    async def ended(
+        self, request: Request, state: State, cause: str | None = None, answer: bytes | None = None
+    ) -> None:
+        """A request has come to its end."""
+
+
 def pause(failures: int) -> float:
     """Seconds until the next try after so many failures: no two head-ends or meters in step (H06)."""
     drawn = 0.5 + int.from_bytes(random_octets(2), "big") / 0x10000
@@ -50,7 +63,7 @@ def pause(failures: int) -> float:
 class Visitor:
     """The visitor of one meter; it works as long as there is something to do."""
 
-    def __init__(self, house: HeadEnd, meter: MeterEntry) -> None:
+    def __init__(self, house: House, meter: MeterEntry) -> None:
         self.meter = meter
         self._house = house
         self._pending: deque[Request] = deque()

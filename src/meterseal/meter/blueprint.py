@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from meterseal.association import ServerProfile
 from meterseal.association.operations import Named
@@ -19,7 +19,8 @@ from meterseal.cosem.rights import ACCESS, AUTH_REQUEST, ENC_REQUEST, WRITE
 from meterseal.crypto import suite
 from meterseal.meter import furnish
 from meterseal.meter.association_object import Association, kept_users
-from meterseal.meter.objects import CosemObject
+from meterseal.meter.house import House
+from meterseal.meter.objects import CosemObject, Device, Key
 from meterseal.meter.plan import MeterPlan, RolePlan
 from meterseal.meter.security_object import FIRST, SecuritySetupObject
 from meterseal.meter.third_parties import through
@@ -28,13 +29,7 @@ from meterseal.meter.view import Objects, View, entries_of
 from meterseal.security import SecuritySetup
 from meterseal.security.packing import COMPRESSION
 
-if TYPE_CHECKING:
-    from meterseal.meter.model import LogicalDevice, Meter
-
-Key: TypeAlias = tuple[int, bytes]
-"""Class and name of an object."""
-
-Spec: TypeAlias = "Callable[[Meter, LogicalDevice], CosemObject]"
+Spec: TypeAlias = Callable[[House, Device], CosemObject]
 
 _DEVICE_NAME: Final = Obis("0.0.42.0.0.255")
 _SAP_ASSIGNMENT: Final = Obis("0.0.41.0.0.255")
@@ -113,16 +108,16 @@ def association_key(client: int) -> Key:
     return 15, _ASSOCIATION.with_group("E", client)
 
 
-def _device_name(meter: Meter, device: LogicalDevice) -> CosemObject:
+def _device_name(meter: House, device: Device) -> CosemObject:
     name = device.name.encode("ascii")
     return Measured(1, _DEVICE_NAME, meter.plant, lambda moment: (name, Tag.OCTET_STRING))
 
 
-def _sap_assignment(meter: Meter, device: LogicalDevice) -> CosemObject:
+def _sap_assignment(meter: House, device: Device) -> CosemObject:
     return sap_assignment(_SAP_ASSIGNMENT, [(held.sap, held.name) for held in meter.devices.values()])
 
 
-def _security_setup(role: RolePlan, meter: Meter, device: LogicalDevice) -> CosemObject:
+def _security_setup(role: RolePlan, meter: House, device: Device) -> CosemObject:
     return SecuritySetupObject(
         FIRST.with_group("E", role.client),
         role.setup_version,
@@ -137,7 +132,7 @@ def _security_setup(role: RolePlan, meter: Meter, device: LogicalDevice) -> Cose
     )
 
 
-def _counter(role: RolePlan, meter: Meter, device: LogicalDevice) -> CosemObject:
+def _counter(role: RolePlan, meter: House, device: Device) -> CosemObject:
     """The counter object: the lowest acceptable value of what the client of this role sends."""
 
     def lowest(moment: object) -> tuple[int, Tag]:
@@ -152,7 +147,7 @@ def _group(role: RolePlan) -> dict[Named, int]:
     return {one: (ACCESS if one[3] else WRITE) | AUTH_REQUEST | ENC_REQUEST for one in role.broadcast}
 
 
-def _association(role: RolePlan, meter: Meter, device: LogicalDevice) -> CosemObject:
+def _association(role: RolePlan, meter: House, device: Device) -> CosemObject:
     place = f"association/{device.sap}/{role.client}"
     ring = meter.rings.get(role.client)
     setup = ring.setup if ring else SecuritySetup(suite(meter.plan.suite), meter.system_title)
@@ -164,7 +159,7 @@ def _association(role: RolePlan, meter: Meter, device: LogicalDevice) -> CosemOb
         view=view, report_counter=role.report_counter, single=role.single,
         pre_established=role.pre_established,
         compression=None if role.compression is None else COMPRESSION[role.compression],
-        third_parties=through(meter, role, view), group=_group(role),
+        third_parties=through(meter.plan, meter.thirds, role, view), group=_group(role),
     )  # fmt: skip
     made = Association(
         role.name, profile, view, meter.store,

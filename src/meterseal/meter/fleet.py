@@ -23,9 +23,9 @@ from meterseal.meter.events import log
 from meterseal.meter.founding import found
 from meterseal.meter.ledger import Ledger
 from meterseal.meter.model import Meter
+from meterseal.meter.orders import Order
 from meterseal.meter.plan import MeterPlan
 from meterseal.meter.pool import Jobs, inline
-from meterseal.meter.push import Order
 from meterseal.meter.server import Party
 from meterseal.meter.session import Timer
 from meterseal.meter.switchboard import Switchboard

@@ -7,43 +7,41 @@ object's changes are kept.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
-from meterseal.association import Operation, Outcome
+from meterseal.association import Operation, Outcome, ServerProfile
 from meterseal.codec.types import Tag
 from meterseal.cosem.profile import Column
 from meterseal.errors import ConfigurationError
 from meterseal.meter.configured import Configured
 from meterseal.meter.data_protection import DataProtection
 from meterseal.meter.demand import DemandRegister
+from meterseal.meter.house import House
 from meterseal.meter.image import ImageTransfer
 from meterseal.meter.limiter import Limiter
-from meterseal.meter.objects import OBJECT_UNDEFINED, Asker, CosemObject, Denied
+from meterseal.meter.objects import OBJECT_UNDEFINED, Asker, CosemObject, Denied, Device
+from meterseal.meter.orders import Surroundings
 from meterseal.meter.plan import ObjectPlan
 from meterseal.meter.profile_object import EventLog, LoadProfile
-from meterseal.meter.push import PushSetup, Surroundings, read_as
+from meterseal.meter.push import PushSetup, read_as
 from meterseal.meter.schedule import ActivityCalendar, SingleActionSchedule
 from meterseal.meter.scripts import ScriptTable
 from meterseal.meter.values import Clock, Disconnect, Held, Measured, of_source
+from meterseal.meter.view import View
 from meterseal.security.steps import settle
 
-if TYPE_CHECKING:
-    from meterseal.association import ServerProfile
-    from meterseal.meter.model import LogicalDevice, Meter
-    from meterseal.meter.view import View
-
-Maker: TypeAlias = "Callable[[Meter, LogicalDevice, ObjectPlan, str], CosemObject]"
+Maker: TypeAlias = Callable[[House, Device, ObjectPlan, str], CosemObject]
 
 _DAY: Final = 86_400
 
 
-def make(plan: ObjectPlan, meter: Meter, device: LogicalDevice) -> CosemObject:
+def make(plan: ObjectPlan, meter: House, device: Device) -> CosemObject:
     """The object of a plan.  Raises ConfigurationError for one that cannot be."""
     place = f"object/{device.sap}/{plan.class_id}/{plan.obis}"
     made = MAKERS[plan.class_id](meter, device, plan, place)
     if isinstance(made, Configured):
         # What the plan says was looked at when the first meter of it was built.
-        seen = plan.attributes if meter.blueprint.views else {}
+        seen = plan.attributes if meter.furnished else {}
         for index, value in made.values.items():
             if seen.get(index) is value:
                 continue
@@ -54,7 +52,7 @@ def make(plan: ObjectPlan, meter: Meter, device: LogicalDevice) -> CosemObject:
     return made
 
 
-def _valued(meter: Meter, device: LogicalDevice, plan: ObjectPlan, place: str) -> CosemObject:
+def _valued(meter: House, device: Device, plan: ObjectPlan, place: str) -> CosemObject:
     if plan.source is not None:
         at = of_source(meter.plant, plan.source)
         return Measured(plan.class_id, plan.obis, meter.plant, at, plan.scaler, plan.unit)
@@ -65,7 +63,7 @@ def _valued(meter: Meter, device: LogicalDevice, plan: ObjectPlan, place: str) -
     )  # fmt: skip
 
 
-def _demand(meter: Meter, device: LogicalDevice, plan: ObjectPlan, place: str) -> CosemObject:
+def _demand(meter: House, device: Device, plan: ObjectPlan, place: str) -> CosemObject:
     return DemandRegister(
         plan.obis, plan.source or "energy-import", meter.plant, meter.store,
         place=place, period=plan.period, periods=plan.periods,
@@ -73,7 +71,7 @@ def _demand(meter: Meter, device: LogicalDevice, plan: ObjectPlan, place: str) -
     )  # fmt: skip
 
 
-def _profile(meter: Meter, device: LogicalDevice, plan: ObjectPlan, place: str) -> CosemObject:
+def _profile(meter: House, device: Device, plan: ObjectPlan, place: str) -> CosemObject:
     if plan.log is not None:
         return EventLog(plan.obis, plan.columns[0], meter.plant, meter.store, plan.entries, plan.log)
     columns = []
@@ -90,11 +88,11 @@ def _profile(meter: Meter, device: LogicalDevice, plan: ObjectPlan, place: str) 
     )  # fmt: skip
 
 
-def _clock(meter: Meter, device: LogicalDevice, plan: ObjectPlan, place: str) -> CosemObject:
+def _clock(meter: House, device: Device, plan: ObjectPlan, place: str) -> CosemObject:
     return Clock(plan.obis, meter.plant)
 
 
-def _scripts(meter: Meter, device: LogicalDevice, plan: ObjectPlan, place: str) -> CosemObject:
+def _scripts(meter: House, device: Device, plan: ObjectPlan, place: str) -> CosemObject:
     return ScriptTable(
         plan.obis, plan.attributes[2], meter.store,
         place=place, writable=plan.writable,
@@ -102,14 +100,14 @@ def _scripts(meter: Meter, device: LogicalDevice, plan: ObjectPlan, place: str) 
     )  # fmt: skip
 
 
-def _image(meter: Meter, device: LogicalDevice, plan: ObjectPlan, place: str) -> CosemObject:
+def _image(meter: House, device: Device, plan: ObjectPlan, place: str) -> CosemObject:
     return ImageTransfer(
         plan.obis, meter.plant, meter.store, meter.events,
         place=place, block_size=plan.block_size, largest=plan.largest, check=meter.image_check,
     )  # fmt: skip
 
 
-def _calendar(meter: Meter, device: LogicalDevice, plan: ObjectPlan, place: str) -> CosemObject:
+def _calendar(meter: House, device: Device, plan: ObjectPlan, place: str) -> CosemObject:
     made = ActivityCalendar(
         plan.obis, plan.attributes, meter.store, meter.plant, meter.routine.runner(device), meter.events,
         place=place, writable=_writable(plan, range(6, 11)),
@@ -117,7 +115,7 @@ def _calendar(meter: Meter, device: LogicalDevice, plan: ObjectPlan, place: str)
     return meter.routine.timed(made)
 
 
-def _schedule(meter: Meter, device: LogicalDevice, plan: ObjectPlan, place: str) -> CosemObject:
+def _schedule(meter: House, device: Device, plan: ObjectPlan, place: str) -> CosemObject:
     made = SingleActionSchedule(
         plan.obis, plan.attributes, meter.store, meter.plant, meter.routine.runner(device),
         place=place, writable=_writable(plan, (4,)),
@@ -125,7 +123,7 @@ def _schedule(meter: Meter, device: LogicalDevice, plan: ObjectPlan, place: str)
     return meter.routine.timed(made)
 
 
-def _limiter(meter: Meter, device: LogicalDevice, plan: ObjectPlan, place: str) -> CosemObject:
+def _limiter(meter: House, device: Device, plan: ObjectPlan, place: str) -> CosemObject:
     def watched(class_id: int, name: bytes, index: int) -> Any:
         held = device.objects.get((class_id, name))
         reader = held.readers.get(index) if held is not None else None
@@ -138,11 +136,11 @@ def _limiter(meter: Meter, device: LogicalDevice, plan: ObjectPlan, place: str) 
     return meter.routine.timed(made)
 
 
-def _switch(meter: Meter, device: LogicalDevice, plan: ObjectPlan, place: str) -> CosemObject:
+def _switch(meter: House, device: Device, plan: ObjectPlan, place: str) -> CosemObject:
     return Disconnect(plan.obis, meter.plant, meter.store, meter.events, place=place, mode=plan.control_mode)
 
 
-def _push(meter: Meter, device: LogicalDevice, plan: ObjectPlan, place: str) -> CosemObject:
+def _push(meter: House, device: Device, plan: ObjectPlan, place: str) -> CosemObject:
     role = meter.plan.role(plan.role)
     if role is None or role.client not in meter.rings or device.sap not in role.logical_devices:
         raise ConfigurationError(
@@ -176,17 +174,17 @@ def _push(meter: Meter, device: LogicalDevice, plan: ObjectPlan, place: str) -> 
     return meter.routine.timed(made)
 
 
-def _view(meter: Meter, client: int, sap: int) -> View | None:
+def _view(meter: House, client: int, sap: int) -> View | None:
     association = meter.association(client, sap)
     return None if association is None else association.view
 
 
-def _profile_of(meter: Meter, client: int, sap: int) -> ServerProfile | None:
+def _profile_of(meter: House, client: int, sap: int) -> ServerProfile | None:
     association = meter.association(client, sap)
     return None if association is None else association.profile
 
 
-def _configured(meter: Meter, device: LogicalDevice, plan: ObjectPlan, place: str) -> CosemObject:
+def _configured(meter: House, device: Device, plan: ObjectPlan, place: str) -> CosemObject:
     return Configured(
         plan.class_id, plan.obis, plan.attributes, meter.store,
         place=place, writable=_writable(plan, plan.attributes), version=plan.version,
@@ -197,7 +195,7 @@ def _writable(plan: ObjectPlan, which: Any) -> tuple[int, ...]:
     return tuple(which) if plan.writable else ()
 
 
-def _data_protection(meter: Meter, device: LogicalDevice, plan: ObjectPlan, place: str) -> CosemObject:
+def _data_protection(meter: House, device: Device, plan: ObjectPlan, place: str) -> CosemObject:
     return DataProtection(
         plan.obis, plan.attributes, meter.store,
         place=place, reserve=meter.store.reserve, note=meter.note,

@@ -20,7 +20,7 @@ from meterseal.errors import ConfigurationError, MetersealError, StateUnavailabl
 from meterseal.keys.kinds import GAK, GBEK, GUEK, NAMES
 from meterseal.meter import furnish
 from meterseal.meter.association_object import NOT_ASSOCIATED, Association, CurrentAssociation
-from meterseal.meter.blueprint import Blueprint, Key, association_key
+from meterseal.meter.blueprint import Blueprint, association_key
 from meterseal.meter.events import KEY_CHANGED, POWER_DOWN, POWER_UP, Events
 from meterseal.meter.founding import found
 from meterseal.meter.image import Check, check_digest
@@ -34,11 +34,12 @@ from meterseal.meter.objects import (
     Asker,
     CosemObject,
     Denied,
+    Key,
 )
+from meterseal.meter.orders import Order
 from meterseal.meter.plan import MeterPlan
 from meterseal.meter.plant import Identity, Plant
 from meterseal.meter.profile_data import Household, Zone
-from meterseal.meter.push import Order
 from meterseal.meter.routine import Routine
 from meterseal.meter.store import MeterStore
 from meterseal.meter.third_parties import check_age, make_setup
@@ -64,7 +65,7 @@ class LogicalDevice:
         made = meter.blueprint.specs[self.sap][key](meter, self)
         if isinstance(made, Association):
             made.view.show(Seen(self.objects, CurrentAssociation(made)), {})
-            if meter.blueprint.views:
+            if meter.furnished:
                 self.open(made)
         return made
 
@@ -122,7 +123,12 @@ class Meter:
         self.pairs = self._key_pairs()
         self.rings = Lazily(self.blueprint.keyed, self._ring)
         thirds = {one.name: one for one in self.plan.third_parties}
-        self.thirds = Lazily(thirds, lambda name: make_setup(self, thirds[name]))
+        self.thirds = Lazily(
+            thirds,
+            lambda name: make_setup(
+                suite(self.plan.suite), self.system_title, thirds[name], self.store, self.pairs
+            ),
+        )
         self.devices = {
             sap: LogicalDevice(self, sap, name or self._device_name(sap))
             for sap, name in self.plan.logical_devices.items()
@@ -134,9 +140,14 @@ class Meter:
         self.send: Callable[[Order], None] = self._nowhere
         self.drop: Callable[[Obis], None] = lambda name: None
         """Who has lines takes the pushes that are ordered, and takes them back."""
-        if not self.blueprint.views:
+        if not self.furnished:
             self._build_whole()
         self.plant.on_clock_set.append(self.routine.clock_set)
+
+    @property
+    def furnished(self) -> bool:
+        """True once every object of the plan has been made, by this meter or by another of the plan."""
+        return bool(self.blueprint.views)
 
     def _build_whole(self) -> None:
         """The first meter of a blueprint makes all objects, and the views out of what they offer."""
@@ -275,7 +286,7 @@ class Meter:
         broken = ""
         if asker.third is not None:
             try:
-                check_age(self, asker)
+                check_age(self.plant, self.blueprint.max_age, asker)
             except Denied as denied:
                 self.events.note(f"not done, third party: {denied}")
                 return [Outcome(denied.code)] * len(operations)

@@ -7,13 +7,13 @@ has checked them.  An operation that does not go through raises `Denied` with th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import GeneratorType
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 from meterseal.apdu.common import SelectiveAccess
-from meterseal.association import Operation, Outcome, Service
+from meterseal.association import Operation, Outcome, ServerAssociation, ServerProfile, Service
 from meterseal.codec import data as codec
 from meterseal.codec.data import Data
 from meterseal.codec.types import Array, CompactArray, MixedArray, Structure, Tag, Type
@@ -26,9 +26,8 @@ from meterseal.errors import ConfigurationError, DecodeError, MetersealError, Un
 from meterseal.security.steps import Steps
 from meterseal.security.third import Third
 
-if TYPE_CHECKING:
-    from meterseal.association import ServerAssociation
-    from meterseal.meter.association_object import Association
+Key: TypeAlias = tuple[int, bytes]
+"""Class and name of an object."""
 
 Value: TypeAlias = tuple[Any, Type]
 """A value and its type, as `codec.data.encode` takes them."""
@@ -60,6 +59,43 @@ def listed(definition: tuple[Any, ...]) -> Operation:
         raise Denied(OTHER_REASON, f"an object of a list: {error}") from error
 
 
+class Device(Protocol):
+    """A logical device, as its objects may know it."""
+
+    sap: int
+    name: str
+
+    @property
+    def objects(self) -> Mapping[Key, CosemObject]:
+        """What is in it."""
+
+
+class Shown(Protocol):
+    """The objects of an association, seen or not."""
+
+    def held(self, class_id: int, instance: bytes) -> CosemObject | None:
+        """An object of the logical device, None where there is none."""
+
+
+class Associated(Protocol):
+    """The association of an asker, as far as other objects may know it."""
+
+    @property
+    def role(self) -> str:
+        """The role that has signed on."""
+
+    @property
+    def profile(self) -> ServerProfile:
+        """The association's profile."""
+
+    @property
+    def view(self) -> Shown:
+        """What there is to see in it."""
+
+    def perform(self, asker: Asker, operation: Operation) -> Outcome | Steps[Outcome]:
+        """Do an operation on the association as an object."""
+
+
 @dataclass(slots=True, eq=False)
 class Asker:
     """Who asks: the association, the person behind the client, the protection of the request.
@@ -70,7 +106,7 @@ class Asker:
     client has carried the request.
     """
 
-    association: Association
+    association: Associated
     user: int | None = None
     applied: int = 0
     live: ServerAssociation | None = None

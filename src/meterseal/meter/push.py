@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import copy
-from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from meterseal.apdu import decode
 from meterseal.apdu.ciphered import FORMS
 from meterseal.apdu.services import DataNotification, DataNotificationConfirm
 from meterseal.association import Operation
+from meterseal.association.profile import ThirdParty
 from meterseal.codec.data import Data
 from meterseal.codec.types import Structure, Tag
 from meterseal.cosem.obis import Obis
@@ -26,21 +26,11 @@ from meterseal.cosem.times import DateTime
 from meterseal.errors import MetersealError
 from meterseal.keys.counters import WINDOW
 from meterseal.meter.configured import Configured
-from meterseal.meter.keyring import KeyRing
 from meterseal.meter.objects import OTHER_REASON, Asker, Denied, Value, elements, listed
-from meterseal.meter.plant import Plant
+from meterseal.meter.orders import HDLC, TCP, UDP, Order, Surroundings
 from meterseal.meter.push_protection import check_parameters, sealed, third_party_of
-from meterseal.meter.store import MeterStore
 from meterseal.security import Context, KeyInUse, SecuritySetup, unprotect
 from meterseal.security.protection import AUTHENTICATED, of_response
-
-if TYPE_CHECKING:
-    from meterseal.association import ServerProfile
-    from meterseal.association.profile import ThirdParty
-    from meterseal.meter.view import View
-
-TCP, UDP, HDLC = 0, 1, 5
-"""Transports that this meter has.  HDLC needs no destination: whoever is on the meter's own line is it."""
 
 XDLMS: Final = 0
 """message_type: an A-XDR encoded APDU."""
@@ -52,50 +42,6 @@ MOST_OBJECTS: Final = 64
 _INVOKE_IDS: Final = 0xFF_FFFF
 _ASKS_FOR_CONFIRMATION: Final = 1 << 30
 _NULL: Final[Value] = (None, Tag.NULL)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Order:
-    """A push to be sent: `seal` gives its APDU, under a new invocation counter each time.
-
-    `source` and `client` are the SAPs it goes between, `start` the seconds before the first attempt, `delays`
-    those before each further one.  Longer than `blocks` octets it goes out in blocks that nobody acknowledges
-    (0: never).  `confirms` says of an APDU that comes back whether it is the confirmation
-    that is waited for; None: none is.
-    """
-
-    name: Obis
-    transport: int
-    destination: str
-    source: int
-    client: int
-    seal: Callable[[], bytes]
-    start: float = 0.0
-    delays: tuple[float, ...] = ()
-    blocks: int = 0
-    confirms: Callable[[bytes], bool] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What a push setup has around it: where values come from, whose keys seal, who sends.
-
-    `view` is that of the role, `profile` that of its association; `read` does an operation as the meter
-    itself, `draw` gives random octets, `send` takes orders and `drop` takes them back.
-    """
-
-    plant: Plant
-    store: MeterStore
-    ring: KeyRing
-    client: int
-    device: int
-    view: Callable[[], View | None]
-    profile: Callable[[], ServerProfile | None]
-    read: Callable[[Operation], Data | None]
-    draw: Callable[[int], bytes]
-    send: Callable[[Order], None]
-    drop: Callable[[Obis], None]
-    note: Callable[[str], None]
 
 
 class PushSetup(Configured):

@@ -11,20 +11,18 @@ A layer is made anew for each push, with a transaction-id of its own unless the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from meterseal.association.profile import ThirdParty
 from meterseal.errors import MetersealError, UnknownKey
 from meterseal.meter.objects import OTHER_REASON, Denied
+from meterseal.meter.orders import Surroundings
 from meterseal.security import Context, SecuritySetup, Style, protect
 from meterseal.security.context import Counted
 from meterseal.security.keyforms import is_fresh
 from meterseal.security.layers import CIPHERING, SIGNING, Layer, Layers, find
 from meterseal.security.parameters import Element, layers_of, read_elements
 from meterseal.security.protection import AUTHENTICATED, ENCRYPTED, SIGNED, of_response
-
-if TYPE_CHECKING:
-    from meterseal.association.profile import ThirdParty
-    from meterseal.meter.push import Surroundings
 
 _BOTH: Final = AUTHENTICATED | ENCRYPTED
 _TRANSACTION: Final = 8

@@ -11,7 +11,7 @@ from meterseal.association.transfer import unconfirmed
 from meterseal.cosem.obis import Obis
 from meterseal.errors import ConnectionLost, MetersealError, StateUnavailable, TimedOut, TooLarge
 from meterseal.framing.hdlc.secondary import NOTICES
-from meterseal.meter.push import HDLC, TCP, UDP, Order
+from meterseal.meter.orders import HDLC, TCP, UDP, Order
 from meterseal.net import Handler, Link, WireLog
 
 AT_ONCE: Final = 32

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from meterseal.association import Operation, ServerProfile, Service
 from meterseal.codec.data import Data
@@ -13,18 +13,17 @@ from meterseal.cosem.obis import Obis
 from meterseal.crypto import suite
 from meterseal.errors import MetersealError
 from meterseal.meter.association_object import Association
-from meterseal.meter.objects import OBJECT_UNDEFINED, READ_WRITE_DENIED, Asker, Denied
-from meterseal.meter.plant import LAST_MOMENT
+from meterseal.meter.events import Events
+from meterseal.meter.objects import OBJECT_UNDEFINED, READ_WRITE_DENIED, Asker, Denied, Device
+from meterseal.meter.plan import MeterPlan
+from meterseal.meter.plant import LAST_MOMENT, Plant
 from meterseal.meter.push import PushSetup
 from meterseal.meter.schedule import Timed
 from meterseal.meter.scripts import ScriptTable
+from meterseal.meter.store import MeterStore
 from meterseal.meter.view import View
 from meterseal.security import SecuritySetup
 from meterseal.security.steps import settle
-
-if TYPE_CHECKING:
-    from meterseal.meter.events import Events
-    from meterseal.meter.model import LogicalDevice, Meter
 
 _NOT_BY_SCRIPT: Final = frozenset({15, 30, 64})
 """Associations and keys are for those who have signed on."""
@@ -38,17 +37,30 @@ _MOST_STEPS: Final = 2_000
 T = TypeVar("T", bound=Timed)
 
 
+class Owner(Protocol):
+    """What a routine needs of its meter."""
+
+    plan: MeterPlan
+    system_title: bytes
+    store: MeterStore
+    plant: Plant
+    events: Events
+
+    def start(self) -> None:
+        """Make what does something by itself."""
+
+
 class Routine:
     """The scripts and the timed objects of one meter."""
 
-    def __init__(self, meter: Meter) -> None:
+    def __init__(self, meter: Owner) -> None:
         self._meter = meter
         self._timed: list[Timed] = []
         self._depth = 0
         self._soonest = 0
         """Real time before which nothing is due; 0 when that has to be looked for."""
 
-    def itself(self, device: LogicalDevice) -> Asker:
+    def itself(self, device: Device) -> Asker:
         """The meter as the one who asks: no client, no connection."""
         meter = self._meter
         setup = SecuritySetup(suite(meter.plan.suite), meter.system_title)
@@ -58,7 +70,7 @@ class Routine:
         own = Association("itself", profile, view, meter.store, version=0, place=place, setup_name=None)
         return Asker(own, own=True)
 
-    def act(self, device: LogicalDevice, asker: Asker, operation: Operation) -> None:
+    def act(self, device: Device, asker: Asker, operation: Operation) -> None:
         """Do what a script says, with the meter's own rights.  Raises Denied, StateUnavailable."""
         held = device.objects.get((operation.class_id, operation.instance))
         name = f"{operation.class_id}/{Obis(operation.instance)}"
@@ -72,7 +84,7 @@ class Routine:
         finally:
             self._depth -= 1
 
-    def pushes(self, device: LogicalDevice, called: Operation, deepest: int = _DEEPEST) -> bool:
+    def pushes(self, device: Device, called: Operation, deepest: int = _DEEPEST) -> bool:
         """Does an operation of a script push to somewhere, by itself or by further scripts?"""
         held = device.objects.get((called.class_id, called.instance))
         if isinstance(held, PushSetup):
@@ -85,7 +97,7 @@ class Routine:
         except Denied:
             return False
 
-    def runner(self, device: LogicalDevice) -> Runner:
+    def runner(self, device: Device) -> Runner:
         """Runs scripts of a logical device."""
         return Runner(self, device, self._meter.events)
 
@@ -149,7 +161,7 @@ class Runner:
 
     __slots__ = ("_device", "_events", "_routine")
 
-    def __init__(self, routine: Routine, device: LogicalDevice, events: Events) -> None:
+    def __init__(self, routine: Routine, device: Device, events: Events) -> None:
         self._routine, self._device, self._events = routine, device, events
 
     def __call__(self, name: bytes, selector: int) -> None:

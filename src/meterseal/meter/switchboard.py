@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
+from meterseal.meter.plan import MeterPlan
+from meterseal.meter.server import Party
 from meterseal.meter.session import Session
 from meterseal.net import Link
-
-if TYPE_CHECKING:
-    from meterseal.meter.fleet import Fleet
 
 _NOBODY: Final = 0
 """The session for wPorts where no meter is."""
 
 _BEYOND: Final = 0x10000
 """Added to such a wPort it is the SAP of no logical device."""
+
+
+class Meters(Protocol):
+    """What a switchboard needs of its fleet: who is where, and who is at work."""
+
+    plan: MeterPlan
+
+    def behind(self, address: int) -> tuple[int, int] | None:
+        """Number of the meter and SAP of the logical device at a wPort, None where nobody is."""
+
+    def address(self, number: int, sap: int) -> int:
+        """The wPort of a logical device."""
+
+    def party(self, number: int) -> Party:
+        """A meter at work."""
+
+    def heard(self, number: int) -> None:
+        """Something has come for a meter."""
+
+    def left(self, number: int) -> None:
+        """A connection to a meter has gone."""
 
 
 class Switchboard:
@@ -27,7 +47,7 @@ class Switchboard:
 
     __slots__ = ("_alone", "_fleet", "_link", "_sessions", "_ways")
 
-    def __init__(self, fleet: Fleet, link: Link, alone: int | None = None) -> None:
+    def __init__(self, fleet: Meters, link: Link, alone: int | None = None) -> None:
         self._fleet, self._link, self._alone = fleet, link, alone
         self._sessions: dict[int, Session] | None = None
         self._ways: dict[int, tuple[int, int, Session]] | None = None

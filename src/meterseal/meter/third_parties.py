@@ -6,13 +6,16 @@ next, so that what came through one does not come again through another.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from meterseal.association.profile import ThirdParty
-from meterseal.crypto import WrappingKey, suite
+from meterseal.crypto import Suite, WrappingKey
 from meterseal.keys.counters import ReceiveCounter, SendCounter
 from meterseal.meter.objects import OTHER_REASON, Asker, Denied
-from meterseal.meter.plan import RolePlan, ThirdPartyPlan
+from meterseal.meter.plan import MeterPlan, RolePlan, ThirdPartyPlan
+from meterseal.meter.plant import Plant
+from meterseal.meter.store import MeterStore
 from meterseal.meter.view import View
 from meterseal.security import AUTHENTICATED, ENCRYPTED, SIGNED, SecuritySetup
 from meterseal.security.context import Counted
@@ -20,7 +23,7 @@ from meterseal.security.options import WRAPPED_FOR_THIRD_PARTIES
 from meterseal.security.protection import policy_bits
 
 if TYPE_CHECKING:
-    from meterseal.meter.model import Meter
+    from meterseal.meter.pairs import KeyPairs
 
 _SEALED: Final = AUTHENTICATED | ENCRYPTED
 
@@ -30,49 +33,52 @@ def kek_name(name: str) -> str:
     return f"third/{name}/kek"
 
 
-def make_setup(meter: Meter, planned: ThirdPartyPlan) -> SecuritySetup:
+def make_setup(
+    chosen: Suite, title: bytes, planned: ThirdPartyPlan, store: MeterStore, pairs: KeyPairs | None
+) -> SecuritySetup:
     """Its Security setup: everything sealed, and signed where the suite has signatures."""
-    chosen = suite(meter.plan.suite)
     applied = _SEALED | SIGNED if chosen.signature_length else _SEALED
     policy = policy_bits(applied, applied)
-    setup = SecuritySetup(chosen, meter.system_title, planned.system_title, policy)
-    kek = meter.store.get(kek_name(planned.name))
+    setup = SecuritySetup(chosen, title, planned.system_title, policy)
+    kek = store.get(kek_name(planned.name))
     if kek is not None and WRAPPED_FOR_THIRD_PARTIES in planned.options:
         setup.master = WrappingKey(bytes.fromhex(kek))
-    if meter.pairs is not None:
-        meter.pairs.equip(setup)
-    name = f"third-{planned.name}-{meter.system_title.hex().upper()}"
-    floor = meter.store.counters.received(name) or 0
+    if pairs is not None:
+        pairs.equip(setup)
+    name = f"third-{planned.name}-{title.hex().upper()}"
+    floor = store.counters.received(name) or 0
     setup.fresh = Counted(SendCounter(0, 0), ReceiveCounter(floor), name)
     return setup
 
 
-def through(meter: Meter, role: RolePlan, view: View) -> dict[bytes, ThirdParty]:
+def through(
+    plan: MeterPlan, setups: Mapping[str, SecuritySetup], role: RolePlan, view: View
+) -> dict[bytes, ThirdParty]:
     """The third parties of an association by system title; their views are opened with its own."""
     if not role.ciphered:
         return {}
     return {
         one.system_title: ThirdParty(
-            name=one.name, setup=meter.thirds[one.name], view=View({}), extra=View(view.users),
+            name=one.name, setup=setups[one.name], view=View({}), extra=View(view.users),
             options=one.options,
         )
-        for one in meter.plan.third_parties
+        for one in plan.third_parties
     }  # fmt: skip
 
 
-def check_age(meter: Meter, asker: Asker) -> None:
+def check_age(plant: Plant, limits: Mapping[bytes, int], asker: Asker) -> None:
     """Hold the time that a third party's layer says against the meter's clock.
 
     Raises Denied for what is older than it may be, or from a time to come, or says no time (E04).
     """
     if asker.third is None:
         return
-    limit = meter.blueprint.max_age.get(asker.third.title, 0)
+    limit = limits.get(asker.third.title, 0)
     if not limit:
         return
     said = asker.third.layers[0].date_time
     if not said:
         raise Denied(OTHER_REASON, "sealed without a time, and its age is limited")
-    age = meter.plant.now().shown - meter.plant.moment_of(said)
+    age = plant.now().shown - plant.moment_of(said)
     if abs(age) > limit:
         raise Denied(OTHER_REASON, f"sealed {age} s ago, and {limit} s are allowed")
