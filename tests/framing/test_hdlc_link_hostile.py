@@ -23,7 +23,7 @@ from meterseal.framing.hdlc import (
 )
 from meterseal.framing.hdlc.link import BACKLOG
 from meterseal.framing.hdlc.states import Role
-from tests.framing.hdlc_line import Party
+from tests.framing.hdlc_line import Party, meter
 
 CLIENT, SERVER = Address(16), Address(1, 17)
 GET = bytes.fromhex("C001C100080000010000FF0200")
@@ -312,3 +312,19 @@ def test_F10_any_octets_leave_a_meter_that_can_be_asked(octets: bytes) -> None:
 def test_an_address_that_is_none() -> None:
     with pytest.raises(Misuse):
         Secondary(lambda server: True, 1 << 14)
+
+
+def test_F10_an_answer_of_another_meter_on_the_bus_is_no_question() -> None:
+    """Client 1 and logical device 1 in one octet look alike; LLC octets tell whose frame it is."""
+    one, other = meter(lower=17), meter(lower=18)
+    other.notify(1, 1, b"\x0fother", 0.0)
+    for apdu in (b"\x0fone", b"\x0f" + bytes(300)):
+        one.notify(1, 1, apdu, 0.0)
+        one.receive(Frame(Address(1, 17), Address(1), 0x13), 0.0)
+        for frame in one.frames:
+            other.receive(frame, 0.0)
+        one.frames.clear()
+        assert not other.frames and not other.events
+    other.receive(Frame(Address(1, 18), Address(1), 0x13), 0.0)
+    (frame,) = other.frames
+    assert frame.information == hdlc.RESPONSE + b"\x0fother"

@@ -250,3 +250,23 @@ def test_several_devices_on_one_line_each_with_the_same_logical_device() -> None
         hdlc.on_device(1, lower): bytes((0xC0, lower, lower)) for lower in devices
     }
     assert len(came) == 2
+
+
+def test_a_primary_notifies_without_a_link_once_nobody_has_the_turn() -> None:
+    here = line(answer=lambda client, server, apdu: [])
+    here.send(GET)
+    here.settle()
+    assert here.kinds("to") == ["SNRM", "I"], "the meter holds the turn"
+    long = b"\x10" + bytes(300)
+    here.primary.notify(16, 1, b"\x10short", here.now)
+    here.primary.notify(2, 17, long, here.now)
+    assert not here.client.frames()
+    here.secondary.send(16, 1, b"\xc4late", here.now)
+    here.run(2)
+    told = [one for one in here.meter.told if isinstance(one, Received) and not one.numbered]
+    assert told == [Received(16, 1, b"\x10short", False), Received(2, 17, long, False)]
+    notices = [frame for way, frame in here.trace if way == "to" and frame.control & 0xEF == 0x03]
+    assert [frame.segmented for frame in notices] == [False, True, True, False]
+    assert all(frame.control == 0x03 for frame in notices), "nothing answers"
+    assert here.primary.link(2, 17) is None, "no link was made"
+    assert here.client.apdus == [b"\xc4late"] and not here.client.downs

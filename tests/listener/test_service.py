@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from meterseal.errors import ConfigurationError, ConnectionLost, StateUnavailable, Unsupported
+from meterseal.errors import ConfigurationError, ConnectionLost, StateUnavailable
 from meterseal.framing import hdlc, mbus, wrapper
 from meterseal.listener import Listener, Received, preset
 from meterseal.listener.service import REFUSALS_PER_SECOND
@@ -69,7 +69,7 @@ async def test_pushes_over_tcp_and_udp(tmp_path: Path) -> None:
 async def test_a_customer_port_over_a_bridge_is_opened_again_when_it_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("meterseal.listener.service._AGAIN", 0.01)
+    monkeypatch.setattr("meterseal.listener.lines._AGAIN", 0.01)
     ic = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -193,11 +193,15 @@ async def test_lines_that_cannot_be(tmp_path: Path) -> None:
             ("serial:///dev/no-such-line?baud=9600", ConnectionLost),
             ("serial:///dev/no-such-line?baud=fast", ConfigurationError),
             ("serial:///dev/no-such-line?form=9X9", ConfigurationError),
-            ("hdlc+tcp://127.0.0.1:1", Unsupported),
+            ("hdlc+tcp://127.0.0.1:1", ConnectionLost),
+            ("hdlc+tcp://127.0.0.1:1?gateway=0/01", ConfigurationError),
         ):
             async with asyncio.timeout(SOON):
                 with pytest.raises(error):
                     await listener.open(parse(text))
+        for text in ("tcp://127.0.0.1:0", "udp://127.0.0.1:0", "han+tcp://127.0.0.1:1"):
+            with pytest.raises(ConfigurationError, match="HDLC only"):
+                await listener.open(parse(text), collect=True)
 
 
 SETTINGS: list[tuple[str, int, str, Any]] = [

@@ -7,7 +7,7 @@ import builtins
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,8 +29,13 @@ QUICK = Timing(response=0.3, retries=2, pause=0.01, hold=0.05)
 
 @dataclass
 class Wire:
-    """Two serial ports and what runs between them; `drop` takes what it likes out of the octets."""
+    """Two serial ports, or more on a bus, and what runs between them; `dropped` pieces are lost on the way.
 
+    `carries(octets)` may hold a piece back for a while: it is called in the thread that carries.
+    """
+
+    ends: int = 2
+    carries: Callable[[bytes], None] = lambda octets: None
     masters: list[int] = field(default_factory=list)
     slaves: list[int] = field(default_factory=list)
     dropped: int = 0
@@ -38,22 +43,24 @@ class Wire:
     def __post_init__(self) -> None:
         import tty
 
-        for _ in range(2):
+        for _ in range(self.ends):
             master, slave = os.openpty()
             tty.setraw(slave)
             self.masters.append(master)
             self.slaves.append(slave)
-        one, two = self.masters
-        for ends in ((one, two), (two, one)):
-            threading.Thread(target=self._carry, args=ends, daemon=True).start()
+        for master in self.masters:
+            threading.Thread(target=self._carry, args=(master,), daemon=True).start()
 
-    def _carry(self, source: int, sink: int) -> None:
+    def _carry(self, source: int) -> None:
         try:
             while octets := os.read(source, 4096):
+                self.carries(octets)
                 if self.dropped:
                     self.dropped -= 1
-                else:
-                    os.write(sink, octets)
+                    continue
+                for sink in self.masters:
+                    if sink != source:
+                        os.write(sink, octets)
         except OSError:
             pass
 

@@ -40,7 +40,8 @@ def listen(
         typer.Argument(
             metavar="URL",
             help="tcp://HOST:PORT or udp://HOST:PORT to be called by meters; for a customer port "
-            "serial:///dev/NAME?baud=N&form=8E1, or han+tcp://HOST:PORT (a bridge).",
+            "serial:///dev/NAME?baud=N&form=8E1, or han+tcp://HOST:PORT (a bridge); hdlc+tcp://HOST:PORT, or "
+            "serial:// with --collect, to ask meters for pushes that wait.",
         ),
     ],
     credentials: Annotated[
@@ -75,6 +76,10 @@ def listen(
     confirm: Annotated[
         bool, typer.Option("--confirm", help="Confirm pushes that ask for it, under the key of the push.")
     ] = False,
+    collect: Annotated[
+        bool,
+        typer.Option("--collect", help="On a serial line: ask the meters there, as its HDLC primary."),
+    ] = False,
     count: Annotated[
         int | None, typer.Option("--count", help="End after so many pushes.", min=1, metavar="N")
     ] = None,
@@ -94,7 +99,7 @@ def listen(
         output.note(f"warning: {WEAK}")
     with answering():
         folder = state or _state_folder(credentials)
-        asyncio.run(_listen(url, credentials, folder, kind, least, json, confirm, count, wire_log))
+        asyncio.run(_listen(url, credentials, folder, kind, least, json, confirm, collect, count, wire_log))
 
 
 def _state_folder(credentials: Path) -> Path:
@@ -115,6 +120,7 @@ async def _listen(
     least: int,
     json: bool,
     confirm: bool,
+    collect: bool,
     count: int | None,
     wire_log: Path | None,
 ) -> None:
@@ -146,7 +152,7 @@ async def _listen(
                     stop.set()
 
         async with Listener(receiver, deliver, preset=kind, confirm=confirm, wire_log=wires) as listener:
-            output.note(f"listening on {await listener.open(where)}")
+            output.note(f"listening on {await listener.open(where, collect=collect)}")
             await stop.wait()
 
 

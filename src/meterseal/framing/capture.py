@@ -309,8 +309,14 @@ def _wrapper_at(capture: Capture, octets: bytes, pos: int) -> int:
 def wrapper_frame(capture: Capture, frame: wrapper.Frame) -> None:
     """Take one wrapper frame."""
     source, destination, apdu = frame
-    party = ("wrapper", source, destination)
-    capture.begin(party, Layer("wrapper", {"source": source, "destination": destination}))
+    carried(capture, (Layer("wrapper", {"source": source, "destination": destination}), apdu))
+
+
+def carried(capture: Capture, found: tuple[Layer, bytes]) -> None:
+    """Take what came as a whole, and the layer it came in."""
+    layer, apdu = found
+    party = (layer.kind, *layer.fields.items())
+    capture.begin(party, layer)
     capture.inside(apdu, party)
 
 

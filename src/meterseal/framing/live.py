@@ -16,7 +16,7 @@ from . import capture as doors
 from . import hdlc, mbus, p1, wrapper
 from .bounds import Budget, Octets
 from .capture import Capture
-from .items import IsApdu, Item
+from .items import IsApdu, Item, Layer
 
 BLIND: Final = 1 << 16
 """Octets without any frame after which the kind of the line is looked for anew."""
@@ -102,6 +102,12 @@ class LineReader:
         """One wrapper frame, from a connection or a datagram."""
         self._budget.grant(len(frame[2]) + _WORK)
         self._take(doors.wrapper_frame, frame)
+        return self._capture.take_items()
+
+    def carried(self, layer: Layer, apdu: bytes) -> list[Item]:
+        """One APDU, or a block of one, that somebody else has taken out of its frames."""
+        self._budget.grant(len(apdu) + _WORK)
+        self._take(doors.carried, (layer, apdu))
         return self._capture.take_items()
 
     def feed(self, octets: Octets) -> list[Item]:

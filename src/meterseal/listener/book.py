@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from meterseal.credentials import Credentials, RoleCredentials
 from meterseal.crypto import AgreementPoint, GcmKey, VerifyingKey, WrappingKey, suite
 from meterseal.errors import ConfigurationError, MetersealError
+from meterseal.framing.hdlc import on_device
 from meterseal.keys.counters import ReceiveCounter, SendCounter, key_id
+from meterseal.net.url import Url, on_hdlc, peer_of
 from meterseal.security import Context, KeyInUse, SecuritySetup
 from meterseal.security.context import Counted
 from meterseal.security.directory import Directory
@@ -66,6 +68,24 @@ class Door:
         return self.setup.key("global")
 
 
+class Called(NamedTuple):
+    """A meter that is asked over HDLC for what waits for a client.
+
+    Both SAPs, the physical address (None: its address is one octet long), octets of its address (0: as short
+    as it gets).
+    """
+
+    client: int
+    server: int
+    lower: int | None
+    size: int
+
+    @property
+    def number(self) -> int:
+        """The server's number on the line."""
+        return self.server if self.lower is None else on_device(self.server, self.lower)
+
+
 class Doors:
     """Doors by system title, out of credentials that are put here; floors are those of `store`.
 
@@ -84,6 +104,11 @@ class Doors:
         """The doors of a meter, empty for an unknown one."""
         del now
         return self._of(title)
+
+    def callable_at(self, where: Url, now: float) -> Iterable[Called]:
+        """The meters that can be asked on a line with HDLC: of these, none."""
+        del where, now
+        return ()
 
     def put(self, path: Path, credentials: Credentials, sending: CounterStore | None) -> None:
         """Take in what somebody holds of a meter, which goes by the stem of `path`.
@@ -147,6 +172,7 @@ class Book(Doors):
         self._folder = path.is_dir()
         self._files: dict[Path, tuple[int, int]] = {}
         self._looked = 0.0
+        self._called: dict[Path, tuple[str, list[Called]]] = {}
         if self._folder:
             self._look()
         else:
@@ -156,15 +182,26 @@ class Book(Doors):
 
     def find(self, title: bytes, now: float) -> list[Door]:
         """The doors of a meter, empty for an unknown one; then changed files are looked for."""
-        doors = self._of(title)
-        pause = LOOK_EVERY * max(1.0, len(self._files) / 1000)
-        if not doors and self._folder and now - self._looked >= pause:
-            self._looked = now
-            self._look()
-            doors = self._of(title)
-        return doors
+        return self._of(title) or (self._of(title) if self._looks(now) else [])
+
+    def callable_at(self, where: Url, now: float) -> Iterable[Called]:
+        """The meters that can be asked on a line: of a folder those whose files name it, or no line."""
+        self._looks(now)
+        here = ("", where.peer)
+        return dict.fromkeys(
+            one for line, found in self._called.values() if line in here or not self._folder for one in found
+        )
 
     # --- files ----------------------------------------------------------------------------------
+
+    def _looks(self, now: float) -> bool:
+        """Look for changed files, if it is time."""
+        pause = LOOK_EVERY * max(1.0, len(self._files) / 1000)
+        due = self._folder and now - self._looked >= pause
+        if due:
+            self._looked = now
+            self._look()
+        return due
 
     def _look(self) -> None:
         """Take in new and changed files, and let go of those that are gone."""
@@ -195,6 +232,7 @@ class Book(Doors):
 
     def _remove(self, path: Path) -> None:
         self._files.pop(path, None)
+        self._called.pop(path, None)
         for title in [title for title, files in self._doors.items() if path in files]:
             del self._doors[title][path]
             if not self._doors[title]:
@@ -203,6 +241,18 @@ class Book(Doors):
     def _add(self, path: Path, credentials: Credentials) -> None:
         state = self._state or credentials.state_folder
         self.put(path, credentials, None if state is None else FileCounters(state))
+        url = credentials.meter.url
+        if url is None or on_hdlc(url) or not self._folder:
+            self._called[path] = ("" if url is None else peer_of(url), _called(credentials))
+
+
+def _called(credentials: Credentials) -> list[Called]:
+    """Whom to ask for pushes to the clients that hold a key."""
+    meter = credentials.meter
+    server, lower = meter.server_address or (meter.logical_device, None)
+    size = meter.address_size or (0 if meter.server_address else 1)
+    clients = [role.client for role in credentials.roles.values() if role.guek is not None]
+    return [Called(client, server, None if size == 1 else lower, size) for client in clients]
 
 
 class _Later:

@@ -29,10 +29,11 @@ from meterseal.errors import (
 )
 from meterseal.framing import p1
 from meterseal.framing.items import LINK, P1_TELEGRAM, Item
-from meterseal.listener.book import Door, Doors
+from meterseal.listener.book import Called, Door, Doors
 from meterseal.listener.outside import Outside, is_protected, outside, signed_inside
 from meterseal.listener.presets import STRONG
 from meterseal.listener.quarantine import Quarantine
+from meterseal.net.url import Url
 from meterseal.security import AUTHENTICATED, SIGNED, Opened, unprotect
 from meterseal.security.describe import P1_APDU, framing_layer
 from meterseal.security.protection import NONE, text
@@ -111,6 +112,10 @@ class Receiver:
             except MetersealError as error:
                 received.error = error
             yield received
+
+    def callable_at(self, where: Url, now: float) -> Iterable[Called]:
+        """The meters of the book that can be asked on a line with HDLC."""
+        return self._book.callable_at(where, now)
 
     def sync(self) -> None:
         """Make the floors of all that was taken durable.  Raises what the store raises."""

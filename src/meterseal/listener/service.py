@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Final
 
 from meterseal import apdu, net
-from meterseal.errors import ConnectionLost, DecodeError, MetersealError, Unsupported
+from meterseal.errors import ConfigurationError, DecodeError, MetersealError, Unsupported
 from meterseal.framing.items import Item
 from meterseal.framing.live import LineReader
 from meterseal.keys.counters import WINDOW
 from meterseal.listener.confirm import Repetitions, asks_for_confirmation, confirmation
+from meterseal.listener.lines import Back, Collector, Ear, Kept
 from meterseal.listener.presets import ANY, Preset
 from meterseal.listener.receiver import Received, Receiver
 from meterseal.net import Admission, Handler, Link, Listening, WireLog
-from meterseal.net.octets import listen_to
 from meterseal.net.rate import Rate
-from meterseal.net.url import Url
+from meterseal.net.url import SCHEMES, Url
 
 REFUSALS_PER_SECOND: Final = 20
-_AGAIN, _AGAIN_AT_MOST = 1.0, 30.0
-"""Seconds before a line that was lost is opened again: doubling."""
 
 _log = logging.getLogger("meterseal.listener")
 
@@ -81,18 +79,21 @@ class Listener:
         self.receiver, self.preset, self._confirm = receiver, preset, confirm
         self.refusals = Refusals()
         self._deliver, self._wire_log, self._admission = deliver, wire_log, admission
-        self._waiting: list[tuple[Received, Link | None]] = []
+        self._waiting: list[tuple[Received, Back | None]] = []
         self._repetitions = Repetitions()
         self._lines: list[Listening] = []
         self._hearing: list[asyncio.Task[None]] = []
         self._loop = asyncio.get_running_loop()
 
-    async def open(self, where: Url) -> str:
-        """Listen at `tcp://` or `udp://`, or to a line; where that is.
+    async def open(self, where: Url, *, collect: bool = False) -> str:
+        """Listen at `tcp://` or `udp://`, or to a line, or ask the meters on a line with HDLC; where that is.
 
-        Raises ConfigurationError, Unsupported, ConnectionLost (a line that was there once is opened again by
-        itself later).
+        They are asked on `hdlc+tcp://`, and on a serial line to `collect`.  Raises ConfigurationError,
+        Unsupported, ConnectionLost (a line that was there once is opened again by itself later).
         """
+        kind = SCHEMES[where.scheme]
+        if collect and not kind.hdlc:
+            raise ConfigurationError(f"{where}: meters are asked for pushes on a line with HDLC only")
         listen = _LISTEN.get(where.scheme)
         if listen is not None:
             server = await listen(
@@ -104,10 +105,16 @@ class Listener:
             )
             self._lines.append(server)
             return server.url
-        ear = _Ear(self, where)
-        await ear.open()
-        self._hearing.append(self._loop.create_task(ear.keep_open()))
+        line = self._collector(where) if collect or (kind.hdlc and kind.network) else Ear(self, where)
+        await line.open()
+        self._hearing.append(self._loop.create_task(line.keep_open()))
         return str(where)
+
+    def _collector(self, where: Url) -> Kept:
+        if where.gateway is not None:
+            raise ConfigurationError(f"{where}: behind a gateway nobody is asked for pushes")
+        loop, receiver = self._loop, self.receiver
+        return Collector(self, where, lambda: receiver.callable_at(where, loop.time()), self._wire_log)
 
     def _caller(self, link: Link) -> Handler:
         return _Caller(self, link)
@@ -133,7 +140,7 @@ class Listener:
         """What takes the frames of one line apart."""
         return LineReader(self.preset.kinds, _is_apdu, length_modulo_256=self.preset.length_modulo_256)
 
-    def take(self, items: list[Item], source: str, link: Link | None, window: int) -> None:
+    def take(self, items: list[Item], source: str, link: Back | None, window: int) -> None:
         """Items have come from a line."""
         for received in self.receiver.take(items, source, window=window, now=self._loop.time()):
             if not self._waiting:
@@ -161,7 +168,7 @@ class Listener:
             else:
                 self._deliver(received)
 
-    def _confirmed(self, received: Received, link: Link) -> None:
+    def _confirmed(self, received: Received, link: Back) -> None:
         """Hand it on, unless only its confirmation was lost, and confirm it."""
         if received.door is None or not self._repetitions.is_one(received.door, received.message):
             self._deliver(received)
@@ -197,60 +204,3 @@ _LISTEN: Final[dict[str, Callable[..., Awaitable[Listening]]]] = {
     "tcp": net.serve,
     "udp": net.serve_datagrams,
 }
-
-
-class _Ear:
-    """A line that is listened to, opened again when it is lost."""
-
-    def __init__(self, listener: Listener, where: Url) -> None:
-        self._listener, self._where = listener, where
-        self._reader = listener.reader()
-        self._transport: asyncio.BaseTransport | None = None
-        self._over = asyncio.Event()
-
-    async def open(self) -> None:
-        """Open the line."""
-        preset = self._listener.preset
-        self._over.clear()
-        self._reader = self._listener.reader()
-        self._transport = await listen_to(self._where, self, baud=preset.baud, form=preset.form)
-
-    async def keep_open(self) -> None:
-        """Wait for the end of the line and open it again, until cancelled."""
-        try:
-            while True:
-                await self._over.wait()
-                for pause in _pauses():
-                    await asyncio.sleep(pause)
-                    try:
-                        await self.open()
-                    except ConnectionLost as error:
-                        _log.warning("%s", error)
-                    else:
-                        break
-        finally:
-            if self._transport is not None:
-                self._transport.close()
-
-    def heard(self, octets: bytes) -> None:
-        """Octets have come."""
-        self._take(self._reader.feed(octets))
-
-    def paused(self) -> None:
-        """What has not ended will not."""
-        self._take(self._reader.pause())
-
-    def lost(self, cause: ConnectionLost) -> None:
-        """The line has ended."""
-        _log.warning("%s", cause)
-        self._over.set()
-
-    def _take(self, items: list[Item]) -> None:
-        self._listener.take(items, str(self._where), None, 0)
-
-
-def _pauses() -> Iterator[float]:
-    pause = _AGAIN
-    while True:
-        yield pause
-        pause = min(2 * pause, _AGAIN_AT_MOST)

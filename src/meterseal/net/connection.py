@@ -332,6 +332,10 @@ class Connection(Stream, asyncio.BufferedProtocol):
     def poll(self, client: int, server: int, timeout: float | None) -> None:
         """The peer speaks when it likes."""
 
+    def notify(self, client: int, server: int, payload: bytes) -> None:
+        """Sent as anything else."""
+        self.send(client, server, payload)
+
     def free(self, client: int, server: int) -> None:
         """Pairs have no state of their own here."""
 

@@ -73,11 +73,15 @@ class Link(Protocol):
 class CallingLink(Link, Protocol):
     """The line's end for who calls: it also says what it waits for, and what it is done with.
 
-    On lines where both ends speak when they like the two do nothing. On HDLC a peer speaks when it is asked.
+    On lines where both ends speak when they like `poll` and `free` do nothing. On HDLC a peer speaks when it
+    is asked.
     """
 
     def poll(self, client: int, server: int, timeout: float | None) -> None:
         """An APDU from `server` to `client` is waited for, at most `timeout` seconds (None: for ever)."""
+
+    def notify(self, client: int, server: int, payload: bytes) -> None:
+        """One APDU that nothing answers and that needs no link; where there are none, `send`."""
 
     def free(self, client: int, server: int) -> None:
         """The pair is no longer spoken for."""

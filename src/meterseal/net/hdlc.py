@@ -134,6 +134,13 @@ class HdlcConnection(Stream, asyncio.Protocol):
             station.poll(client, server, FOREVER if wait is None else now + wait, now)
             self._carry_out()
 
+    def notify(self, client: int, server: int, payload: bytes) -> None:
+        """One APDU in UI frames."""
+        station = self._station
+        if isinstance(station, Primary) and not self.is_closing:
+            station.notify(client, server, payload, self._loop.time())
+            self._carry_out()
+
     def hold(self, source: int, destination: int, on: bool) -> None:
         """The pair's link says RNR while `on`. Who calls takes an answer only when it asks for it."""
         if isinstance(self._station, Secondary):

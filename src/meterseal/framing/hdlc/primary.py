@@ -6,6 +6,8 @@ On a line with several devices a server is a number that says which of them it i
 
 from __future__ import annotations
 
+from collections import deque
+
 from meterseal.errors import ConnectionLost, Misuse
 
 from .address import Address
@@ -13,6 +15,7 @@ from .control import Control, Kind
 from .frame import Frame
 from .link import Link, Up
 from .parameters import Parameters
+from .secondary import NOTICES
 from .states import ASKS, Role, State
 from .station import Pair, Station, Timing
 
@@ -66,6 +69,7 @@ class Primary(Station):
         self._lower, self._size = lower, size
         self._asked: dict[Pair, _Asked] = {}  # who had the turn last stands last
         self._tries = 0
+        self._notes: deque[tuple[int, int, bytes]] = deque(maxlen=NOTICES)
 
     # --- for the user ---------------------------------------------------------------------------
 
@@ -86,6 +90,12 @@ class Primary(Station):
         self._of(client, server).until = until
         self._go(now)
 
+    def notify(self, client: int, server: int, apdu: bytes, now: float) -> None:
+        """An APDU in UI frames, without a link, once nobody has the turn; nothing answers it."""
+        self._of(client, server)  # refuses an address that is none
+        self._notes.append((client, server, apdu))
+        self._go(now)
+
     def disconnect(self, client: int, server: int, now: float) -> None:
         """The pair is no longer spoken for: end its link; what waits, and what still comes, is dropped."""
         asked = self._asked.get((client, server))
@@ -96,8 +106,8 @@ class Primary(Station):
 
     @property
     def at_rest(self) -> bool:
-        """Does no link stand, and is none being made or ended?"""
-        return self._turn is None and not self._links
+        """Does no link stand, is none being made or ended, and is nothing left to be said?"""
+        return self._turn is None and not self._links and not self._notes
 
     def unsent(self, client: int, server: int) -> bool:
         """Is there something for the pair that was not sent even once?"""
@@ -178,6 +188,10 @@ class Primary(Station):
         """Give the turn to the next link that wants it, if nobody has it."""
         if self._turn is not None:
             return
+        while self._notes:
+            client, server, apdu = self._notes.popleft()
+            link = self._of(client, server).link
+            self.frames += self._notice(link.own, link.peer, apdu, link.agreed.max_transmit, False)
         for pair, asked in list(self._asked.items()):
             self._settle(asked)
             wish = self._wish(asked, now)

@@ -103,8 +103,8 @@ class Secondary(Station):
                 self._notified(frame, client.upper, server)
             return
         if meaning is not None and meaning.kind is Kind.UI:
-            self._notified(frame, client.upper, server)
-            self._asked(frame, meaning.poll, (client.upper, server))
+            if self._notified(frame, client.upper, server):
+                self._asked(frame, meaning.poll, (client.upper, server))
         else:
             self._numbered(frame, (client.upper, server), now)
 

@@ -99,15 +99,19 @@ class Station(ABC):
     def _new(self, own: Address, peer: Address) -> Link:
         return Link(self.role, own, peer, self.wanted, self.limit, self.events)
 
-    def _notified(self, frame: Frame, client: int, server: int) -> None:
-        """A UI frame: what is damaged or has no LLC octets is dropped without a word."""
+    def _notified(self, frame: Frame, client: int, server: int) -> bool:
+        """A UI frame: what is damaged or has no LLC octets is dropped without a word.
+
+        False for the end of something that is not for this role: another station's answer on a bus.
+        """
         try:
             whole = self._notices.add(frame)
         except DecodeError:
-            return
+            return False
         apdu = strip(self.role, whole or b"")
         if apdu:
             self.events.append(Received(client, server, apdu, numbered=False))
+        return bool(apdu) or not whole
 
     def _notice(self, own: Address, peer: Address, apdu: bytes, size: int, final: bool) -> list[Frame]:
         """UI frames of an APDU; the last one gives the turn if `final`."""
