@@ -9,9 +9,19 @@ from hypothesis import strategies as st
 from meterseal.errors import DecodeError, Malformed, Misuse
 from meterseal.framing import gbt, hdlc, mbus, wrapper
 from meterseal.framing.items import APDU as IS_APDU
-from meterseal.framing.items import P1_TELEGRAM, Item
+from meterseal.framing.items import P1_TELEGRAM, Item, Layer
 from meterseal.framing.live import BLIND, KINDS, LineReader
-from tests.framing.captures import CLIENT, E450, MBUS_FRAMES, SERVER, p1_ciphered, p1_telegram
+from tests.framing.captures import (
+    APDU,
+    CLIENT,
+    E450,
+    LONG_APDU,
+    MBUS_FRAMES,
+    SERVER,
+    gbt_blocks,
+    p1_ciphered,
+    p1_telegram,
+)
 
 PUSH = b"\xdb\x08MSL00001\x82\x00\x18\x30\x00\x00\x00\x07" + bytes(19)
 """The shape of a ciphered push whose head could also be that of a ciphered telegram."""
@@ -129,3 +139,18 @@ def test_nothing_that_comes_raises(pieces: list[bytes]) -> None:
             reader.frame((1, 1, piece))
     for _ in range(2):
         reader.pause()
+
+
+def test_what_others_took_out_of_its_frames() -> None:
+    """Whole APDUs and blocks of one, each party's for itself, with the layer they came in."""
+    here = LineReader()
+    layer, other = (Layer("hdlc", {"source": 1, "source_lower": n, "control": "UI"}) for n in (17, 18))
+    assert [(item.layers, item.payload) for item in here.carried(layer, APDU)] == [((layer,), APDU)]
+    blocks = gbt_blocks(LONG_APDU, 100)
+    assert not [item for block in blocks[:-1] for item in here.carried(layer, block)]
+    assert not [item for item in here.carried(other, blocks[-1]) if item.payload]
+    (whole,) = here.carried(layer, blocks[-1])
+    assert whole.payload == LONG_APDU
+    assert [one.kind for one in whole.layers] == ["hdlc", "general-block-transfer"]
+    (broken,) = here.carried(layer, b"")
+    assert broken.error is not None
