@@ -58,6 +58,40 @@ def test_a_shared_key_is_marked_at_all_holders_planned_and_reported(office: Offi
     )
 
 
+def test_a_campaign_of_the_name_that_does_something_else_leaves_all_unmarked(office: Office) -> None:
+    slot = ["--device", TITLES[0], "--kind", "gbek", "--role", "manager", "--why", "read out of a meter"]
+    office.keys("campaign", "new", "leak-1", "--kind", "guek", "--device", TITLES[0])
+    refused = office.keys("revoke", *slot, "--campaign", "leak", code=2)
+    assert "nothing is marked" in refused.err and "'leak-1'" in refused.err and "another name" in refused.err
+    assert office.json("revoke", "--report")["exposed"] == []
+    assert office.keys("campaign", "report", "leak-2", code=1).err
+    assert office.json("revoke", *slot, "--campaign", "lost")["exposed"]
+    assert office.json("campaign", "report", "lost-1")["waiting"] == 2
+
+
+def test_revoke_run_again_finishes_what_is_left_and_changes_nothing_else(office: Office) -> None:
+    """Marked without its campaigns, as by an earlier command; then with them; then all is there."""
+    slot = ["--device", TITLES[0], "--kind", "kek", "--why", "a stolen list"]
+    office.json("revoke", *slot)
+    slot += ["--key", str(office.json("revoke", "--report")["exposed"][0]["key"])]
+    first = office.json("revoke", *slot, "--campaign", "list")
+    names = [f"list-{number}" for number in (1, 2, 3, 4)]
+    assert [office.json("campaign", "report", name)["waiting"] for name in names] == [1, 1, 1, 1]
+    entries = office.json("journal", "verify")["entries"]
+    again = office.json("revoke", *slot, "--campaign", "list")
+    assert [again[part] for part in ("plan", "holders")] == [first[part] for part in ("plan", "holders")]
+    assert len(office.json("revoke", "--report")["exposed"]) == 1
+    assert office.json("journal", "verify")["entries"] == entries, "nothing was done a second time"
+
+
+def test_a_device_out_of_service_is_marked_and_in_no_campaign(office: Office) -> None:
+    office.keys("retire", "--device", TITLES[1])
+    slot = ["--device", TITLES[0], "--kind", "gbek", "--role", "manager", "--why", "read out of a meter"]
+    marked = office.json("revoke", *slot, "--campaign", "leak")
+    assert [one["device"] for one in marked["holders"]] == TITLES[:2]
+    assert [one["device"] for one in office.json("campaign", "report", "leak-1")["devices"]] == TITLES[:1]
+
+
 def test_a_KEK_comes_first_and_then_all_that_it_carried(office: Office) -> None:
     found = office.json("revoke", "--device", TITLES[2], "--kind", "kek", "--why", "a stolen list")
     assert [(one["kind"], one["carried"]) for one in found["plan"]] == [

@@ -25,6 +25,7 @@ from meterseal.authority.overview import due
 from meterseal.authority.rotator import Report, Rotator
 from meterseal.authority.store import Store
 from meterseal.authority.store.keeping import kind_of
+from meterseal.authority.store.keystore import Act
 from meterseal.authority.store.leases import SECONDS
 from meterseal.authority.store.records import seconds
 from meterseal.authority.store.schema import campaigns, devices, tasks
@@ -65,6 +66,13 @@ class Plan:
             return True
         minute, (start, end) = now.hour * 60 + now.minute, self.window
         return start <= minute < end if start <= end else minute >= start or minute < end
+
+    @classmethod
+    def told(cls, text: str) -> Plan:
+        """A plan as the store has it."""
+        told = json.loads(text)
+        window = None if told["window"] is None else (told["window"][0], told["window"][1])
+        return cls(**{**told, "kinds": tuple(told["kinds"]), "roles": tuple(told["roles"]), "window": window})
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +118,7 @@ class Campaign:
             row = connection.execute(select(campaigns).where(campaigns.c.name == name)).one_or_none()
         if row is None:
             raise ConfigurationError(f"no campaign {name[:64]!r} in the store")
-        told = json.loads(row.plan)
-        window = None if told["window"] is None else (told["window"][0], told["window"][1])
-        told |= {"kinds": tuple(told["kinds"]), "roles": tuple(told["roles"]), "window": window}
-        self.plan = Plan(**told)
+        self.plan = Plan.told(row.plan)
 
     @classmethod
     def new(
@@ -128,36 +133,45 @@ class Campaign:
 
         Raises Misuse for a name that is there, no devices, kinds that are none.
         """
+        with store.core.acting(plan.why) as act:
+            cls.write(act, name, plan, titles, place)
+        return cls(store, name)
+
+    @staticmethod
+    def write(
+        act: Act,
+        name: str,
+        plan: Plan,
+        titles: Iterable[bytes] | None = None,
+        place: str | None = None,
+    ) -> None:
+        """As `new`, within a transaction."""
         for kind in plan.kinds:
             kind_of(kind)
         if not 1 <= len(name) <= 64 or not name.isprintable():
             raise Misuse("the name of a campaign has 1 to 64 printable characters")
-        with store.core.acting(plan.why) as act:
-            if act.connection.execute(select(campaigns.c.name).where(campaigns.c.name == name)).first():
-                raise Misuse(f"there is a campaign {name!r} already")
-            query = (
-                select(devices.c.title, devices.c.place).where(devices.c.serving).order_by(devices.c.title)
-            )
-            rows = act.connection.execute(query if place is None else query.where(devices.c.place == place))
-            wanted = None if titles is None else set(titles)
-            chosen = [row for row in rows if wanted is None or row.title in wanted]
-            if not chosen or (wanted is not None and len(chosen) < len(wanted)):
-                raise Misuse("a campaign without devices, or with some that are not in service")
-            act.connection.execute(
-                insert(campaigns).values(name=name, plan=json.dumps(asdict(plan)), paused=False, made=act.now)
-            )
-            act.connection.execute(
-                insert(tasks),
-                [
-                    {
-                        "campaign": name, "device": row.title, "place": row.place or "", "number": number,
-                        "state": "waiting", "tries": 0, "next": 0, "note": "",
-                    }
-                    for number, row in enumerate(chosen)
-                ],
-            )  # fmt: skip
-            act.note("campaign", name=name, devices=len(chosen), kinds=list(plan.kinds))
-        return cls(store, name)
+        if act.connection.execute(select(campaigns.c.name).where(campaigns.c.name == name)).first():
+            raise Misuse(f"there is a campaign {name!r} already")
+        query = select(devices.c.title, devices.c.place).where(devices.c.serving).order_by(devices.c.title)
+        rows = act.connection.execute(query if place is None else query.where(devices.c.place == place))
+        wanted = None if titles is None else set(titles)
+        chosen = [row for row in rows if wanted is None or row.title in wanted]
+        if not chosen or (wanted is not None and len(chosen) < len(wanted)):
+            raise Misuse("a campaign without devices, or with some that are not in service")
+        act.connection.execute(
+            insert(campaigns).values(name=name, plan=json.dumps(asdict(plan)), paused=False, made=act.now)
+        )
+        act.connection.execute(
+            insert(tasks),
+            [
+                {
+                    "campaign": name, "device": row.title, "place": row.place or "", "number": number,
+                    "state": "waiting", "tries": 0, "next": 0, "note": "",
+                }
+                for number, row in enumerate(chosen)
+            ],
+        )  # fmt: skip
+        act.note("campaign", name=name, devices=len(chosen), kinds=list(plan.kinds))
 
     # --- looking ----------------------------------------------------------------------------------
 

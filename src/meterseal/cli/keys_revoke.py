@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
     from meterseal.authority.store import Store, Stored
     from meterseal.authority.store.exposing import Exposure
     from meterseal.keys.compromise import Step
-
-_Found = list[tuple["Stored", datetime | None]]
-"""Keys, and since when others may have each; None: as the command says."""
 
 _NAMED: Final = 4
 """Devices that an error names at the most."""
@@ -80,47 +76,29 @@ def revoke(
             return
         if sum(named) != 1 or (kind is not None and device is None) or (crl is None) is not (issuer is None):
             raise Misuse("name one of --device with --kind, --certificate, --list with --issuer, --report")
-        found: _Found
+        from meterseal.authority import revoking
+
+        found: list[tuple[Stored, datetime | None]]
         if kind is not None:
             wanted = given.maybe_title(device) or b""
             record = chosen(opened, wanted, role, kind, number)
-            found = [(one, None) for one in opened.exposures.same(record.id)]
+            found = [(one, moment) for one in opened.exposures.same(record.id)]
         elif certificate is not None:
             (pem, *_) = pki.certificates(certificate)
-            found = [(one, None) for one in opened.exposures.with_certificate(pem)]
+            found = [(one, moment) for one in opened.exposures.with_certificate(pem)]
         else:
             assert crl is not None and issuer is not None  # noqa: S101 - as looked at above
             listed = opened.exposures.on_list(pki.revocation_list(crl), pki.certificates(issuer)[0])
-            found = list(listed.values())
-        steps = _steps(opened, [one for one, _ in found])
+            found = [(one, moment or revoked) for one, revoked in listed.values()]
+        steps = revoking.steps(opened, found)
         if not plan:
             if campaign is not None:
                 _may_plan(opened, campaign, steps)
             given.act(opened, "revoke")
-            _mark(opened, found, why, moment)
-            if campaign is not None:
-                _campaigns(opened, campaign, steps, why)
+            if not found:
+                raise Misuse("there is nothing to mark: nobody holds it")
+            revoking.revoke(opened, found, steps, why, campaign)
         _shown(opened, [one for one, _ in found], steps, json)
-
-
-def _mark(store: Store, found: _Found, why: str, since: datetime | None) -> None:
-    """Mark all; those of a list each from the moment that the list says, unless the command says another."""
-    if not found:
-        raise Misuse("there is nothing to mark: nobody holds it")
-    by_moment: dict[datetime | None, list[Stored]] = {}
-    for one, moment in found:
-        by_moment.setdefault(moment if since is None else since, []).append(one)
-    for moment, several in by_moment.items():
-        store.exposures.mark(several, why, moment)
-
-
-def _steps(store: Store, found: Iterable[Stored]) -> list[Step]:
-    from meterseal.keys.compromise import plan
-    from meterseal.keys.lifecycle import State
-
-    current = (State.ACTIVE, State.COMPROMISED)
-    slots = list({one.record.slot: None for one in found if one.record.state in current})
-    return plan(slots, store.exposures.slots(list({slot.device: None for slot in slots})))
 
 
 def _may_plan(store: Store, name: str, steps: list[Step]) -> None:
@@ -134,17 +112,6 @@ def _may_plan(store: Store, name: str, steps: list[Step]) -> None:
             + (f" and {len(masters) - _NAMED} more devices" if len(masters) > _NAMED else "")
         )
     given.act(store, "campaign")
-
-
-def _campaigns(store: Store, name: str, steps: list[Step], why: str) -> None:
-    """One campaign for each kind, in the order of the steps: NAME-1 is run first."""
-    from meterseal.authority.campaign import Campaign, Plan
-
-    given.act(store, "campaign")
-    for at, kind in enumerate({step.slot.kind: None for step in steps}, 1):
-        slots = [step.slot for step in steps if step.slot.kind == kind]
-        roles = tuple({slot.role: None for slot in slots if slot.role})
-        Campaign.new(store, f"{name}-{at}", Plan((kind,), roles, why=why), {slot.device for slot in slots})
 
 
 # --- shown --------------------------------------------------------------------------------------

@@ -93,17 +93,35 @@ class Exposing:
         `since`: from when on others may have had them; None: for as long as they exist.  Raises Misuse
         without a reason, for a moment to come, or where there is nothing to mark.
         """
-        if since is not None and since > self._store.moment:
-            raise Misuse("compromised since a moment that is yet to come")
-        wanted = [one.record for one in found if (one.record.state, Verb.COMPROMISE) in MOVES]
-        if not wanted:
-            raise Misuse("there is nothing to mark: no key, or all are compromised already")
         with self._store.acting(why) as act:
-            for record in wanted:
-                self._keeping.change(act, Verb.COMPROMISE, record.id)
-                self._expose(act, record, since)
-        numbers = {record.id for record in wanted}
+            numbers = {record.id for record in self.mark_within(act, [(one, since) for one in found])}
+            if not numbers:
+                raise Misuse("there is nothing to mark: no key, or all are compromised already")
         return [one for one in self.report() if one.key in numbers]
+
+    def mark_within(self, act: Act, found: Iterable[tuple[Stored, datetime | None]]) -> list[Record]:
+        """As `mark`, within a transaction, each since a moment of its own; those that are marked now."""
+        wanted = [(one.record, since) for one, since in found if (one.record.state, Verb.COMPROMISE) in MOVES]
+        for record, since in wanted:
+            if since is not None and since > self._store.moment:
+                raise Misuse("compromised since a moment that is yet to come")
+            self._keeping.change(act, Verb.COMPROMISE, record.id)
+            self._expose(act, record, since)
+        return [record for record, _ in wanted]
+
+    def going_on(self, found: Iterable[Stored]) -> list[Stored]:
+        """Those of these keys that their devices may have: exposed still, or once they are marked."""
+        exposed = {one.key for one in self.report(open_only=True)}
+        now = self._store.now
+        return [
+            one
+            for one in found
+            if (
+                one.record.id in exposed
+                if one.record.state is State.COMPROMISED
+                else _ended(one.record, now) is None
+            )
+        ]
 
     def _expose(self, act: Act, record: Record, since: datetime | None) -> None:
         began = seconds(record.made if since is None else since)
