@@ -7,18 +7,15 @@ import random
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
-from meterseal import apdu
-from meterseal.apdu.acse import Aare, Aarq
-from meterseal.apdu.ciphered import FORMS, parse
 from meterseal.credentials import Credentials
 from meterseal.crypto import GcmKey
+from tests.wired import apdus, counters, twice
 
 METER = "import sys, json; from meterseal.meter import run_meter; run_meter(**json.loads(sys.argv[1]))"
 CLIENT = """
@@ -84,34 +81,6 @@ def live(folder: Path, lives: int, chance: random.Random) -> None:
             client = None if meter is None or client.poll() is not None else client
 
 
-def sent(log: Path) -> list[bytes]:
-    """APDUs that one end sent, in all its lives; a kill may have cut a line of the log short."""
-    found = []
-    for line in log.read_text().splitlines():
-        if line.endswith("}"):
-            entry = json.loads(line)
-            if entry["direction"] == "out":
-                found.append(bytes.fromhex(entry["hex"])[8:])
-    return found
-
-
-def counters(sender: list[bytes], title: bytes, key: GcmKey) -> Iterator[int]:
-    """Every counter that one end used: of its messages, of Initiates, and of the tokens inside."""
-    for octets in sender:
-        inner: bytes | None = octets
-        if octets[0] in (0x60, 0x61):
-            inner = (Aarq if octets[0] == 0x60 else Aare).decode(octets).user_information
-        if not inner or inner[0] not in FORMS:
-            continue
-        message = parse(inner)
-        yield message.counter
-        plain = key.open(message.sc, title + message.counter.to_bytes(4, "big"), message.body)
-        if plain[:2] in (b"\xc3\x01", b"\xc7\x01"):
-            at = plain.index(b"\x09\x11\x10") + 3
-            yield int.from_bytes(plain[at : at + 4], "big")
-        assert apdu.decode(plain)
-
-
 def check(folder: Path, lives: int) -> None:
     live(folder, lives, random.Random(7))
     credentials = Credentials.load(folder / "meter.toml")
@@ -120,9 +89,9 @@ def check(folder: Path, lives: int) -> None:
     assert guek is not None and gak is not None and client_title is not None and meter_title is not None
     key = GcmKey(guek, gak)
     for title, log in ((client_title, "client.log"), (meter_title, "meter.log")):
-        used = list(counters(sent(folder / log), title, key))
+        used = list(counters(apdus(folder / log), title, key))
         assert len(used) > 4 * lives
-        assert [counter for counter, times in Counter(used).items() if times > 1] == []
+        assert twice(used) == []
 
 
 def test_C07_both_ends_killed_at_random_points(tmp_path: Path) -> None:
