@@ -22,8 +22,8 @@ from meterseal.client.setups import BySerial, CertificateInfo
 from meterseal.crypto import SigningKey, curve, random_octets
 from meterseal.crypto.certificates import Certificate, Purpose
 from meterseal.crypto.issuing import Authority, Validity
-from meterseal.crypto.keyfiles import write_key
-from meterseal.errors import Misuse, StateDamaged
+from meterseal.crypto.keyfiles import read_key, write_key
+from meterseal.errors import ConfigurationError, Misuse, StateDamaged
 from meterseal.keys.kinds import Slot, Way
 from meterseal.keys.lifecycle import Verb
 from meterseal.keys.rotation import Heard, Phase
@@ -87,6 +87,99 @@ def test_a_client_has_one_pair_for_all_its_devices(house: House, maker: Authorit
         assert found is not None and (found.secret, found.certificate) == new
         store.rotations.begin(here, lambda: found)
         assert [one.kcv for one in store.keys.slot(here)] == [one.kcv for one in store.keys.slot(there)]
+
+
+def test_a_client_has_one_pair_for_all_its_devices_after_a_compromised_one_too(
+    house: House, maker: Authority
+) -> None:
+    old, new = pair(house, maker, CLIENT, None), pair(house, maker, CLIENT, None)
+    here, there = Slot(NEW, "operator", "client-sign"), Slot(OTHER, "operator", "client-sign")
+    with house.open() as store:
+        adopt(store, here, *old)
+        adopt(store, there, *old)
+        store.exposures.mark(store.exposures.same(store.keys.slot(here)[0].id), "a stolen laptop")
+        assert store.pairs.elsewhere(here) is None
+        at = store.rotations.begin(there, lambda: Fresh(*new))
+        found = bringer(store, NEW).fresh(here)
+        assert found is not None and (found.secret, found.certificate) == new
+        store.rotations.begin(here, lambda: found)
+        for heard in (Heard.SENDING, Heard.TAKEN, Heard.NEW):
+            at = store.rotations.hear(at, heard)
+        assert store.pairs.elsewhere(here) is None, "it is here already: the next one is a new one"
+        store.exposures.mark(store.exposures.same(store.keys.slot(there)[-1].id), "and the next laptop")
+        assert store.pairs.elsewhere(here) is None, "what others have is brought nowhere"
+
+
+class FakeHsm:
+    """Names of pairs in a token, without one."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.pairs: dict[str, Any] = {}
+        self.bound: list[str] = []
+        for name in ("pair_beside", "drop_pair", "private_key", "certified"):
+            patch.setattr(f"meterseal.authority.store.pairs.{name}", getattr(self, name))
+
+    def pair_beside(self, text: str, on: Any, kind: Any) -> str:
+        made = f"pkcs11:token=t;object=meterseal-{len(self.pairs)}"
+        self.pairs[made] = kind.generate(on)
+        return made
+
+    def drop_pair(self, text: str) -> None:
+        del self.pairs[text]
+
+    def private_key(self, text: str, kind: Any) -> Any:
+        return self.pairs[text]
+
+    def certified(self, text: str) -> None:
+        self.bound.append(text)
+
+
+def test_G09_a_pair_beside_one_in_an_HSM_is_made_there_and_gone_with_the_last_that_has_it(
+    house: House, maker: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hsm = FakeHsm(monkeypatch)
+    here, there = Slot(NEW, "operator", "client-sign"), Slot(OTHER, "operator", "client-sign")
+    theirs, certificate = b"pkcs11:token=t;object=theirs", pair(house, maker, CLIENT, None)[1]
+    hsm.pairs[theirs.decode()] = None
+    with house.open() as store:
+        for slot in (here, there):
+            adopt(store, slot, theirs, certificate)
+
+        def turn(title: bytes, slot: Slot) -> bytes:
+            found = bringer(store, title).fresh(slot)
+            assert found is not None and found.secret is not None
+            at = store.rotations.begin(slot, lambda: found)
+            for heard in (Heard.SENDING, Heard.TAKEN, Heard.BESIDE):
+                at = store.rotations.hear(at, heard)
+            store.rotations.hear(at, Heard.REMOVED)
+            return found.secret
+
+        first = turn(NEW, here)
+        assert first.startswith(b"pkcs11:") and turn(OTHER, there) == first
+        active = store.pairs.active(here)
+        assert active is not None
+        assert store.pairs.private(active, SigningKey) is hsm.pairs[first.decode()]
+        store.pairs.bound(active)
+        assert hsm.bound == [first.decode()]
+        assert theirs.decode() in hsm.pairs, "what somebody else made there is somebody else's"
+        second = turn(NEW, here)
+        assert first.decode() in hsm.pairs, "the other device has it"
+        assert turn(OTHER, there) == second
+        assert first.decode() not in hsm.pairs and second.decode() in hsm.pairs
+
+
+def test_G16_without_the_HSM_no_pair_is_made_in_its_place(
+    house: House, maker: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("METERSEAL_PKCS11_MODULE", raising=False)
+    slot = Slot(NEW, "operator", "client-sign")
+    with house.open() as store:
+        adopt(store, slot, b"pkcs11:token=t;object=x", pair(house, maker, CLIENT, None)[1])
+        with pytest.raises(ConfigurationError, match=r"PKCS#11 library|extra"):
+            store.rotations.begin(slot, lambda: bringer(store, NEW).fresh(slot))
+        assert store.rotations.open() == [] and len(store.keys.slot(slot)) == 1
+        made, origin = store.pairs.new(Slot(OTHER, "operator", "client-sign"), "P-256", SigningKey)
+        assert origin == "generated" and read_key(made, SigningKey).public.curve is curve("P-256")
 
 
 def test_a_certificate_that_was_put_in_its_place_is_noticed(house: House, maker: Authority) -> None:

@@ -25,11 +25,9 @@ from meterseal.client.setups_aio import SecuritySetup
 from meterseal.codec.data import Data
 from meterseal.codec.types import Tag
 from meterseal.cosem.obis import Obis
-from meterseal.credentials.files import in_hsm
-from meterseal.crypto import SUITES, AgreementKey, SigningKey, curve
+from meterseal.crypto import SUITES, AgreementKey, SigningKey
 from meterseal.crypto.certificates import Certificate, Purpose
 from meterseal.crypto.issuing import Request, make_request
-from meterseal.crypto.keyfiles import read_key, write_key
 from meterseal.errors import CertificateRefused, Misuse, Refused
 from meterseal.keys.kinds import KINDS, Proof, Slot, Way
 from meterseal.keys.lifecycle import Record, State
@@ -97,11 +95,9 @@ class Bringer:
         if there is not None:
             secret = self._store.keys.opened(there).reveal()
             return Fresh(secret, self._store.pairs.certificate(there), "another device")
-        held = self._store.pairs.active(slot)
-        if held is not None and in_hsm(self._store.keys.opened(held).reveal().decode("utf-8")):
-            raise Misuse(f"{slot.text}: its private half is in an HSM, and new pairs are drawn outside of it")
         _, _, kind = _PAIRS[KINDS[slot.kind].proof]
-        return Fresh(write_key(kind.generate(curve(SUITES[self._device.suite].curve))))
+        secret, origin = self._store.pairs.new(slot, str(SUITES[self._device.suite].curve), kind)
+        return Fresh(secret, origin=origin)
 
     async def bring(self, meter: Meter, rotation: Rotation, way: Way, via: str) -> None:
         """Bring a key to the meter, in an association as `via`.
@@ -152,9 +148,10 @@ class Bringer:
         if certificate is None:
             _, purpose, kind = _PAIRS[KINDS[slot.kind].proof]
             title = bytes.fromhex(self._device.roles[slot.role]["client_system_title"])
-            key = read_key(self._secret(rotation), kind)
+            key = self._store.pairs.private(self._store.keys.find(number), kind)
             certificate = self._certify(slot, Request(make_request(key, title)), title, purpose)
             self._store.pairs.certify(number, certificate)
+        self._store.pairs.bound(self._store.keys.find(number))
         setup = meter.security_setup()
         await self._import(setup, await setup.certificates(), certificate)
 

@@ -2,7 +2,7 @@
 
 | file         | holds                                                                   | mode |
 |--------------|-------------------------------------------------------------------------|------|
-| `ca-key.pem` | the private key, PKCS#8, encrypted where a password was given           | 0600 |
+| `ca-key.pem` | the private key, PKCS#8, or what names one in an HSM (ca_keys.py)        | 0600 |
 | `index.log`  | the journal behind the register, with `index.mark` and `index.lock`     | 0600 |
 | `ca.pem`     | the authority's certificate, to hand out                                | 0644 |
 | `chain.pem`  | the same with those above it, the root last                             | 0644 |
@@ -21,19 +21,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from meterseal.authority import register, terms, tokens
+from meterseal.authority import ca_keys, register, terms, tokens
 from meterseal.authority.register import Entry, Register
 from meterseal.authority.terms import DEVICE_DAYS, LIST_DAYS, ROOT_DAYS, SUB_DAYS, TOKEN_DAYS, check_days
-from meterseal.credentials.files import LARGEST_KEY, read_private, write_private, write_public
-from meterseal.crypto import SigningKey, curve
+from meterseal.credentials.files import write_public
+from meterseal.crypto import SigningKey
 from meterseal.crypto.certificates import Certificate, Purpose
 from meterseal.crypto.issuing import Authority, Request, Validity, title_name
-from meterseal.crypto.keyfiles import read_key, write_key
 from meterseal.crypto.revocation import FOR_GOOD, Reason, RevocationList
 from meterseal.errors import CertificateRefused, ConfigurationError, MetersealError, Misuse, StateDamaged
 from meterseal.state import Journal, read_records
 
-KEY, CERTIFICATE, CHAIN, INDEX, LIST = "ca-key.pem", "ca.pem", "chain.pem", "index", "crl"
+KEY, CERTIFICATE, CHAIN, INDEX, LIST = ca_keys.NAME, "ca.pem", "chain.pem", "index", "crl"
 
 _PATIENCE: Final = 10.0
 _MEND: Final = "nothing is issued with it: put the folder back from a copy, and revoke what the copy lacks"
@@ -98,10 +97,12 @@ class CertificateAuthority:
         by: str = "",
         why: str = "",
         tokens: bool = False,
+        hsm: str | None = None,
         clock: Clock = utc_now,
     ) -> CertificateAuthority:
         """A new root in a new folder.  `on`: its curve; `days` None: without a planned end.
 
+        `hsm`: a `pkcs11:` URI; its private key is made there and never leaves.
         With `tokens` it certifies end entities against one-time tokens only.
 
         Raises ConfigurationError for a folder with an authority in it, Misuse, StateUnavailable.
@@ -110,7 +111,7 @@ class CertificateAuthority:
         def certify(key: SigningKey, now: datetime) -> Authority:
             return Authority.root(key, name, terms.validity(now, days, None))
 
-        return cls._new(folder, on, certify, (), password, by, why, tokens, clock)
+        return cls._new(folder, (on, password, hsm), certify, (), by, why, tokens, clock)
 
     @classmethod
     def sub(
@@ -124,8 +125,9 @@ class CertificateAuthority:
         password: bytes | None = None,
         why: str = "",
         tokens: bool = False,
+        hsm: str | None = None,
     ) -> CertificateAuthority:
-        """A new authority below another one, in a folder of its own; `tokens` as in `root`.
+        """A new authority below another one, in a folder of its own; `tokens` and `hsm` as in `root`.
 
         Raises as `root`, and CertificateRefused: no authorities below that one, its name in use.
         """
@@ -134,30 +136,28 @@ class CertificateAuthority:
             return under._certify_sub(key, name, days, why, now)
 
         above = (under.certificate, *under.register.above)
-        return cls._new(folder, on, certify, above, password, under._by, why, tokens, under._clock)
+        means = on, password, hsm
+        return cls._new(folder, means, certify, above, under._by, why, tokens, under._clock)
 
     @classmethod
     def _new(
         cls,
         folder: Path,
-        on: str,
+        means: tuple[str, bytes | None, str | None],
         certify: Callable[[SigningKey, datetime], Authority],
         above: tuple[Certificate, ...],
-        password: bytes | None,
         by: str,
         why: str,
         tokens: bool,
         clock: Clock,
     ) -> CertificateAuthority:
         made = cls.__new__(cls)
-        key = SigningKey.generate(curve(on))
-        made._begin(folder, password, by, clock)
+        made._begin(folder, means[1], by, clock)
         try:
             if made._journal.records():
                 raise ConfigurationError(f"there is an authority in {folder} already")
             # Before the certificate: one without its key is of no use, and the other way round no harm.
-            write_private(folder / KEY, write_key(key, password), "private key", new=True)
-            made._found(certify, key, above, why, tokens)
+            made._found(certify, ca_keys.make(folder, *means), above, why, tokens)
         except BaseException:
             made.close()
             raise
@@ -183,7 +183,7 @@ class CertificateAuthority:
             # A key of nothing is in the way of the next try; but what failed last may be there all the same.
             with suppress(OSError, MetersealError):
                 if not read_records(self.folder, INDEX):
-                    (self.folder / KEY).unlink()
+                    ca_keys.drop(self.folder)
             raise
 
     def _begin(self, folder: Path, password: bytes | None, by: str, clock: Clock) -> None:
@@ -338,10 +338,7 @@ class CertificateAuthority:
         """The signing key with its certificate, in date."""
         self.certificate.check_dates(now)
         if self._authority is None:
-            pem = read_private(self.folder / KEY, "private key", LARGEST_KEY)
-            if self._password is None and b"ENCRYPTED PRIVATE KEY" in pem:
-                raise ConfigurationError(f"{self.folder / KEY} is encrypted: it needs a password")
-            key = read_key(pem, SigningKey, self._password)
+            key = ca_keys.read(self.folder, self._password)
             try:
                 self._authority = Authority(self.certificate, key)
             except Misuse:

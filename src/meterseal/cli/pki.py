@@ -32,6 +32,7 @@ def init(
     days: given.Days = None,
     no_expiry: given.NoExpiry = False,
     password: given.Password = None,
+    key: given.Hsm = None,
     tokens: given.Tokens = False,
     by: given.By = None,
     why: given.Why = "",
@@ -49,7 +50,15 @@ def init(
     with (
         answering(),
         CertificateAuthority.root(
-            folder, name, on=on, days=valid, password=secret, by=given.actor(by), why=why, tokens=tokens
+            folder,
+            name,
+            on=on,
+            days=valid,
+            password=secret,
+            by=given.actor(by),
+            why=why,
+            tokens=tokens,
+            hsm=key,
         ) as made,
     ):
         _founded(made, json)
@@ -70,6 +79,7 @@ def sub(
         str | None,
         typer.Option("--under-password", help="Password of the key above: @FILE or env:NAME.", metavar="K"),
     ] = None,
+    key: given.Hsm = None,
     tokens: given.Tokens = False,
     by: given.By = None,
     why: given.Why = "",
@@ -89,7 +99,7 @@ def sub(
         answering(),
         CertificateAuthority(under, password=above, by=given.actor(by)) as top,
         CertificateAuthority.sub(
-            folder, name, top, on=on, days=valid, password=secret, why=why, tokens=tokens
+            folder, name, top, on=on, days=valid, password=secret, why=why, tokens=tokens, hsm=key
         ) as made,
     ):
         _founded(made, json)

@@ -52,6 +52,14 @@ Password = Annotated[
     str | None,
     typer.Option("--password", help="Password of the private key: @FILE or env:NAME.", metavar="K"),
 ]
+Hsm = Annotated[
+    str | None,
+    typer.Option(
+        "--key",
+        help="Make its private key in an HSM, as pkcs11:token=...;object=... says, never to leave it.",
+        metavar="URI",
+    ),
+]
 Token = Annotated[
     str | None,
     typer.Option("--token", help="One-time token of `pki token`: @FILE or env:NAME.", metavar="K"),

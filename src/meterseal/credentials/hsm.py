@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from meterseal.credentials.files import LARGEST_KEY, read_private
-from meterseal.crypto import AgreementKey, SigningKey
+from meterseal.crypto import AgreementKey, Curve, SigningKey, random_octets
 from meterseal.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -59,6 +59,44 @@ def private_key(
     from meterseal.crypto.token import agreement_key, signing_key
 
     return signing_key(token, label) if kind is SigningKey else agreement_key(token, label)
+
+
+def new_pair(text: str, on: Curve, kind: type[SigningKey] | type[AgreementKey]) -> None:
+    """Make the key pair that a URI names, in its token; it signs its requests until `certified`.
+
+    Raises as `token_of`, also for a label in use.
+    """
+    token, label = token_of(text)
+    from meterseal.crypto.token import make_pair
+
+    make_pair(token, label, on, kind, requests=True)
+
+
+def certified(text: str) -> None:
+    """The pair of a URI has its certificate: it does what it is for, and no more.  Raises as `token_of`."""
+    token, label = token_of(text)
+    from meterseal.crypto.token import end_requests
+
+    end_requests(token, label)
+
+
+def pair_beside(text: str, on: Curve, kind: type[SigningKey] | type[AgreementKey]) -> str:
+    """The URI of a new key pair in the token that holds the key of this URI.  Raises as `token_of`."""
+    token_of(text)
+    from meterseal.crypto.token import TokenUri
+
+    use = "sign" if kind is SigningKey else "agree"
+    made = str(TokenUri.parse(text).beside(f"meterseal-{use}-{random_octets(8).hex()}"))
+    new_pair(made, on, kind)
+    return made
+
+
+def drop_pair(text: str) -> None:
+    """Take the key pair of a URI out of its token, for good.  Raises as `token_of`."""
+    token, label = token_of(text)
+    from meterseal.crypto.token import remove_pair
+
+    remove_pair(token, label)
 
 
 def _pin(file: str | None, folder: Path) -> bytes:

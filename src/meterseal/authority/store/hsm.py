@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from meterseal.authority.store.vault import LENGTH, FileVault, Vault
-from meterseal.credentials.hsm import wrapping_key
-from meterseal.crypto import GcmKey
+from meterseal.credentials.hsm import pair_beside, wrapping_key
+from meterseal.crypto import AgreementKey, Curve, GcmKey, SigningKey
 
 if TYPE_CHECKING:
     from meterseal.crypto.token import TokenWrappingKey
@@ -25,6 +25,10 @@ class HsmVault(Vault):
     def gcm(self, blob: bytes, ak: bytes) -> GcmKey:
         """As `Vault.gcm`: the EK stays in the HSM."""
         return self._key.gcm(blob, ak)
+
+    def pair(self, on: Curve, kind: type[SigningKey] | type[AgreementKey]) -> bytes:
+        """As `Vault.pair`: made in the token of the storage KEK."""
+        return pair_beside(self._uri, on, kind).encode("utf-8")
 
     def left(self, to: Vault) -> bytes:
         """As `Vault.left`: the key stays where it is, so what is left is where that was."""

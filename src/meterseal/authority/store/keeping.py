@@ -74,6 +74,8 @@ class Keeping:
         self.store = store
         self.changed: Callable[[bytes], object] = lambda title: None
         """Told the title of a device whose keys have changed, once that is durable."""
+        self.gone: Callable[[Stored], object] = lambda found: None
+        """Told what the store had of a client's pair that is destroyed, once that is durable."""
 
     # --- devices ----------------------------------------------------------------------------------
 
@@ -355,6 +357,8 @@ class Keeping:
                 values |= {"proved": act.now, "sent": None}
             if after is State.DESTROYED:
                 values |= {"blob": None, "kek": None}
+                if record.kind.common:
+                    act.after.append(partial(self.gone, _one(act.connection, record.id)))
             act.connection.execute(update(schema.keys).where(schema.keys.c.id == record.id).values(values))
             count(act.connection, record.slot.kind, record.state, -1)
             count(act.connection, record.slot.kind, after, 1)

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Final
 
 from meterseal.credentials.files import LARGEST_KEY, in_hsm, read_private, write_private
-from meterseal.crypto import GcmKey, Secret, WrappingKey, random_octets
+from meterseal.crypto import AgreementKey, Curve, GcmKey, Secret, SigningKey, WrappingKey, random_octets
+from meterseal.crypto.keyfiles import write_key
 from meterseal.errors import ConfigurationError, Forged, KeyLength, StateDamaged
 from meterseal.keys.kinds import Material
 
@@ -59,6 +60,10 @@ class Vault(ABC):
     @abstractmethod
     def gcm(self, blob: bytes, ak: bytes) -> GcmKey:
         """The EK inside as a handle, beside this AK.  Raises Forged, KeyLength."""
+
+    @abstractmethod
+    def pair(self, on: Curve, kind: type[SigningKey] | type[AgreementKey]) -> bytes:
+        """A new key pair, as it is kept: the private half, or the name of one that never leaves."""
 
     @abstractmethod
     def left(self, to: Vault) -> bytes:
@@ -122,6 +127,10 @@ class FileVault(Vault):
     def gcm(self, blob: bytes, ak: bytes) -> GcmKey:
         """As `Vault.gcm`."""
         return GcmKey(self._key.unwrap(blob), ak)
+
+    def pair(self, on: Curve, kind: type[SigningKey] | type[AgreementKey]) -> bytes:
+        """As `Vault.pair`."""
+        return write_key(kind.generate(on))
 
     def left(self, to: Vault) -> bytes:
         """As `Vault.left`."""

@@ -3,7 +3,7 @@
 The only package that imports `pkcs11` (extra `hsm`), and nothing else imports it unasked.
 """
 
-from meterseal.crypto.token.curves import agreement_key, make_pair, signing_key
+from meterseal.crypto.token.curves import agreement_key, end_requests, make_pair, remove_pair, signing_key
 from meterseal.crypto.token.secrets import TokenGcmKey, TokenWrappingKey, make_kek
 from meterseal.crypto.token.session import Token, open_token
 from meterseal.crypto.token.uri import TokenUri
@@ -14,8 +14,10 @@ __all__ = [
     "TokenUri",
     "TokenWrappingKey",
     "agreement_key",
+    "end_requests",
     "make_kek",
     "make_pair",
     "open_token",
+    "remove_pair",
     "signing_key",
 ]

@@ -29,13 +29,21 @@ _PARAMETERS: Final = {encode_named_curve_parameters(oid): name for name, oid in 
 _STAYS: Final[dict[Attribute, Any]] = {Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False}
 
 
-def make_pair(token: Token, label: str, curve: Curve, kind: type[SigningKey] | type[AgreementKey]) -> None:
+def make_pair(
+    token: Token,
+    label: str,
+    curve: Curve,
+    kind: type[SigningKey] | type[AgreementKey],
+    *,
+    requests: bool = False,
+) -> None:
     """Make a key pair in the token, for good, that may do what `kind` does and nothing else.
 
-    Raises ConfigurationError for a label in use.
+    `requests`: it may sign as well, for a certificate request is signed by its own key, until
+    `end_requests` says that this is over.  Raises ConfigurationError for a label in use.
     """
     signs = kind is SigningKey
-    private = {**_STAYS, Attribute.SIGN: signs, Attribute.DERIVE: not signs}
+    private = {**_STAYS, Attribute.SIGN: signs or requests, Attribute.DERIVE: not signs}
     public = {Attribute.VERIFY: signs}
 
     def make(session: pkcs11.Session) -> None:
@@ -55,6 +63,27 @@ def make_pair(token: Token, label: str, curve: Curve, kind: type[SigningKey] | t
         )
 
     token.use(None, make)
+
+
+def end_requests(token: Token, label: str) -> None:
+    """From now on an agreement key of this label signs nothing any more."""
+
+    def end(session: pkcs11.Session) -> None:
+        for found in session.get_objects({Attribute.LABEL: label, Attribute.CLASS: ObjectClass.PRIVATE_KEY}):
+            if found[Attribute.DERIVE] and found[Attribute.SIGN]:
+                found[Attribute.SIGN] = False
+
+    token.use(None, end)
+
+
+def remove_pair(token: Token, label: str) -> None:
+    """Take a key pair out of the token, for good; nothing where there is none."""
+
+    def remove(session: pkcs11.Session) -> None:
+        for found in list(session.get_objects({Attribute.LABEL: label, Attribute.KEY_TYPE: KeyType.EC})):
+            found.destroy()
+
+    token.use(None, remove)
 
 
 def signing_key(token: Token, label: str) -> SigningKey:

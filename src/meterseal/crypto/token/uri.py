@@ -8,9 +8,9 @@ shown.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from meterseal.errors import ConfigurationError
 
@@ -43,6 +43,16 @@ class TokenUri:
         if missing:
             raise ConfigurationError(f"pkcs11 URI without {' and '.join(missing)}")
         return cls(named["token"], named["object"], asked.get("module-path"), asked.get("pin-source"))
+
+    def beside(self, label: str) -> TokenUri:
+        """Another key in the same token."""
+        return replace(self, object=label)
+
+    def __str__(self) -> str:
+        asked = {"module-path": self.module, "pin-source": self.pin_source}
+        query = "&".join(f"{name}={quote(said, '/:')}" for name, said in asked.items() if said is not None)
+        named = f"token={quote(self.token)};object={quote(self.object)}"
+        return f"{SCHEME}{named}{query and '?'}{query}"
 
     @property
     def pin_file(self) -> str | None:
