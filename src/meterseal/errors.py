@@ -243,6 +243,12 @@ class ConfigurationError(LocalError):
     kind = "configuration"
 
 
+class Expired(LocalError):
+    """Keys that were lent, past the end that whoever gave them out has set."""
+
+    kind = "expired"
+
+
 class NotAllowed(LocalError):
     """Whoever acts is not enrolled, or has no duty that this belongs to."""
 

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from meterseal import Credentials
+from meterseal.authority.adoption import new_of
+from meterseal.errors import ConfigurationError
 from tests.cli.conftest import Running, meter
 from tests.cli.shell import Keys, run
 
@@ -86,6 +88,23 @@ def test_a_file_for_the_field_works_until_another_speaks_in_its_role(office: Off
     assert file.role().counter_end == (file.role().counter_start or 0) + 10_000
     read = run("read", office.meter.url, "--credentials", str(out), "0.0.1.0.0.255")
     assert read.code == 0, read.err
+
+
+def test_keys_that_are_lent_serve_until_their_end_and_are_refused_by_name_after_it(office: Office) -> None:
+    out, role = office.folder / "lent.toml", ["--role", "installer"]
+    words = ["export-credentials", "--device", office.title, "--out", str(out), *role]
+    assert "yet to come" in office.keys(*words, "--until", "2020-01-01", code=2).err
+    office.keys(*words, "--until", "2999-01-01")
+    read = ["read", office.meter.url, "--credentials", str(out), "0.0.1.0.0.255"]
+    assert run(*read).code == 0
+    assert [one["until"] for one in office.at("status")["lent"]] == ["2999-01-01T00:00:00Z"]
+    out.write_text(out.read_text().replace("2999-", "2020-"))
+    for late in (read, ["decode", "--credentials", str(out), "0001000100010003C40100"]):
+        refused = run(*late)
+        assert refused.code == 1, late
+        assert "expired" in refused.out + refused.err and "ask for a new set" in refused.out + refused.err
+    with pytest.raises(ConfigurationError, match="whoever lent them"):
+        new_of(Credentials.load(out))
 
 
 def test_revoke_says_why_and_ends_the_use(office: Office, leaked: Any) -> None:

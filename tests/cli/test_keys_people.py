@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ import pytest
 
 from meterseal import Credentials
 from meterseal.authority.adoption import adopt
+from meterseal.authority.shipment import write_own
 from meterseal.authority.store import create_store, open_store
 from meterseal.authority.store.anchors import anchors
 from meterseal.authority.store.migrations import HEAD
 from meterseal.cli.keys_options import person_key
-from meterseal.crypto import random_octets
+from meterseal.crypto import SigningKey, curve, random_octets
+from meterseal.crypto.hashes import digest_of
+from meterseal.crypto.issuing import Authority, Validity
 from meterseal.errors import NotAllowed
 from meterseal.meter import Meter, load_plan, write_credentials
 from tests.cli.shell import Ran, run
@@ -103,6 +107,31 @@ def test_a_request_is_refused_or_not_needed(office: Office) -> None:
     office.keys("person", "add", office.file("bob.card"), "--duty", "king", by="anna", code=2)
 
 
+def test_an_engineer_is_lent_keys_until_an_end_that_the_other_person_sees(office: Office) -> None:
+    office.add("eve", "engineer", by="anna", first=["request"])
+    office.keys("approve", "1", "--why", "she goes there", by="bob")
+    office.add("eve", "engineer", by="anna", first=["--request", "1"])
+    now, out = datetime.now(UTC), office.file("field.toml")
+    export = ["export-credentials", "--device", TITLE, "--role", "operator", "--out", out, "--why", "visit"]
+    for until in ([], ["--until", f"{now + timedelta(days=31):%Y-%m-%d}"]):
+        assert "30 days at the most" in office.keys("request", *export, *until, by="eve", code=1).err
+    end = f"{now + timedelta(days=7):%Y-%m-%dT%H:%M:%SZ}"
+    office.keys("request", *export, "--until", end, by="eve")
+    about = office.json("requests")["about"]
+    assert json.loads(about) == {"devices": [TITLE], "roles": ["operator"], "until": end}
+    office.keys("approve", "2", "--why", "a week", by="bob")
+    later = ["--until", f"{now + timedelta(days=8):%Y-%m-%dT%H:%M:%SZ}"]
+    assert "something else" in office.keys("--request", "2", *export, *later, by="eve", code=1).err
+    office.keys("--request", "2", *export, "--until", end, by="eve")
+    assert Credentials.load(out).role().not_after == datetime.fromisoformat(end)
+    assert office.json("status", "--device", TITLE)["lent"] == [
+        {"roles": ["operator"], "until": end, "by": "eve"}
+    ]
+    assert "lent: operator, until" in office.keys("status", "--device", TITLE).out
+    said = office.keys("journal", "show", "--last", "1", "--json").lines()
+    assert said[0]["until"] == end and said[0]["verb"] == "export-credentials"
+
+
 def test_the_master_key_takes_two_and_a_timer_leaves_it_alone(office: Office) -> None:
     kek = ["--device", TITLE, "--kind", "kek"]
     for words in (["stage", *kek], ["rotate", *kek], ["rotate", "--device", TITLE]):
@@ -131,6 +160,33 @@ def test_revoke_marks_nothing_where_its_campaigns_may_not_be_planned(office: Off
     office.keys("revoke", *kek, "--why", "the same laptop", by="anna")
     assert office.json("status")["exposed"] == 2
     assert office.json("request", *asked.split(), "--why", "the laptop", by="anna")["deed"] == "master-key"
+
+
+def test_a_file_that_brings_a_trust_anchor_takes_two(office: Office) -> None:
+    """The request names the file by its digest and the anchor; the next file of the same maker takes one."""
+    from tests.authority.shipment.test_importing import with_anchors
+
+    key = SigningKey.generate(curve("P-256"))
+    root = Authority.root(key, "Maker", Validity(datetime(2026, 11, 1, tzinfo=UTC))).certificate
+    octets = write_own([with_anchors(root)])
+    file = office.folder / "factory.jsonl"
+    file.write_bytes(octets)
+    file.chmod(0o600)
+    take = ["import", str(file), "--why", "from the maker"]
+    assert "takes two" in office.keys(*take, by="anna", code=1).err
+    asked = office.json("request", *take, by="anna")
+    assert (asked["deed"], asked["about"]["meters"]) == ("trust-anchor", 1)
+    assert asked["about"]["anchors"] == [digest_of(root.der).hex().upper()]
+    office.keys("approve", "1", "--why", "the maker's root", by="bob")
+    file.write_bytes(write_own([with_anchors(root)]))  # other keys, the same anchor
+    assert "about something else" in office.keys("--request", "1", *take, by="anna", code=1).err
+    file.write_bytes(octets)
+    office.keys("--request", "1", *take, by="anna")
+    title = "4D534C00000000B2"
+    file.write_bytes(write_own([with_anchors(root)]).replace(b"4D534C00000000B1", title.encode()))
+    office.keys(*take, by="anna")
+    with open_store(office.file("keys.db")) as store:
+        assert len(anchors(store.keys.device(bytes.fromhex(title)).settings)) == 1
 
 
 def test_a_trust_anchor_that_the_store_does_not_know_takes_two(office: Office) -> None:

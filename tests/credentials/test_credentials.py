@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import tomllib
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meterseal.credentials import Credentials, MeterCredentials, RoleCredentials
-from meterseal.errors import ConfigurationError, StateUnavailable
+from meterseal.errors import ConfigurationError, Expired, StateUnavailable
 from meterseal.security import AUTHENTICATED, ENCRYPTED
 
 GUEK, GAK = "000102030405060708090A0B0C0D0E0F", "D0D1D2D3D4D5D6D7D8D9DADBDCDDDEDF"
@@ -171,6 +172,20 @@ def test_objects_made_in_a_program_are_checked_too() -> None:
         Credentials(MeterCredentials(), {"../x": RoleCredentials(client=1, mechanism="none")})
 
 
+def test_keys_that_are_lent_have_an_end_with_its_zone() -> None:
+    role = {"client": 1, "mechanism": "none"}
+    end = datetime(2026, 12, 1, 11, tzinfo=UTC)
+    for told in ("2026-12-01T11:00:00Z", "2026-12-01T12:00:00+01:00", end):
+        found = Credentials.from_mapping({"roles": {"x": {**role, "not_after": told}}}).role()
+        assert found.not_after == end
+        found.check_lent("x", end)
+        with pytest.raises(Expired, match=r"role x: .* lent until 2026-12-01T11:00:00Z \(not_after\)"):
+            found.check_lent("x", end + timedelta(microseconds=1))
+    for told in ("2026-12-01T11:00:00", "soon", 1, end.replace(tzinfo=None), "0001-01-01T00:00:00+12:00"):
+        with pytest.raises(ConfigurationError, match="not_after"):
+            Credentials.from_mapping({"roles": {"x": {**role, "not_after": told}}})
+
+
 _texts = st.text(min_size=1, max_size=20).filter(lambda text: "\0" not in text)
 _keys = st.binary(min_size=16, max_size=16)
 
@@ -189,6 +204,7 @@ _keys = st.binary(min_size=16, max_size=16)
         ciphered=st.sampled_from([None, True]),
         user=st.none() | st.integers(0, 255),
         counter_start=st.none() | st.integers(0, 2**32 - 2),
+        not_after=st.none() | st.datetimes(timezones=st.just(UTC)),
         timeout=st.floats(min_value=0.001) | st.just(30.0),
         allow_weak=st.booleans(),
         signing_key=st.none() | _texts,

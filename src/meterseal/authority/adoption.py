@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from meterseal.authority.paired import CERTIFICATES, Held, named_pairs, pick
+from meterseal.authority.paired import CERTIFICATES, Held, named_pairs, pick, trusted
+from meterseal.authority.register import moment_text
 from meterseal.authority.store import Device, Store
 from meterseal.authority.store.anchors import strange
 from meterseal.authority.store.counters import MOST
@@ -20,7 +22,7 @@ from meterseal.cosem.obis import parse_object
 from meterseal.credentials import Credentials, RoleCredentials
 from meterseal.credentials.records import SECRETS
 from meterseal.crypto import kcv
-from meterseal.errors import ConfigurationError, CounterExhausted, CounterUnknown
+from meterseal.errors import ConfigurationError, CounterExhausted, CounterUnknown, Misuse
 from meterseal.keys.counters import LIMIT, key_id
 from meterseal.keys.kinds import KINDS, Proof, Slot
 from meterseal.keys.lifecycle import Record, Verb
@@ -35,6 +37,9 @@ _OURS: Final = ("agreed", "carries", "probe", "setup")
 """Settings of a role that are the store's own, and no field of credentials."""
 
 CARRIER: Final = "manager"
+
+EXPORT: Final = "export-credentials"
+"""What an export of a credentials file is called in the journal."""
 
 _OPENING: Final = (Proof.ASSOCIATION, Proof.MECHANISM)
 """Proofs of keys without which no association is opened."""
@@ -89,13 +94,11 @@ def adopt(
     return new.device
 
 
-def strange_anchors(store: Store, credentials: Credentials) -> list[str]:
+def strange_anchors(store: Store, *several: Credentials) -> list[str]:
     """The trust anchors that credentials would bring into a store, SHA-256 of each, hex."""
-    pairs = named_pairs(credentials)
-    if pairs is None:
-        return []
+    found = {one.der for credentials in several for one in trusted(credentials)}
     with store.core.reading() as connection:
-        return strange(store.core, connection, {"meter": pairs.trusted()})
+        return strange(store.core, connection, {"meter": {"anchors": [der.hex() for der in found]}})
 
 
 def new_of(
@@ -113,6 +116,11 @@ def new_of(
     meter = credentials.meter
     if meter.system_title is None:
         raise ConfigurationError("the credentials do not say the meter's system title")
+    lent = [name for name, role in credentials.roles.items() if role.not_after is not None]
+    if lent:
+        raise ConfigurationError(
+            f"the keys of role {lent[0]} are lent (not_after): whoever lent them has them"
+        )
     settings = settings_of(credentials)
     pairs = named_pairs(credentials)
     if pairs is not None:
@@ -233,13 +241,21 @@ def credentials_of(
 
 
 def export_credentials(
-    store: Store, title: bytes, path: Path, roles: Sequence[str] = (), why: str = ""
+    store: Store,
+    title: bytes,
+    path: Path,
+    roles: Sequence[str] = (),
+    why: str = "",
+    until: datetime | None = None,
 ) -> None:
     """Write a device's active keys as a credentials file, mode 0600, of some roles or of all.
 
-    It counts in a block that is leased to it, `MOST` messages in each role.  Raises ConfigurationError for a
-    role that is not there.
+    It counts in a block that is leased to it, `MOST` messages in each role.  `until`: the keys are lent, and
+    whoever uses them later is refused.  Raises ConfigurationError for a role that is not there, Misuse for an
+    end that has passed.
     """
+    if until is not None and until <= store.core.moment:
+        raise Misuse("keys are lent until a moment that is yet to come")
     found = credentials_of(store, title, need=roles)
     wanted = [found.role_name(name) for name in roles] or list(found.roles)
     chosen: dict[str, RoleCredentials] = {}
@@ -250,10 +266,28 @@ def export_credentials(
             start = 1 if role.counter_start is None else role.counter_start
             first, end = store.counters.reserve(key_id(kcv(guek), own, "tx"), MOST, start)
             role = replace(role, counter_start=first, counter_end=end, counter_object=None)
-        chosen[name] = role
+        chosen[name] = replace(role, not_after=until)
     with store.core.acting(why) as act:
-        act.note("export-credentials", title, roles=wanted)
+        act.note(EXPORT, title, roles=wanted, until=None if until is None else moment_text(until))
     Credentials(found.meter, chosen, held=found.held).with_copies(path).save(path)
+
+
+class Loan(NamedTuple):
+    """Keys of a device that are with somebody: of which roles, until when, and who gave them out."""
+
+    roles: tuple[str, ...]
+    until: datetime
+    by: str
+
+
+def loans(store: Store, title: bytes) -> list[Loan]:
+    """What is lent of a device's keys now, the oldest first."""
+    found = []
+    for one in store.core.entries(title):
+        until = one.said.get("until") if one.said.get("verb") == EXPORT else None
+        if until is not None and (end := datetime.fromisoformat(until)) >= store.core.moment:
+            found.append(Loan(tuple(one.said["roles"]), end, str(one.said["by"])))
+    return found
 
 
 def carriers_of(known: Device) -> list[str]:

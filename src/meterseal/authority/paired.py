@@ -32,6 +32,15 @@ def named_pairs(credentials: Credentials) -> Named | None:
     return Named(credentials) if reads and SUITES[credentials.meter.suite].curve else None
 
 
+def trusted(credentials: Credentials) -> list[Certificate]:
+    """The trust anchors that credentials bring along: in a file beside theirs, or held in memory."""
+    if named_pairs(credentials) is None or not credentials.meter.trust:
+        return []
+    from meterseal.credentials.identity import Files  # loads the backend's X.509 part
+
+    return Files(credentials).anchors()
+
+
 class Named:
     """The key pairs and certificates that credentials name, to be taken into a store."""
 

@@ -117,17 +117,20 @@ def import_(
     """Take meters of a file into the store, all or none; what is wrong is told of every line.
 
     Refused are keys that are weak, published, or come twice, titles that are there already, keys of another
-    length than the suite's. A sealed file is opened with --for, --from and --private-key.
+    length than the suite's. A sealed file is opened with --for, --from and --private-key. With people on the
+    roll a trust anchor that the store does not know takes two.
     """
     transport = options.key(transport_key, "--transport-key")
     secret = pki.password(file_password)
     with given.opened(store, kek, by) as opened:
         from meterseal.authority import shipment
+        from meterseal.authority.adoption import strange_anchors
         from meterseal.crypto import WrappingKey
+        from meterseal.crypto.hashes import digest_of
         from meterseal.crypto.transport import RsaTransportKey
 
-        given.act(opened, "import")
         octets = read_private(file, "shipment", _LARGEST)
+        digest = digest_of(octets).hex().upper()
         note = None
         if receiver is not None:
             octets, note = _unsealed(opened, octets, receiver, sender, private_key, key_password)
@@ -138,6 +141,11 @@ def import_(
             wrapping = None if transport is None else WrappingKey(transport)
             means = shipment.Transport(wrapping, rsa, secret)
             shipped = shipment.read_shipment(shipment.read_mapping(mapping), octets, means)
+        if found := strange_anchors(opened, *(one.credentials for one in shipped)):
+            about = {"file": file.name, "sha256": digest, "meters": len(shipped), "anchors": found}
+            given.act(opened, "trust-anchor", about, why)
+        else:
+            given.act(opened, "import")
         shipment.take_in(opened, shipped, f"import {file.name}"[:64], why=why, lab=lab)
         if note is not None:
             opened.counters.note_received(*note)

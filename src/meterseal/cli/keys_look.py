@@ -29,6 +29,7 @@ def status(
     """Show how many keys are in which state, what is weak, shared, due or stuck; or one device's keys."""
     wanted = given.maybe_title(device)
     with given.opened(store, kek, None) as found:
+        from meterseal.authority.adoption import loans
         from meterseal.authority.overview import overview
         from meterseal.cli import keys_pages
 
@@ -37,7 +38,7 @@ def status(
             return
         keys = [one for kept in found.keys.stored(wanted).values() for one in kept]
         shown = [one for one in keys if one.record.standing.held or one.record.state.value != "destroyed"]
-        keys_pages.device(shown, found.rotations.open(wanted), json)
+        keys_pages.device(shown, found.rotations.open(wanted), loans(found, wanted), json)
 
 
 def due(

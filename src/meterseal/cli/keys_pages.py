@@ -10,6 +10,7 @@ from meterseal.cli import output
 from meterseal.cosem.texts import safe_text
 
 if TYPE_CHECKING:
+    from meterseal.authority.adoption import Loan
     from meterseal.authority.overview import Overview
     from meterseal.authority.rotator import Report
     from meterseal.authority.store import Rotation, Stored
@@ -106,14 +107,19 @@ def overview(found: Overview, json: bool) -> None:
     )
 
 
-def device(keys: Iterable[Stored], rotations: Iterable[Rotation], json: bool) -> None:
+def device(keys: Iterable[Stored], rotations: Iterable[Rotation], loans: Iterable[Loan], json: bool) -> None:
     """The keys of one device."""
     if json:
-        output.emit_json({"keys": [key(one) for one in keys], "rotations": [rotation(o) for o in rotations]})
+        lent = [{"roles": list(one.roles), "until": iso(one.until), "by": one.by} for one in loans]
+        shown = {"keys": [key(one) for one in keys], "rotations": [rotation(one) for one in rotations]}
+        output.emit_json({**shown, "lent": lent})
         return
     listed(keys)
     for one in rotations:
         output.emit(f"in rotation: {one.slot.text}, {one.phase.value} {one.note}".rstrip())
+    for loan in loans:
+        until = f"{loan.until:%Y-%m-%d %H:%M}Z"
+        output.emit(safe_text(f"lent: {', '.join(loan.roles)}, until {until}, by {loan.by}"))
 
 
 def listed(keys: Iterable[Stored]) -> None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -180,6 +181,7 @@ class Keyring:
 
     def _reserve(self, sending: Sending, count: int, plan: Plan, ask: AskPublic) -> Steps[tuple[int, int]]:
         store, role = self._state.counters, plan.role
+        role.check_lent(plan.name, datetime.now(UTC))  # an association may last longer than the keys
         start = sending.start if role.counter_start is None else role.counter_start
         try:
             block: tuple[int, int] = yield Work(

@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Final, TypedDict
@@ -140,8 +141,8 @@ class Plan:
 def make_plan(credentials: Credentials, role: str | None, wishes: Wishes) -> Plan:
     """Check that the role can be had, and warn about what is weak in it.
 
-    Raises ConfigurationError for a role that is not there, or weak without `allow_weak`; Unsupported for what
-    comes with later versions.
+    Raises ConfigurationError for a role that is not there, or weak without `allow_weak`; Expired for keys
+    that were lent until earlier; Unsupported for what comes with later versions.
     """
     name = credentials.role_name(role)
     named = credentials.role(name)
@@ -152,6 +153,7 @@ def make_plan(credentials: Credentials, role: str | None, wishes: Wishes) -> Pla
     if unknown:
         raise Misuse(f"no argument {unknown[0]!r}; there are {', '.join(Wishes.__annotations__)}")
     read_table({key: value for key, value in wishes.items() if key in ROLE}, ROLE, Where(None, "arguments"))
+    plan.role.check_lent(name, datetime.now(UTC))
     scheme = BY_NAME[plan.role.mechanism]
     if scheme.name == "manufacturer" and "manufacturer" not in wishes:
         raise Misuse(f"role {name}: mechanism 2 needs the manufacturer's function (manufacturer=...)")

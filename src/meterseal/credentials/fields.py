@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -161,6 +162,17 @@ def seconds(value: Any, where: Where | None = None) -> float:
         return math.inf
 
 
+def _moment(value: Any, where: Where) -> datetime:
+    """A moment with its time zone, as TOML has it or as text."""
+    try:
+        found = value if isinstance(value, datetime) else datetime.fromisoformat(_text(value, where))
+        if found.tzinfo is None:
+            raise ValueError
+        return found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise Misuse("a date and time with its zone is wanted, 2026-11-25T12:00:00Z") from None
+
+
 def _address(value: Any, where: Where) -> tuple[int, int]:
     if isinstance(value, list | tuple) and len(value) == 2:
         upper, lower = value
@@ -235,6 +247,7 @@ ROLE: Final[dict[str, Reader]] = {
     "counter_start": _number(0, LIMIT - 1),
     "counter_end": _number(1, LIMIT),
     "counter_object": _obis,
+    "not_after": _moment,
     "timeout": seconds,
     "allow_weak": _flag,
     "signing_key": _text,

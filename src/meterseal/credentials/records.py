@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 from meterseal.crypto import Secret
+from meterseal.errors import Expired
 from meterseal.net.url import on_hdlc
 from meterseal.security.protection import AUTHENTICATED, ENCRYPTED
 
@@ -56,8 +58,8 @@ class RoleCredentials:
     secret may be given as octets; they are kept as `Secret`.  `broadcast` names the octet string
     (`CLASS/OBIS:ATTRIBUTE`) that may be written under the GBEK, which shows who has it.  `layers` names the
     key of general-ciphering where that is used, `compression` the V.44 parameters where that is on.
-    `ciphered` says whether the application context is the one with ciphering; None: when the policy asks
-    for any.
+    `not_after` is the end that whoever lent the keys has set.  `ciphered` says whether the application
+    context is the one with ciphering; None: when the policy asks for any.
     """
 
     client: int
@@ -81,6 +83,7 @@ class RoleCredentials:
     counter_start: int | None = None
     counter_end: int | None = None
     counter_object: str | None = None
+    not_after: datetime | None = None
     timeout: float = 10.0
     allow_weak: bool = False
     signing_key: str | None = field(default=None, repr=False)
@@ -94,6 +97,12 @@ class RoleCredentials:
             value = getattr(self, name)
             if isinstance(value, bytes):
                 object.__setattr__(self, name, Secret(value))
+
+    def check_lent(self, name: str, now: datetime) -> None:
+        """Raises Expired for keys that were lent (to the role `name`), and not for as long as this."""
+        if self.not_after is not None and now > self.not_after:
+            end = self.not_after.strftime("%Y-%m-%dT%H:%M:%SZ")
+            raise Expired(f"role {name}: these keys were lent until {end} (not_after): ask for a new set")
 
     def octets(self, name: str) -> bytes | None:
         """The octets of a key or of the secret, by its name."""

@@ -16,7 +16,7 @@ from meterseal.security.protection import AUTHENTICATED, SIGNED
 _KEYS: Final = ("guek", "gak", "gbek", "kek")
 _BY_ROW: Final = (
     "client", "mechanism", "client_system_title", "user", "max_pdu", "counter_start", "counter_end",
-    "timeout",    "layers", "compression", "signed", "broadcast",
+    "not_after", "timeout", "layers", "compression", "signed", "broadcast",
 )  # fmt: skip
 _LONGEST_SECRET: Final = 64
 _OF_THIRD_BY_ROW: Final = ("system_title", "layers", "counter_start", "max_pdu", "timeout")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from meterseal.credentials.fields import METER, ROLE, THIRD_PARTY
@@ -82,6 +83,8 @@ def _plain(value: Any) -> Any:
     """What the parser makes of `_value`."""
     if isinstance(value, bytes):
         return value.hex().upper()
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
     if isinstance(value, tuple):
         return [_plain(one) for one in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
@@ -90,8 +93,8 @@ def _plain(value: Any) -> Any:
 def _value(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, bytes):
-        return f'"{value.hex().upper()}"'
+    if isinstance(value, bytes | datetime):
+        return f'"{_plain(value)}"'
     if isinstance(value, str):
         return f'"{"".join(map(_escaped, value))}"'
     if isinstance(value, tuple):

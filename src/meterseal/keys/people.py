@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final
 
@@ -135,6 +135,16 @@ WAITS: Final = timedelta(days=7)
 
 HOLDS: Final = timedelta(days=1)
 """How long an approval holds."""
+
+
+LENT: Final = timedelta(days=30)
+"""How long keys are lent at the most to who is there for the field."""
+
+
+def check_loan(who: str, duties: Iterable[Duty], until: datetime | None, now: datetime) -> None:
+    """Raises NotAllowed for keys that would be handed to the field without an end, or with a late one."""
+    if Duty.OFFICER not in set(duties) and (until is None or until > now + LENT):
+        raise NotAllowed(f"{who} is handed keys for {LENT.days} days at the most: say --until")
 
 
 def answered(state: Ask, said: Say, number: int) -> Ask:

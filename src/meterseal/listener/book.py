@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -124,6 +125,7 @@ class Doors:
             guek = role.octets("guek")
             if guek is None:
                 continue
+            role.check_lent(name, datetime.now(UTC))
             handle = GcmKey(guek, role.octets("gak") or b"")
             counter = self._counter(key_id(handle.kcv, meter.system_title, "rx"))
             setup = SecuritySetup(suite(meter.suite), role.client_system_title or b"", meter.system_title)

@@ -7,6 +7,7 @@ that needs it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 from meterseal.credentials import Credentials
@@ -167,7 +168,12 @@ class Keyring:
     def of_credentials(
         cls, credentials: Credentials, *, dedicated: bytes | None = None, title: bytes | None = None
     ) -> Keyring:
-        """A set for each role of a credentials file; `dedicated` is a key beside the GAK of each."""
+        """A set for each role of a credentials file; `dedicated` is a key beside the GAK of each.
+
+        Raises Expired for keys that were lent until earlier.
+        """
+        for name, role in credentials.roles.items():
+            role.check_lent(name, datetime.now(UTC))
         sets = (
             Keys(
                 guek=role.octets("guek"),

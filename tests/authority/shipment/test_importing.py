@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meterseal.authority.adoption import credentials_of
+from meterseal.authority.adoption import credentials_of, strange_anchors
 from meterseal.authority.shipment import (
     Refusal,
     Shipped,
@@ -28,7 +30,11 @@ from meterseal.authority.shipment import (
 from meterseal.authority.shipment.checks import look
 from meterseal.authority.shipment.mapping import parse, read_mapping
 from meterseal.authority.store.records import Flag
-from meterseal.crypto import WrappingKey, random_octets
+from meterseal.credentials import Credentials
+from meterseal.crypto import SigningKey, WrappingKey, curve, random_octets
+from meterseal.crypto.certificates import Certificate, Purpose
+from meterseal.crypto.hashes import digest_of
+from meterseal.crypto.issuing import Authority, Validity
 from meterseal.crypto.transport import RsaTransportKey
 from meterseal.errors import ConfigurationError, Forged
 from meterseal.keys.kinds import Slot
@@ -352,6 +358,54 @@ def test_F20_templates_that_are_none(tmp_path: Path, old: str, new: str) -> None
     path.write_text(TEMPLATE.replace(old, new, 1))
     with pytest.raises(ConfigurationError, match="template"):
         read_template(path)
+
+
+def with_anchors(*anchors: Certificate) -> Shipped:
+    """A meter of suite 1 that trusts these."""
+    keys = {name: random_octets(16) for name in ("guek", "gak", "kek")}
+    role = {"client": 1, "mechanism": "gmac", "client_system_title": "4D534C4845530001", **keys}
+    meter = {
+        "system_title": "4D534C00000000B1",
+        "suite": 1,
+        "trust": ["a.pem"],
+        "signing_certificate": "m.pem",
+    }
+    held = {"a.pem": b"".join(one.to_pem() for one in anchors)}
+    return Shipped("", Credentials.from_mapping({"meter": meter, "roles": {"manager": role}}, held=held))
+
+
+@pytest.fixture(scope="module")
+def root() -> Certificate:
+    key = SigningKey.generate(curve("P-256"))
+    return Authority.root(key, "Maker", Validity(datetime(2026, 11, 1, tzinfo=UTC))).certificate
+
+
+def test_trust_anchors_travel_in_our_own_file_into_the_store_and_out_again(
+    house: House, root: Certificate
+) -> None:
+    octets, der = write_own([with_anchors(root)]), root.der.hex().upper()
+    (back,) = read_own(octets)
+    with house.open() as store:
+        assert strange_anchors(store, back.credentials) == [digest_of(root.der).hex().upper()]
+        take_in(store, [back], "factory")
+        title = bytes.fromhex("4D534C00000000B1")
+        assert store.keys.device(title).settings["meter"]["anchors"] == [der]
+        assert strange_anchors(store, back.credentials) == [], "it is known now"
+        again = write_own([Shipped("", credentials_of(store, title))])
+    assert json.loads(again.split(b"\n")[1])["anchors"] == [der]
+
+
+def test_F20_trust_anchors_that_are_none(root: Certificate) -> None:
+    leaf = SigningKey.generate(curve("P-256"))
+    maker = Authority.root(SigningKey.generate(curve("P-256")), "M", Validity(root.not_before))
+    certificate = maker.issue(leaf.public, TITLE, Purpose.SIGNATURE, Validity(root.not_before))
+    octets, der = write_own([with_anchors(root)]), root.der.hex().upper().encode()
+    for wrong in (
+        b"[]", b'"00"', b"[1]", b'["zz"]', b'["3000"]', b'["' + certificate.der.hex().encode() + b'"]',
+        b"[" + b",".join([b'"' + der + b'"'] * 17) + b"]",
+    ):  # fmt: skip
+        with pytest.raises(Refusal, match="line 2"):
+            read_own(octets.replace(b'["' + der + b'"]', wrong))
 
 
 def test_F20_a_shipment_file_cut_spliced_or_doubled(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """The shipment file of our own: JSON lines, one meter each, in the words of a credentials file.
 
 The first line is the head, `{"format": "meterseal-shipment-1", "meters": N}`; each of the N lines behind it
-`{"serial", "place", "meter": {...}, "roles": {NAME: {...}}}`, with the tables of a credentials file and its
-keys as hex.  It travels in an envelope (envelope.py), or stays in a file that nobody else may read.
+`{"serial", "place", "meter": {...}, "roles": {NAME: {...}}, "anchors": [...]}`, with the tables of a
+credentials file and its keys as hex; `anchors`, which may be left out, are the certificates that the meter
+trusts, as hex.  Of key pairs it has the names only.  It travels in an envelope (envelope.py), or stays in a
+file that nobody else may read.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, Final
 
+from meterseal.authority.paired import trusted
 from meterseal.authority.shipment.importing import Refusal, Shipped
 from meterseal.authority.shipment.rows import LARGEST, MOST_ROWS
 from meterseal.credentials import Credentials
@@ -19,6 +22,11 @@ from meterseal.errors import ConfigurationError, MetersealError
 FORMAT: Final = "meterseal-shipment-1"
 _LONGEST: Final = 1 << 16
 _FIELDS: Final = frozenset({"serial", "place", "meter", "roles"})
+_ANCHORS: Final = "anchors"
+_MOST_ANCHORS: Final = 16
+_HELD: Final = "anchors.pem"
+_ELSEWHERE: Final = ("trust", "revocation_lists", "signing_certificate", "agreement_certificate")
+"""Names of files, which are not here, in the table of a meter."""
 
 
 def write_own(shipped: Iterable[Shipped]) -> bytes:
@@ -30,7 +38,9 @@ def write_own(shipped: Iterable[Shipped]) -> bytes:
 
 def _line(one: Shipped) -> str:
     meter, roles = one.credentials.tables()
-    told = {"serial": one.serial, "place": one.site, "meter": meter, "roles": roles}
+    told: dict[str, Any] = {"serial": one.serial, "place": one.site, "meter": meter, "roles": roles}
+    if anchors := [certificate.der.hex().upper() for certificate in trusted(one.credentials)]:
+        told[_ANCHORS] = anchors
     return json.dumps(told, separators=(",", ":"))
 
 
@@ -59,15 +69,33 @@ def read_own(octets: bytes) -> list[Shipped]:
 
 def _shipped(place: str, line: bytes) -> Shipped:
     table = _object(line)
-    if table is None or set(table) != _FIELDS:
+    if table is None or set(table) - {_ANCHORS} != _FIELDS or not isinstance(table["meter"], dict):
         raise ConfigurationError("not one meter: serial, place, meter, roles")
     serial, site = table["serial"], table["place"]
     if not all(text is None or (isinstance(text, str) and len(text) <= 64) for text in (serial, site)):
         raise ConfigurationError("serial, place: texts of up to 64 characters, or null")
-    made = Credentials.from_mapping({"meter": table["meter"], "roles": table["roles"]})
+    meter, held = {name: said for name, said in table["meter"].items() if name not in _ELSEWHERE}, {}
+    if _ANCHORS in table:
+        meter["trust"], held = [_HELD], {_HELD: _pem(table[_ANCHORS])}
+    made = Credentials.from_mapping({"meter": meter, "roles": table["roles"]}, held=held)
     if made.meter.system_title is None:
         raise ConfigurationError("no system_title")
     return Shipped(place, made, serial, site)
+
+
+def _pem(told: Any) -> bytes:
+    """Certificates of authorities, from their hex.  Raises ConfigurationError, CertificateRefused."""
+    from meterseal.crypto.certificates import Certificate, Purpose  # loads the backend's X.509 part
+
+    if not isinstance(told, list) or not 0 < len(told) <= _MOST_ANCHORS:
+        raise ConfigurationError(f"anchors: a list of 1 to {_MOST_ANCHORS} certificates as hex")
+    try:
+        found = [Certificate(bytes.fromhex(text)) for text in told]
+    except (ValueError, TypeError):
+        raise ConfigurationError("anchors: not hex") from None
+    if any(one.purpose is not Purpose.AUTHORITY for one in found):
+        raise ConfigurationError("anchors: a certificate of no authority")
+    return b"".join(one.to_pem() for one in found)
 
 
 def _object(line: bytes) -> dict[str, Any] | None:

@@ -118,6 +118,11 @@ class People:
             found.append(roll.person_of(row))
         return found
 
+    def holder(self, key: SigningKey) -> Person:
+        """Whose key this is.  Raises NotAllowed for nobody's on the roll."""
+        with self._store.reading() as connection:
+            return self._person(connection, key)
+
     # --- who acts ---------------------------------------------------------------------------------
 
     def sign_on(
