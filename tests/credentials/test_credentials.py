@@ -181,9 +181,10 @@ def test_keys_that_are_lent_have_an_end_with_its_zone() -> None:
         found.check_lent("x", end)
         with pytest.raises(Expired, match=r"role x: .* lent until 2026-12-01T11:00:00Z \(not_after\)"):
             found.check_lent("x", end + timedelta(microseconds=1))
-    for told in ("2026-12-01T11:00:00", "soon", 1, end.replace(tzinfo=None), "0001-01-01T00:00:00+12:00"):
+    bare = end.replace(tzinfo=None)
+    for wrong in ("2026-12-01T11:00:00", "soon", 1, bare, "0001-01-01T00:00:00+12:00"):
         with pytest.raises(ConfigurationError, match="not_after"):
-            Credentials.from_mapping({"roles": {"x": {**role, "not_after": told}}})
+            Credentials.from_mapping({"roles": {"x": {**role, "not_after": wrong}}})
 
 
 _texts = st.text(min_size=1, max_size=20).filter(lambda text: "\0" not in text)
