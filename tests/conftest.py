@@ -35,6 +35,7 @@ class OnePlay(LoadScopeScheduling):  # type: ignore[misc]
         return next((one for one in _TOGETHER if nodeid.startswith(one)), nodeid)
 
 
+@pytest.hookimpl(optionalhook=True)  # mutation testing runs without xdist
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OnePlay:
     return OnePlay(config, log)
 

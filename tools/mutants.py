@@ -16,6 +16,9 @@ from mutmut.utils.format_utils import mangled_name_from_mutant_name
 ORIGINAL: Final = "__mutmut_orig"
 """What mutmut adds to the name of a function that is as it was."""
 
+SURVIVED, KILLED, UNTESTED, TIMEOUT = 0, 1, 33, 36
+"""Outcomes, in mutmut's numbers."""
+
 _TREE: Final = Path(__file__).resolve().parent.parent / "src" / "meterseal" / "errors.py"
 # Read, not imported: the package is to be imported from where its mutants are.
 _ERRORS: Final = frozenset(
@@ -50,12 +53,12 @@ class Mutant(NamedTuple):
         was = own.rpartition("__mutmut_")[0] + ORIGINAL
         if spans is None:
             raise LookupError(f"mutmut left no index of {self.file.path}: delete mutants/ and begin anew")
-        before, after = spans.read_function_sources([was, own])
+        before, after = map(_from_its_head, spans.read_function_sources([was, own]))
         return before, after.replace(own, was)
 
     @property
     def line(self) -> int:
-        """The first line that is another, from 0 for that of the `def`."""
+        """The first line that is another, from 0 for that of the `def` or of a decorator above it."""
         before, after = (source.splitlines() for source in self.sources())
         return next((at for at, pair in enumerate(zip(before, after, strict=False)) if pair[0] != pair[1]), 0)
 
@@ -64,6 +67,13 @@ class Mutant(NamedTuple):
         """True when it differs in nothing but what rules below pass over: it does what the original does."""
         before, after = (ast.parse(textwrap.dedent(source)) for source in self.sources())
         return _same(before, after)
+
+
+def _from_its_head(source: str) -> str:
+    """Without what stands above a function: mutmut's index counts it, the numbers of lines do not."""
+    lines = source.splitlines(keepends=True)
+    head = next(at for at, line in enumerate(lines) if line.lstrip().startswith(("def ", "@")))
+    return "".join(lines[head:])
 
 
 @cache

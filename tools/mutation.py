@@ -15,10 +15,10 @@ from __future__ import annotations
 import argparse
 import fnmatch
 import gc
+import hashlib
 import json
 import os
 import random
-import resource
 import shutil
 import subprocess
 import sys
@@ -28,14 +28,15 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from mutmut.__main__ import create_mutants
-from mutmut.mutation import trampoline
 from mutmut.utils import file_utils
 
-from tools.mutants import ORIGINAL, Mutant, all_mutants
+from tools.forks import NOBODY, Forks, Runner, Verdict
+from tools.mutants import KILLED, ORIGINAL, SURVIVED, TIMEOUT, UNTESTED, Mutant, all_mutants
+from tools.switching import Switches
 
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = ("tests/security", "tests/association")
@@ -50,26 +51,20 @@ ARGUMENTS = (
     "no:xdist",
     "-p",
     "no:terminal",
+    "-p",
+    "no:logging",
+    "--assert=plain",  # nobody reads why a mutant was noticed
 )
-SURVIVED, KILLED, UNTESTED, TIMEOUT = 0, 1, 33, 36  # mutmut's numbers
 QUICK = "not slow and not soak"
 _ANEW = 900.0  # seconds of all tests in a process of their own; a mutant that needs more is untested
-_GRACE = 5  # a test may take so many seconds of processor time, and so many times what it takes, longer
-_MEMORY = 3 << 30
-_CONTROL = 30.0  # seconds of tests that must hold in a fork without a mutant
+_BATCH = 25  # mutants for one fork
+_CONTROL = 10.0  # seconds of tests that must hold in a fork without a mutant
 _TOLD_EVERY = 50
 _SEEN = ROOT / "mutants" / "tests-seen.json"
 
 
-class Running(NamedTuple):
-    """A mutant on trial; from `heard` comes the number of the test that noticed it."""
-
-    mutant: Mutant | None
-    heard: int
-
-
 class Watch:
-    """The lines that a test comes by, of functions with mutants: bit n is n lines below `def`."""
+    """The lines that a test comes by, of functions with mutants: bit n is n lines below their first."""
 
     def __init__(self) -> None:
         self.lines: dict[str, int] = {}
@@ -91,53 +86,62 @@ class Watch:
         return line
 
 
-class Trial:
+class Trial(Runner):
     """In place of pytest's own loop: what do the tests come by, and which mutants do they notice?"""
 
     def __init__(self, wanted: Sequence[str], sample: int, seed: int, jobs: int, seconds: float) -> None:
-        self._jobs, self._seconds = jobs, seconds
+        super().__init__()
+        self._jobs, self._seconds, self._seed = jobs, seconds, seed
+        self._switches = Switches()
         self._tests: dict[str, list[int]] = defaultdict(list)  # by function, the best first
         self._lines: dict[str, dict[int, int]] = defaultdict(dict)  # by function and test: bits of its lines
         self._noticed: dict[str, list[int]] = defaultdict(list)  # by function, the latest first
-        self._times: list[float] = []
-        self._running: dict[int, Running] = {}
-        self._items: list[pytest.Item] = []
-        self._failed = False
+        self._tried = self._survived = 0
         self.mutants = list(all_mutants())
-        self.chosen, self.passed_over = self._choose(wanted, sample, seed)
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self._failed |= report.failed
+        self.chosen, self.passed_over = self._choose(wanted, sample)
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Each test once, to see what it comes by; then each mutant."""
-        self._items = session.items
+        self.items = session.items
         self._look()
         due = [mutant for mutant in self.chosen if mutant.outcome not in (KILLED, TIMEOUT)]
-        _say(f"{len(self._items)} tests, {len(self.mutants)} mutants, {len(due)} of them to try")
-        self._start(
-            None, self._affordable(sorted(range(len(self._times)), key=self._times.__getitem__), _CONTROL)
-        )
-        self._wait()
-        for number, mutant in enumerate(due):
-            if number % _TOLD_EVERY == 0:
-                _keep(self.mutants)
-                _say(f"{number} tried, {sum(m.outcome == SURVIVED for m in due[:number])} survived")
-            if len(self._running) >= self._jobs:
-                self._wait()
-            self._start(mutant, self._affordable(self._coming_by(mutant), self._seconds))
-        while self._running:
-            self._wait()
+        _say(f"{len(self.items)} tests, {len(self.mutants)} mutants, {len(due)} of them to try")
+        forks = Forks(self, self._switches, self._jobs, self._trying, self._heard)
+        quickest = sorted(range(len(self.times)), key=self.times.__getitem__)
+        wrong = forks.control(self._affordable(quickest, _CONTROL))
+        if wrong is not None:
+            raise SystemExit(f"{self.items[wrong].nodeid} fails in a fork without a mutant")
+        due.sort(key=lambda mutant: mutant.function)
+        tested = [mutant for mutant in due if self._tests[mutant.function]]
+        batches = [tested[at : at + _BATCH] for at in range(0, len(tested), _BATCH)]
+        random.Random(self._seed).shuffle(batches)
+        forks.try_all(batches)
+        for mutant in due:
+            if not self._tests[mutant.function]:
+                self._heard(Verdict(mutant, _try_anew(mutant)))
         _keep(self.mutants)
         return True
 
-    def _choose(
-        self, wanted: Sequence[str], sample: int, seed: int
-    ) -> tuple[dict[Mutant, int], list[Mutant]]:
+    def _heard(self, verdict: Verdict) -> None:
+        mutant, outcome, test = verdict
+        mutant.file.exit_code_by_key[mutant.name] = outcome
+        if test != NOBODY:
+            noticed = self._noticed[mutant.function]
+            noticed[:] = [test, *(n for n in noticed if n != test)]
+        if self.in_fork:
+            return
+        self._tried += 1
+        self._survived += outcome == SURVIVED
+        if self._tried % _TOLD_EVERY == 0:
+            _keep(self.mutants)
+            _say(f"{self._tried} tried, {self._survived} survived")
+
+    def _choose(self, wanted: Sequence[str], sample: int) -> tuple[dict[Mutant, int], list[Mutant]]:
         """The mutants to try, each with its line, and those among them that do nothing else."""
         names = wanted or ("*",)
         found = [m for m in self.mutants if any(fnmatch.fnmatch(m.name, name) for name in names)]
-        random.Random(seed).shuffle(found)  # the same ones for the same seed, as long as there are no others
+        # The same ones for the same seed, as long as there are no others.
+        random.Random(self._seed).shuffle(found)
         chosen: dict[Mutant, int] = {}
         passed_over = []
         for mutant in found:
@@ -149,114 +153,88 @@ class Trial:
                 chosen[mutant] = mutant.line
         return chosen, passed_over
 
+    def _trying(self, mutant: Mutant) -> list[int]:
+        return self._affordable(self._coming_by(mutant), self._seconds)
+
     def _coming_by(self, mutant: Mutant) -> list[int]:
         """The tests that come by its line, or the nearest one before it that any test comes by."""
         tests, lines = self._tests[mutant.function], self._lines[mutant.function]
         noticed = self._noticed[mutant.function]
         ordered = [*noticed, *(n for n in tests if n not in noticed)]
         for line in range(self.chosen[mutant], 0, -1):
-            found = [n for n in ordered if lines[n] >> line & 1]
+            found = [n for n in ordered if lines.get(n, 0) >> line & 1]
             if found:
                 return found
         return ordered
 
     def _look(self) -> None:
-        """What each test takes and comes by; of tests that an earlier run has seen, from that run."""
-        seen = json.loads(_SEEN.read_text()) if _SEEN.exists() else {}
-        new = [item for item in self._items if item.nodeid not in seen]
-        trampoline.set_mutant_under_test("none")
-        for item, following in zip(new, [*new[1:], None], strict=False):
-            watch, begin = Watch(), time.process_time()
-            sys.settrace(watch.call)
-            try:
-                self._run(item, following)
-            finally:
-                sys.settrace(None)
-            if self._failed:
-                raise SystemExit(f"{item.nodeid} fails without a mutant")
-            seen[item.nodeid] = (
-                time.process_time() - begin,
-                {name: hex(m) for name, m in watch.lines.items()},
-            )
-        _SEEN.write_text(json.dumps(seen))
-        for number, item in enumerate(self._items):
-            taken, functions = seen[item.nodeid]
-            self._times.append(taken)
+        """What each test takes and comes by; an earlier run may have seen it as it is."""
+        kept = json.loads(_SEEN.read_text()) if _SEEN.exists() else {}
+        of = {path: _digest(path) for path in {item.path for item in self.items}}
+        source = _digest(*sorted({mutant.file.path for mutant in self.mutants}))
+        seen = kept["tests"] if kept.get("source") == source else {}
+        self._switches.original()
+        for number, item in enumerate(self.items):
+            if seen.get(item.nodeid, [""])[0] != of[item.path]:
+                seen[item.nodeid] = (of[item.path], *self._watched(number))
+        _SEEN.write_text(json.dumps({"source": source, "tests": seen}))
+        for number, item in enumerate(self.items):
+            _, taken, functions = seen[item.nodeid]
+            self.times.append(taken)
             for function, lines in functions.items():
                 self._tests[function].append(number)
                 self._lines[function][number] = int(lines, 16)
         # What comes by few functions is about them.
         worth = [
-            taken * (1 + len(seen[item.nodeid][1]))
-            for taken, item in zip(self._times, self._items, strict=True)
+            taken * (1 + len(seen[item.nodeid][2]))
+            for taken, item in zip(self.times, self.items, strict=True)
         ]
         for tests in self._tests.values():
             tests.sort(key=worth.__getitem__)
         gc.freeze()  # forks share what there is
 
-    def _run(self, item: pytest.Item, following: pytest.Item | None) -> None:
-        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+    def _watched(self, number: int) -> tuple[float, dict[str, str]]:
+        """What a test takes of processor time while it is watched, and the lines of functions that it comes by."""
+        watch, begin = Watch(), time.process_time()
+        sys.settrace(watch.call)
+        try:
+            failed = self.fails(number)
+        finally:
+            sys.settrace(None)
+        if failed:
+            raise SystemExit(f"{self.items[number].nodeid} fails without a mutant")
+        return time.process_time() - begin, {name: hex(lines) for name, lines in watch.lines.items()}
 
     def _affordable(self, tests: Sequence[int], seconds: float) -> list[int]:
         """The first of these tests, for so many seconds; at least one."""
         for at, number in enumerate(tests):
-            seconds -= self._times[number]
+            seconds -= self.times[number]
             if at and seconds < 0:
                 return list(tests[:at])
         return list(tests)
 
-    # --- forks ------------------------------------------------------------------------------------
 
-    def _start(self, mutant: Mutant | None, tests: list[int]) -> None:
-        heard, told = os.pipe()
-        pid = os.fork()
-        if not pid:
-            self._try("none" if mutant is None else mutant.name, tests, told)
-        os.close(told)
-        self._running[pid] = Running(mutant, heard)
+def _try_anew(mutant: Mutant) -> int:
+    """What happens while modules are imported is over in this process: tests in another, by mutmut's own way.
 
-    def _try(self, name: str, tests: list[int], told: int) -> None:
-        """In the fork: the tests, up to the first that fails.  Does not return."""
-        trampoline.set_mutant_under_test(name)
-        if not tests:
-            os._exit(self._try_anew())
-        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
-        _, most = resource.getrlimit(resource.RLIMIT_CPU)
-        for at, number in enumerate(tests):
-            allowed = time.process_time() + _GRACE * (1 + self._times[number])
-            resource.setrlimit(resource.RLIMIT_CPU, (int(allowed) + 1, most))
-            try:
-                self._run(self._items[number], self._items[tests[at + 1]] if at + 1 < len(tests) else None)
-            except BaseException:  # noqa: BLE001 - whatever a mutant ends in, somebody noticed
-                self._failed = True
-            if self._failed:
-                os.write(told, b"%d" % number)
-                os._exit(KILLED)
-        os._exit(SURVIVED)
-
-    def _try_anew(self) -> int:
-        """What happens while modules are imported is over in this process."""
-        command = [sys.executable, "-m", "pytest", *ARGUMENTS, "-x", "-m", QUICK, *TESTS]
+    Those of the module come first, then all.
+    """
+    chosen = os.environ | {"MUTANT_UNDER_TEST": mutant.name, "PYTHONPATH": str(Path("src").resolve())}
+    package, module = mutant.module.split(".")
+    own = f"tests/{package}/test_{module}.py"
+    for tests in ((own,), TESTS) if Path(own).exists() else (TESTS,):
+        command = [sys.executable, "-m", "pytest", *ARGUMENTS, "-x", "-m", QUICK, *tests]
         try:
-            code = subprocess.run(command, stdout=subprocess.DEVNULL, timeout=_ANEW, check=False).returncode
+            done = subprocess.run(command, stdout=subprocess.DEVNULL, timeout=_ANEW, check=False, env=chosen)
         except subprocess.TimeoutExpired:
             return UNTESTED
-        return KILLED if code else SURVIVED
+        if done.returncode:
+            return KILLED
+    return SURVIVED
 
-    def _wait(self) -> None:
-        pid, status = os.wait()
-        mutant, heard = self._running.pop(pid)
-        number = os.read(heard, 16)
-        os.close(heard)
-        code = os.waitstatus_to_exitcode(status)
-        if mutant is None:
-            if code != SURVIVED:
-                raise SystemExit(f"{self._items[int(number)].nodeid} fails in a fork without a mutant")
-            return
-        mutant.file.exit_code_by_key[mutant.name] = code if code in (KILLED, SURVIVED, UNTESTED) else TIMEOUT
-        if number:
-            noticed = self._noticed[mutant.function]
-            noticed[:] = [int(number), *(n for n in noticed if n != int(number))]
+
+def _digest(*paths: Path) -> str:
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:16]
 
 
 def _keep(mutants: Sequence[Mutant]) -> None:

@@ -85,3 +85,14 @@ def test_peer_options_by_name_only() -> None:
     with pytest.raises(ConfigurationError, match="no peer option 'plain-release'"):
         peer_options(["plain_release", "plain-release"])
     assert all(PEER_OPTIONS.values())
+
+
+def test_every_change_of_a_setup_is_counted_and_nothing_else() -> None:
+    c = context()
+    changes = c.setup.changes
+    before = changes.number
+    for at, (name, value) in enumerate({"policy": 4, "peer_title": None, "unicast": None}.items(), 1):
+        setattr(c.setup, name, value)
+        assert changes.number == before + at
+    c.peer_title = None
+    assert changes.number == before + 3

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from meterseal.codec import data as codec
 from meterseal.crypto import AgreementKey, AgreementPoint, curve, suite
+from meterseal.crypto.v44 import PACKET
 from meterseal.errors import Forged, Malformed, MetersealError, Replayed, TooWeak, UnknownKey
 from meterseal.keys.counters import ReceiveCounter, SendCounter
 from meterseal.security import AUTHENTICATED, ENCRYPTED, SIGNED, Context, SecuritySetup
@@ -265,3 +266,14 @@ def test_no_value_under_a_key_for_all() -> None:
     with pytest.raises(UnknownKey, match="that is broadcast"):
         opened(meter, wrong, octets)
     assert floors(meter) == before
+
+
+@pytest.mark.parametrize("suite_id", [1, 2])
+def test_a_value_may_be_compressed_where_that_was_agreed(suite_id: int) -> None:
+    long = b"\x09\x82\x01\x2c" + b"A" * 300
+    client, meter = both(suite_id, compression=PACKET)
+    elements, octets = made(client, parameters(), long)
+    assert octets[0] == 0xB0 | suite_id and len(octets) < len(long)
+    assert opened(meter, elements, octets).plain == long
+    with pytest.raises(Malformed, match="compression is off"):
+        opened(both(suite_id)[1], elements, octets)

@@ -318,3 +318,22 @@ def test_empty_header_fields_by_option() -> None:
         protect(client, GET, ALL, Style.LAYERED, layers)
     # Without a signed part nothing says whose it is.
     refused(meter, protect(client, GET, AUTHENTICATED, Style.LAYERED, layers), MetersealError)
+
+
+@pytest.mark.parametrize("suite_id", [0, 1, 2])
+def test_what_layers_add_is_known_beforehand_to_the_octet(suite_id: int) -> None:
+    """The most that they add is what they do add, with the longest key-info and long contents."""
+    client, _ = both(suite_id)
+    fields = {"date_time": bytes(12), "other_information": b"more"}
+    ciphered = ciphering("one-pass" if suite_id else "wrapped")._replace(**fields)
+    signed = signing(b"12")._replace(**fields)
+    cases = [((ciphered,), BOTH)]
+    if suite_id:
+        cases += [((signed,), SIGNED), ((ciphered, signed), ALL)]
+    apdu = b"\xc4" + bytes(0xFFFF)
+    for layers, applied in cases:
+        style = Style.LAYERED if ciphered in layers else Style.PLAIN
+        added = len(protect(client, apdu, applied, style, layers)) - len(apdu)
+        more = overhead(layers, client.setup.suite) - added
+        spare = 5 if len(layers) == 2 or not suite_id else 3  # lengths below 128 take one octet
+        assert 0 <= more <= spare, (layers, added)

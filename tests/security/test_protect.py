@@ -20,7 +20,7 @@ from meterseal.errors import (
     UnknownKey,
     Unsupported,
 )
-from meterseal.keys.counters import LIMIT, SendCounter
+from meterseal.keys.counters import LIMIT, WINDOW, SendCounter
 from meterseal.security import AUTHENTICATED, ENCRYPTED, Style, protect, unprotect
 from meterseal.security.protection import of_control, style_of
 from tests.security.keys import GBEK, GET, OTHER, OWN, PEER, context, counters, in_use, sealed
@@ -268,3 +268,18 @@ def test_styles_follow_their_forms() -> None:
         assert style.key_set == form.key_set
     assert not Style.PLAIN.general
     assert repr(Style.GENERAL_DED) == "Style.GENERAL_DED"
+
+
+@pytest.mark.parametrize("apdu", [GET, b"\xc0" + bytes(200)], ids=["short", "long"])
+@pytest.mark.parametrize("form", [0xC8, 0xD0, 0xDB, 0xDC])
+def test_out_of_order_within_the_window_and_each_once(form: int, apdu: bytes) -> None:
+    c = context()
+    c.window = WINDOW
+    for counter in (80, 79, 81 - WINDOW):
+        assert unprotect(c, sealed(form, apdu, counter=counter)).counter == counter
+    for counter in (80, 79, 81 - WINDOW, 80 - WINDOW):
+        with pytest.raises(Replayed):
+            unprotect(c, sealed(form, apdu, counter=counter))
+    c.window = 0
+    with pytest.raises(Replayed):
+        unprotect(c, sealed(form, apdu, counter=78))

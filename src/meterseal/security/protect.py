@@ -112,7 +112,7 @@ def protect(context: Context, apdu: bytes, applied: int, style: Style, layers: L
         return settle(protecting(context, apdu, applied, style, layers))
     # Nearly all traffic, in one call: each more costs a tenth of the cipher's own work.
     form = style.form
-    tag = style.tags.get(apdu[0], 0) if form is None else form.tag
+    tag = style.tags.get(apdu[0]) if form is None else form.tag
     if not tag:
         raise Unsupported(f"APDU {apdu[0]:02X} has no ciphered form of its own ({style.name})")
     setup = context.setup

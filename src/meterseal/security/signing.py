@@ -47,7 +47,7 @@ def open_signed(context: Context, octets: bytes, *, for_all: bool = False) -> St
     return message.content, layer
 
 
-def signed_octets(octets: bytes, message: GeneralSigning, content_length: bool = True) -> bytes:
+def signed_octets(octets: bytes, message: GeneralSigning, content_length: bool) -> bytes:
     """What the signature of a received layer covers; without `content_length` as the peer option has it."""
     if content_length:
         # As it came: all but the tag in front, and the signature with its one length octet behind.
