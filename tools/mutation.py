@@ -171,7 +171,7 @@ class Trial(Runner):
         """What each test takes and comes by; an earlier run may have seen it as it is."""
         kept = json.loads(_SEEN.read_text()) if _SEEN.exists() else {}
         of = {path: _digest(path) for path in {item.path for item in self.items}}
-        source = _digest(*sorted({mutant.file.path for mutant in self.mutants}))
+        source = _digest(*sorted({Path(mutant.file.path) for mutant in self.mutants}))
         seen = kept["tests"] if kept.get("source") == source else {}
         self._switches.original()
         for number, item in enumerate(self.items):
@@ -194,7 +194,7 @@ class Trial(Runner):
         gc.freeze()  # forks share what there is
 
     def _watched(self, number: int) -> tuple[float, dict[str, str]]:
-        """What a test takes of processor time while it is watched, and the lines of functions that it comes by."""
+        """What a test takes of processor time while it is watched, and the lines that it comes by."""
         watch, begin = Watch(), time.process_time()
         sys.settrace(watch.call)
         try:

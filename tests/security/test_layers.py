@@ -20,7 +20,7 @@ from meterseal.errors import (
 )
 from meterseal.keys.counters import SendCounter
 from meterseal.security import AUTHENTICATED, ENCRYPTED, SIGNED, Style, protect, unprotect
-from meterseal.security.layers import CIPHERING, SIGNING, answered, overhead
+from meterseal.security.layers import CIPHERING, SIGNING, Layers, answered, overhead
 from meterseal.security.packing import COMPRESSION
 from meterseal.security.protect import protecting, unprotecting
 from meterseal.security.steps import settle
@@ -324,10 +324,11 @@ def test_empty_header_fields_by_option() -> None:
 def test_what_layers_add_is_known_beforehand_to_the_octet(suite_id: int) -> None:
     """The most that they add is what they do add, with the longest key-info and long contents."""
     client, _ = both(suite_id)
-    fields = {"date_time": bytes(12), "other_information": b"more"}
-    ciphered = ciphering("one-pass" if suite_id else "wrapped")._replace(**fields)
-    signed = signing(b"12")._replace(**fields)
-    cases = [((ciphered,), BOTH)]
+    ciphered, signed = (
+        layer._replace(date_time=bytes(12), other_information=b"more")
+        for layer in (ciphering("one-pass" if suite_id else "wrapped"), signing(b"12"))
+    )
+    cases: list[tuple[Layers, int]] = [((ciphered,), BOTH)]
     if suite_id:
         cases += [((signed,), SIGNED), ((ciphered, signed), ALL)]
     apdu = b"\xc4" + bytes(0xFFFF)
