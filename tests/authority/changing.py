@@ -104,6 +104,17 @@ class Scene:
         self.meter.close()
         self.meter, self.party = Meter(self._plan, self.folder / "meter"), None
 
+    def copy(self) -> dict[str, bytes]:
+        """The meter's state, as it is now."""
+        return {path.name: path.read_bytes() for path in (self.folder / "meter").iterdir()}
+
+    def put_back(self, files: dict[str, bytes]) -> None:
+        """The meter goes on from a copy of its state."""
+        self.meter.close()
+        for name, octets in files.items():
+            (self.folder / "meter" / name).write_bytes(octets)
+        self.meter, self.party = Meter(self._plan, self.folder / "meter"), None
+
     def close(self) -> None:
         self.meter.close()
 

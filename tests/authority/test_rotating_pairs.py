@@ -10,7 +10,6 @@ import pytest
 
 from meterseal.authority.adoption import credentials_of
 from meterseal.keys.lifecycle import State, Verb
-from meterseal.meter import Meter
 from tests.authority.changing import cut_line, cut_process
 from tests.authority.paired import PairScene
 
@@ -90,18 +89,30 @@ def test_a_key_that_opens_an_association_is_not_agreed_on_over_it(shared: PairSc
 
 
 @pytest.mark.soak
+def test_an_agreement_pair_that_went_back_alone_is_found_when_it_is_asked_for(shared: PairScene) -> None:
+    shared.heal()  # every role has been answered before the copy is made, and has counters to jump over
+    copy, slot = shared.copy(), shared.slot("client-agree", "operator")
+    before = shared.certificates()[slot]
+    report = shared.rotate("client-agree", "operator")
+    assert report is not None and not report.again
+    shared.put_back(copy)
+    report = shared.run(lambda rotator: rotator.recover(shared.title, ["client-agree"]))
+    assert not report.again and not report.failed and slot in report.done
+    with shared.open() as store:
+        active = store.pairs.active(slot)
+        assert active is not None and store.pairs.certificate(active) == before
+    shared.settled()
+
+
+@pytest.mark.soak
 def test_a_meter_that_went_back_to_older_pairs_is_found_again(shared: PairScene) -> None:
     """Its own pair is that of before, and so is what it holds of the client, whose old key is no more."""
-    state = shared.folder / "meter"
     shared.heal()  # every role has been answered before the copy is made, and has counters to jump over
-    copy = {path.name: path.read_bytes() for path in state.iterdir()}
+    copy = shared.copy()
     for kind, role in (("meter-sign", "manager"), ("client-sign", "manager"), ("meter-agree", "manager")):
         report = shared.rotate(kind, role)
         assert report is not None and not report.again
-    shared.meter.close()
-    for name, octets in copy.items():
-        (state / name).write_bytes(octets)
-    shared.meter, shared.party = Meter(shared._plan, state), None
+    shared.put_back(copy)
     shared.heal()
     with shared.open() as store:
         (active,) = (

@@ -122,7 +122,11 @@ def test_a_meter_that_does_not_answer_is_run_again(office: Office) -> None:
     found = office.at("rotate", "--kind", "guek", "--role", "installer", "--url", "tcp://127.0.0.1:1", code=3)
     assert found["again"][0]["kind"] == "guek" and not found["done"]
     assert states(office, "guek", "installer") == ["active", "staged"]
-    recovered = office.at("recover", code=3)
+    assert (
+        "no kind of key" in office.keys("recover", "--device", office.title, "--kind", "password", code=2).err
+    )
+    recovered = office.at("recover", "--kind", "kek", code=3)
+    assert {"device": office.title, "role": None, "kind": "kek"} in recovered["done"]
     assert {"device": office.title, "role": "installer", "kind": "guek"} in recovered["done"]
     (left,) = recovered["again"]  # the one that leaked
     assert left["kind"] == "gbek" and "compromised" in left["cause"]

@@ -29,7 +29,14 @@ from meterseal.crypto import SigningKey
 from meterseal.crypto.certificates import Certificate, Purpose
 from meterseal.crypto.issuing import Authority, Request, Validity, title_name
 from meterseal.crypto.revocation import FOR_GOOD, Reason, RevocationList
-from meterseal.errors import CertificateRefused, ConfigurationError, MetersealError, Misuse, StateDamaged
+from meterseal.errors import (
+    CertificateRefused,
+    ConfigurationError,
+    MetersealError,
+    Misuse,
+    NotAllowed,
+    StateDamaged,
+)
 from meterseal.state import Journal, read_records
 
 KEY, CERTIFICATE, CHAIN, INDEX, LIST = ca_keys.NAME, "ca.pem", "chain.pem", "index", "crl"
@@ -73,15 +80,26 @@ class CertificateAuthority:
     _clock: Clock
 
     def __init__(
-        self, folder: Path, *, password: bytes | None = None, by: str = "", clock: Clock = utc_now
+        self,
+        folder: Path,
+        *,
+        password: bytes | None = None,
+        by: str = "",
+        roll: str | None = None,
+        clock: Clock = utc_now,
     ) -> None:
-        """Raises ConfigurationError where there is none, StateLocked, StateDamaged, StateUnavailable."""
+        """`roll`: the name of the store whose roll has who acts.
+
+        Raises ConfigurationError where there is none, NotAllowed for one that acts for people of another
+        roll, StateLocked, StateDamaged, StateUnavailable.
+        """
         _check_there(folder)
         self._begin(folder, password, by, clock)
         try:
             self.register = Register(self._journal.records())
             self.certificate  # noqa: B018 - raises where the index has no authority in it
-        except (StateDamaged, ConfigurationError):
+            self.register.check_roll(roll)
+        except (StateDamaged, ConfigurationError, NotAllowed):
             self.close()
             raise
 
@@ -98,11 +116,13 @@ class CertificateAuthority:
         why: str = "",
         tokens: bool = False,
         hsm: str | None = None,
+        roll: str | None = None,
         clock: Clock = utc_now,
     ) -> CertificateAuthority:
         """A new root in a new folder.  `on`: its curve; `days` None: without a planned end.
 
-        `hsm`: a `pkcs11:` URI; its private key is made there and never leaves.
+        `hsm`: a `pkcs11:` URI; its private key is made there and never leaves.  `roll`: the name of the store
+        whose people act for it from then on, and for all below it.
         With `tokens` it certifies end entities against one-time tokens only.
 
         Raises ConfigurationError for a folder with an authority in it, Misuse, StateUnavailable.
@@ -111,7 +131,7 @@ class CertificateAuthority:
         def certify(key: SigningKey, now: datetime) -> Authority:
             return Authority.root(key, name, terms.validity(now, days, None))
 
-        return cls._new(folder, (on, password, hsm), certify, (), by, why, tokens, clock)
+        return cls._new(folder, (on, password, hsm), certify, (), by, why, (tokens, roll), clock)
 
     @classmethod
     def sub(
@@ -137,7 +157,9 @@ class CertificateAuthority:
 
         above = (under.certificate, *under.register.above)
         means = on, password, hsm
-        return cls._new(folder, means, certify, above, under._by, why, tokens, under._clock)
+        return cls._new(
+            folder, means, certify, above, under._by, why, (tokens, under.register.roll), under._clock
+        )
 
     @classmethod
     def _new(
@@ -148,7 +170,7 @@ class CertificateAuthority:
         above: tuple[Certificate, ...],
         by: str,
         why: str,
-        tokens: bool,
+        terms: tuple[bool, str | None],
         clock: Clock,
     ) -> CertificateAuthority:
         made = cls.__new__(cls)
@@ -157,7 +179,7 @@ class CertificateAuthority:
             if made._journal.records():
                 raise ConfigurationError(f"there is an authority in {folder} already")
             # Before the certificate: one without its key is of no use, and the other way round no harm.
-            made._found(certify, ca_keys.make(folder, *means), above, why, tokens)
+            made._found(certify, ca_keys.make(folder, *means), above, why, terms)
         except BaseException:
             made.close()
             raise
@@ -169,7 +191,7 @@ class CertificateAuthority:
         key: SigningKey,
         above: tuple[Certificate, ...],
         why: str,
-        tokens: bool,
+        terms: tuple[bool, str | None],
     ) -> None:
         self.register = Register()
         try:
@@ -178,7 +200,7 @@ class CertificateAuthority:
             write_public(self.folder / CERTIFICATE, certificate.to_pem(), "certificate")
             chain = b"".join(one.to_pem() for one in (certificate, *above))
             write_public(self.folder / CHAIN, chain, "certificates")
-            self._keep(register.founded(certificate, above, tokens), why)
+            self._keep(register.founded(certificate, above, *terms), why)
         except BaseException:
             # A key of nothing is in the way of the next try; but what failed last may be there all the same.
             with suppress(OSError, MetersealError):

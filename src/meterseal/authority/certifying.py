@@ -63,13 +63,14 @@ def listed_as(listed: Iterable[CertificateInfo], one: Certificate) -> Certificat
 class Certifier:
     """The authority in a folder, opened for each certificate: several workers take turns.
 
-    `days` None: without a planned end.
+    `days` None: without a planned end.  `roll`: the name of the store whose people act.
     """
 
     folder: Path
     password: bytes | None = None
     by: str = ""
     days: int | None = DEVICE_DAYS
+    roll: str | None = None
     clock: Clock = utc_now
 
     def certificate(self, request: Request, title: bytes, purpose: Purpose, why: str = "") -> Certificate:
@@ -98,4 +99,6 @@ class Certifier:
         return [one for one in reversed(chain) if one.subject != one.issuer]
 
     def _open(self) -> CertificateAuthority:
-        return CertificateAuthority(self.folder, password=self.password, by=self.by, clock=self.clock)
+        return CertificateAuthority(
+            self.folder, password=self.password, by=self.by, roll=self.roll, clock=self.clock
+        )

@@ -27,7 +27,7 @@ from meterseal.crypto import PublicKey
 from meterseal.crypto.certificates import Certificate, Purpose
 from meterseal.crypto.issuing import title_name
 from meterseal.crypto.revocation import Reason, Revocation
-from meterseal.errors import CertificateRefused, ConfigurationError, Misuse, StateDamaged
+from meterseal.errors import CertificateRefused, ConfigurationError, Misuse, NotAllowed, StateDamaged
 
 FORMAT: Final = 1
 """Of the records.  What this version cannot read it does not touch."""
@@ -122,11 +122,14 @@ def _packed(der: bytes) -> str:
     return b64encode(der).decode("ascii")
 
 
-def founded(authority: Certificate, above: Iterable[Certificate], tokens: bool = False) -> Record:
-    """The first record: who this authority is, and whether it certifies against tokens only."""
+def founded(
+    authority: Certificate, above: Iterable[Certificate], tokens: bool = False, roll: str | None = None
+) -> Record:
+    """The first record: who this authority is, and whether it certifies against tokens only; `roll`: the name
+    of the store whose people act for it."""
     chain = [_packed(one.der) for one in above]
     made: Record = {"record": "authority", "format": FORMAT, "der": _packed(authority.der), "above": chain}
-    return made | ({"tokens": True} if tokens else {})
+    return made | ({"tokens": True} if tokens else {}) | ({} if roll is None else {"roll": roll})
 
 
 def issued(certificate: Certificate, replaces: bytes | None = None, token: str | None = None) -> Record:
@@ -180,6 +183,7 @@ class Register:
         self.list_at: datetime | None = None
         self.list_next: datetime | None = None
         self.tokens = Tokens()
+        self.roll: str | None = None
         self._entries: dict[bytes, Entry] = {}
         self._keys: dict[tuple[str, bytes], bytes] = {}
         self._parties: dict[tuple[str, Purpose], bytes] = {}
@@ -207,6 +211,7 @@ class Register:
         self.authority = Certificate(b64decode(record["der"], validate=True))
         self.above = tuple(Certificate(b64decode(one, validate=True)) for one in record["above"])
         self.tokens.needed = bool(record.get("tokens", False))
+        self.roll = None if record.get("roll") is None else str(record["roll"])
 
     def _issue(self, record: Record, event: Event) -> None:
         title, replaces = record["title"], record["replaces"]
@@ -298,6 +303,14 @@ class Register:
         return sorted(found, key=lambda entry: entry.end)
 
     # --- rules ------------------------------------------------------------------------------
+
+    def check_roll(self, roll: str | None) -> None:
+        """Raises NotAllowed for an authority of people of a store, where nobody of its roll acts."""
+        if self.roll is not None and self.roll != roll:
+            raise NotAllowed(
+                f"{self.certificate.subject_text} acts for people on the roll of store {self.roll[:8]}: "
+                "say --store, and who you are (`pki --as KEY`)"
+            )
 
     def check_issue(self, key: PublicKey, party: tuple[str, Purpose], now: datetime) -> None:
         """Raises CertificateRefused: a key that has been certified, or a party that holds a certificate."""

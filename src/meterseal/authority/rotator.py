@@ -27,11 +27,14 @@ from meterseal.keys.rotation import STEP, Heard, Phase, Step, candidates, ended,
 MOST_STEPS: Final = 10
 """Steps of one rotation in one run; more than that goes in a circle."""
 
-_TOGETHER: Final = ("guek", "gak")
+_TOGETHER: Final = ("guek", "gak", "lls", "hls")
 _SIGNING: Final = ("client-sign", "meter-sign")
 """Keys that open an association only together; the second where it is signed on to by signature."""
 
-_MIXED: Final = frozenset({Proof.ASSOCIATION, Proof.SIGNATURE})
+_LOOKS: Final = (*_TOGETHER[1:], *_SIGNING, "client-agree", "meter-agree", "gbek", "kek")
+"""What a survey looks at beyond GUEKs, in its order: whose proof needs others comes after them."""
+
+_MIXED: Final = frozenset({Proof.ASSOCIATION, Proof.MECHANISM, Proof.SIGNATURE})
 """Proofs that need the others of them."""
 
 _FROM_METER: Final = frozenset({Way.AGREEMENT, Way.GENERATED})
@@ -89,12 +92,19 @@ class Rotator:
                 await run.go_on()
         return run.report
 
-    async def recover(self, title: bytes) -> Report:
-        """End what was begun at a meter; where nothing was, find out which of the stored keys it has."""
+    async def recover(self, title: bytes, kinds: Iterable[str] = ()) -> Report:
+        """End what was begun at a meter; where nothing was, find out which of the stored keys it has.
+
+        Every role is asked for its GUEK.  `kinds` are asked for besides, each by its proof; so is, unasked,
+        what is in doubt, and all of a meter that has gone back to an earlier key.  The proof of a KEK brings
+        a new GBEK.  Raises as `rotate`.
+        """
+        wanted = {kind_of(kind).name for kind in kinds}
         with self._store.leases.held(title) as lease:
             run = self._run(title, lease)
+            asked = run.slots(wanted, set(), able=False) if wanted else []
             await run.go_on()
-            await run.survey()
+            await run.survey(asked)
         return run.report
 
     def _run(self, title: bytes, lease: Lease) -> _Run:
@@ -122,8 +132,8 @@ class _Run:
         else:
             await self.end(rotation)
 
-    def slots(self, kinds: set[str], roles: set[str]) -> list[Slot]:
-        """What is to be changed: slots that have keys, in the order of a change of all."""
+    def slots(self, kinds: set[str], roles: set[str], *, able: bool = True) -> list[Slot]:
+        """Slots that have keys, in the order of a change of all; `able`: that can be changed in this run."""
         found = [
             slot
             for slot in self._store.keys.slots(self._title)
@@ -131,10 +141,11 @@ class _Run:
         ]
         if kinds and not found:
             raise Misuse(f"{self._title.hex().upper()} has no key of these kinds and roles")
-        able = [slot for slot in found if self._bringer.certifies or not KINDS[slot.kind].certified]
-        if kinds and not able:
+        certifies = self._bringer.certifies or not able
+        found = [slot for slot in found if certifies or not KINDS[slot.kind].certified]
+        if kinds and not found:
             raise Misuse(f"{', '.join(sorted(kinds))}: say which authority certifies new pairs (--authority)")
-        return sorted(able, key=self._turn)
+        return sorted(found, key=self._turn)
 
     def _turn(self, slot: Slot) -> tuple[bool, int, str]:
         """Whoever carries the changes of others comes first."""
@@ -254,11 +265,13 @@ class _Run:
         theirs = self._bringer.way(rotation.slot, record) in _FROM_METER
         return Heard.NOBODYS if theirs and (record is None or step is Step.SEARCH) else Heard.NONE
 
-    async def _which(self, slot: Slot, held: list[Record]) -> tuple[Record | None, list[Record], bool]:
+    async def _which(
+        self, slot: Slot, held: list[Record], tries: _Tries | None = None
+    ) -> tuple[Record | None, list[Record], bool]:
         """The key of a slot that the meter answers under, others beside it that are neither active nor new
         but had to be, and whether it was silent."""
         silent = False
-        for use in self._tries(slot, held):
+        for use in (tries or self._tries)(slot, held):
             answer = await self._prober.shows(slot, use[slot], use)
             if answer is Answer.YES:
                 beside = [one for other, one in use.items() if other != slot and one.state in _FALLEN_BACK]
@@ -279,33 +292,65 @@ class _Run:
         held = {one: self._store.keys.slot(one) for one in slots if one != slot}
         return {one: records for one, records in held.items() if candidates(records)}
 
-    async def survey(self) -> None:
-        """For every role: does the meter answer under the active keys, or under which others?
+    async def survey(self, asked: Iterable[Slot] = ()) -> None:
+        """Does the meter answer under the active keys, or under which others?  Of every role the GUEK, with
+        what opens an association beside it; then what was `asked` for, or gives reason to.
 
         What is left with a key that others may have is not done, whatever answers.
         """
-        keys = self._store.keys
+        fallen, opened = False, set[Slot]()
         for role in self._prober.device.roles:
             slot = slot_of(self._title, role, "guek")
-            held = keys.slot(slot)
-            active = find(held, State.ACTIVE)
-            if not held or slot in self.report.waiting or slot in self.report.done:
+            held = self._store.keys.slot(slot)
+            if held and slot not in self.report.waiting and slot not in self.report.done:
+                fallen |= await self._look(slot, held, self._tries)
+                opened |= self._beside(slot).keys() if slot in self.report.done else set()
+        if self.report.waiting:
+            asked = []  # what would carry the questions is not known
+        for slot in sorted({*asked, *self._suspect(fallen)}, key=lambda one: _LOOKS.index(one.kind)):
+            if slot in self.report.waiting or slot in self.report.done:
                 continue
-            found, beside, silent = await self._which(slot, _first(held, active))
-            if found is None and not silent:
-                found, beside, silent = await self._which(slot, held)
-            if found is None:
-                none = f"it answers under none of the keys that are stored: {self._prober.said}"
-                self.report.waiting[slot] = "it does not answer" if silent else none
-                continue
-            changed = [one for one in (found, *beside) if one.state in _FALLEN_BACK]
-            if changed:
-                _log.warning("%s: it has an earlier key", slot.text)
-                with self._store.core.acting("the meter answers under it") as act:
-                    for one in changed:
-                        keys.found(act, one)
-            self.report.done.append(slot)
+            if slot in opened:  # its role has signed on with it just now
+                self.report.done.append(slot)
+            else:
+                try:
+                    await self._look(slot, self._store.keys.slot(slot), _alone)
+                except Misuse as error:  # nothing shows which one it has
+                    _log.warning("%s: %s", slot.text, error)
+                    if slot in asked:
+                        self.report.failed[slot] = str(error)
+        await self.go_on()  # the proof of a KEK has a new GBEK on its way
         self._expose()
+
+    def _suspect(self, fallen: bool) -> list[Slot]:
+        """Slots whose key is in doubt; of a meter that has gone back to an earlier one, all with others."""
+        if self.report.waiting:
+            return []
+        return [
+            slot
+            for slot, held in self._store.keys.slots(self._title).items()
+            if slot.kind in _LOOKS
+            and len(candidates(held)) > 1
+            and (fallen or any(one.sent is not None and one.standing.tried for one in held))
+        ]
+
+    async def _look(self, slot: Slot, held: list[Record], tries: _Tries) -> bool:
+        """Which key of a slot the meter has, the active one first; whether that is an earlier one."""
+        found, beside, silent = await self._which(slot, _first(held, find(held, State.ACTIVE)), tries)
+        if found is None and not silent:
+            found, beside, silent = await self._which(slot, held, tries)
+        if found is None:
+            none = f"it answers under none of the keys that are stored: {self._prober.said}"
+            self.report.waiting[slot] = "it does not answer" if silent else none
+            return False
+        changed = [one for one in (found, *beside) if one.state in _FALLEN_BACK]
+        if changed:
+            _log.warning("%s: it has an earlier key", slot.text)
+            with self._store.core.acting("the meter answers under it") as act:
+                for one in changed:
+                    self._store.keys.found(act, one)
+        self.report.done.append(slot)
+        return bool(changed)
 
     def _expose(self) -> None:
         """Slots whose only key in use is compromised wait for another one."""
@@ -316,6 +361,12 @@ class _Run:
                 self.report.done = [one for one in self.report.done if one != slot]
 
 
+def _alone(slot: Slot, held: list[Record]) -> Iterable[Mapping[Slot, Record]]:
+    """One key of a slot at a time, beside keys that are known to be the meter's."""
+    return ({slot: one} for (one,) in mixtures(held))
+
+
+_Tries = Callable[[Slot, list[Record]], Iterable[Mapping[Slot, Record]]]
 _Work = Callable[[Meter], Awaitable[tuple[Rotation, Heard, str]]]
 
 

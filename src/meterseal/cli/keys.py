@@ -200,6 +200,12 @@ def rotate(
 def recover(
     store: given.Where,
     device: given.MaybeDevice = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--kind", help="Ask for this kind of key too, by its proof; several times.", metavar="KIND"
+        ),
+    ] = None,
     url: Annotated[
         str | None, typer.Option("--url", help="Where the device is, if not where the store says.")
     ] = None,
@@ -213,13 +219,15 @@ def recover(
 ) -> None:
     """End what was begun and cut off; find out which of the stored keys a device has. Exits 3 as `rotate`.
 
-    Without --device: every device at which a change is open.
+    Without --device: every device at which a change is open. Each role is asked for its GUEK; other kinds
+    with --kind, and by themselves where one is in doubt or the device has gone back to an earlier key. To
+    find out about a KEK a new GBEK is brought under it.
     """
     wanted, certifier = given.maybe_title(device), keys_pairs.certifier(authority, password, by=by)
     with given.opened(store, kek, by) as opened:
         given.act(opened, "recover")
         titles = [wanted] if wanted is not None else list({r.slot.device: 0 for r in opened.rotations.open()})
-        tasks: list[_Task] = [(title, [], []) for title in titles]
+        tasks: list[_Task] = [(title, list(kind or ()), []) for title in titles]
         _run(opened, tasks, url, timeout, "", wire_log, json, certifier, recover=True)
 
 
@@ -256,11 +264,11 @@ def _run(
     from meterseal.net import WireLog
 
     async def all_of_them(line: Line) -> list[Report]:
-        rotator, found = Rotator(store, line, certifier), []
+        rotator, found = Rotator(store, line, keys_pairs.of_roll(certifier, store)), []
         for title, kinds, roles in tasks:
             try:
                 report = await (
-                    rotator.recover(title) if recover else rotator.rotate(title, kinds, roles, why)
+                    rotator.recover(title, kinds) if recover else rotator.rotate(title, kinds, roles, why)
                 )
             except StateLocked as error:
                 output.note(str(error))

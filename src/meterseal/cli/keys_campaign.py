@@ -109,7 +109,7 @@ def run(
         given.act(opened, "campaign")
         found = Campaign(opened, name)
         log = None if wire_log is None else WireLog(wire_log)
-        rotator = Rotator(opened, Line(timeout=timeout, wire_log=log), certifier)
+        rotator = Rotator(opened, Line(timeout=timeout, wire_log=log), keys_pairs.of_roll(certifier, opened))
 
         async def work() -> None:
             with _progress(found, json) as tell:

@@ -102,7 +102,8 @@ Approved = Annotated[
 class Who:
     """Who acts, as said before the command: the key, its password, the request.
 
-    `asking`: the command is not done, a request for it is filed; `json`: and shown to a program.
+    `asking`: the command is not done, a request for it is filed; `json`: and shown to a program.  `family`:
+    the group of the command.
     """
 
     key: str | None = None
@@ -110,6 +111,7 @@ class Who:
     request: int | None = None
     asking: bool = False
     json: bool = False
+    family: str = "keys"
 
     def signing_key(self) -> SigningKey:
         """The private key.  Raises NotAllowed where none was named."""
@@ -165,7 +167,7 @@ def act(store: Store, deed: str, about: Mapping[str, Any] | None = None, why: st
         output.emit_json({"request": number, "deed": deed, "about": told})
     else:
         output.emit(f"request {number}: another person approves it (`keys approve {number}`); then")
-        output.emit(f"`keys --request {number}` with the same command does it")
+        output.emit(f"`{one.family} --request {number}` with the same command does it")
     raise typer.Exit
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,6 +50,13 @@ def certifier(
     from meterseal.authority.terms import DEVICE_DAYS
 
     return Certifier(folder, secret, pki_options.actor(by), DEVICE_DAYS if days is None else days)
+
+
+def of_roll(certifier: Certifier | None, store: Store) -> Certifier | None:
+    """The same for who has signed on in a store: an authority of its people certifies for them."""
+    if certifier is None or not store.core.people:
+        return certifier
+    return replace(certifier, by=store.core.by, roll=store.core.name)
 
 
 def due(store: Store) -> bool:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from meterseal.cli import keys_options as keys
 from meterseal.cli import options, output, pki_enrol, pki_look
 from meterseal.cli import pki_options as given
+from meterseal.cli import pki_people as people
 from meterseal.cli.output import answering
 from meterseal.cosem.texts import safe_text
 from meterseal.errors import MetersealError
@@ -20,8 +22,17 @@ app = typer.Typer(help="A certification authority of your own.", no_args_is_help
 
 
 @app.callback()
-def family() -> None:
-    """A certification authority of your own."""
+def family(
+    person: keys.PersonKey = None,
+    password: keys.PersonPassword = None,
+    request: keys.Approved = None,
+) -> None:
+    """A certification authority of your own.
+
+    One that was made for people on the roll of a store (`pki init --store`) acts for those: who acts says so
+    by --as and --store. To make one takes two (`pki ask`).
+    """
+    keys.acting(keys.Who(person, password, request, family="pki"))
 
 
 @app.command("init")
@@ -34,6 +45,8 @@ def init(
     password: given.Password = None,
     key: given.Hsm = None,
     tokens: given.Tokens = False,
+    store: people.Store = None,
+    kek: keys.Kek = None,
     by: given.By = None,
     why: given.Why = "",
     json: options.Json = False,
@@ -47,7 +60,9 @@ def init(
     from meterseal.authority.terms import ROOT_DAYS
 
     valid = given.days(days, no_expiry, ROOT_DAYS)
+    about = {"authority": name, "folder": folder.name, "curve": on, "days": valid, "hsm": key}
     with (
+        people.acting(store, kek, by, "authority", why, about, whole=True) as acts,
         answering(),
         CertificateAuthority.root(
             folder,
@@ -55,10 +70,11 @@ def init(
             on=on,
             days=valid,
             password=secret,
-            by=given.actor(by),
+            by=acts.by,
             why=why,
             tokens=tokens,
             hsm=key,
+            roll=acts.roll,
         ) as made,
     ):
         _founded(made, json)
@@ -81,6 +97,8 @@ def sub(
     ] = None,
     key: given.Hsm = None,
     tokens: given.Tokens = False,
+    store: people.Store = None,
+    kek: keys.Kek = None,
     by: given.By = None,
     why: given.Why = "",
     json: options.Json = False,
@@ -95,9 +113,18 @@ def sub(
     from meterseal.authority.terms import SUB_DAYS
 
     valid = given.days(days, no_expiry, SUB_DAYS)
+    about = {
+        "authority": name,
+        "under": under.name,
+        "folder": folder.name,
+        "curve": on,
+        "days": valid,
+        "hsm": key,
+    }
     with (
+        people.acting(store, kek, by, "authority", why, about, whole=True) as acts,
         answering(),
-        CertificateAuthority(under, password=above, by=given.actor(by)) as top,
+        CertificateAuthority(under, password=above, by=acts.by, roll=acts.roll) as top,
         CertificateAuthority.sub(
             folder, name, top, on=on, days=valid, password=secret, why=why, tokens=tokens, hsm=key
         ) as made,
@@ -129,6 +156,8 @@ def issue(
     der: given.Der = False,
     password: given.Password = None,
     token: given.Token = None,
+    store: people.Store = None,
+    kek: keys.Kek = None,
     by: given.By = None,
     why: given.Why = "",
     json: options.Json = False,
@@ -145,9 +174,10 @@ def issue(
     from meterseal.authority.terms import DEVICE_DAYS
 
     valid = given.days(days, no_expiry, DEVICE_DAYS)
-    with answering():
+    about = {"authority": folder.name, "title": whose.hex().upper(), "purpose": purpose}
+    with people.acting(store, kek, by, "certify", why, about) as acts, answering():
         request = given.request(csr)
-        with CertificateAuthority(folder, password=secret, by=given.actor(by)) as authority:
+        with CertificateAuthority(folder, password=secret, by=acts.by, roll=acts.roll) as authority:
             entry = authority.issue(request, whose, what, days=valid, token=promise, why=why)
         _hand_out("issued", entry, out, der, json)
 
@@ -168,6 +198,8 @@ def renew(
     der: given.Der = False,
     password: given.Password = None,
     token: given.Token = None,
+    store: people.Store = None,
+    kek: keys.Kek = None,
     by: given.By = None,
     why: given.Why = "",
     json: options.Json = False,
@@ -184,9 +216,10 @@ def renew(
     from meterseal.authority.terms import DEVICE_DAYS
 
     valid = given.days(days, no_expiry, DEVICE_DAYS)
-    with answering():
+    about = {"authority": folder.name, "renews": number.hex().upper()}
+    with people.acting(store, kek, by, "certify", why, about) as acts, answering():
         request = None if csr is None else given.request(csr)
-        with CertificateAuthority(folder, password=secret, by=given.actor(by)) as authority:
+        with CertificateAuthority(folder, password=secret, by=acts.by, roll=acts.roll) as authority:
             entry = authority.renew(number, request, same_key=same_key, days=valid, token=promise, why=why)
         _hand_out("renewed", entry, out, der, json)
 
@@ -223,6 +256,8 @@ def revoke(
             metavar="R",
         ),
     ],
+    store: people.Store = None,
+    kek: keys.Kek = None,
     by: given.By = None,
     why: given.Why = "",
     json: options.Json = False,
@@ -235,8 +270,9 @@ def revoke(
     from meterseal.authority import CertificateAuthority
     from meterseal.cli import pki_pages
 
-    with answering():
-        with CertificateAuthority(folder, by=given.actor(by)) as authority:
+    about = {"authority": folder.name, "serial": number.hex().upper(), "reason": for_what.value}
+    with people.acting(store, kek, by, "revoke", why, about) as acts, answering():
+        with CertificateAuthority(folder, by=acts.by, roll=acts.roll) as authority:
             entry = authority.revoke(number, for_what, why=why)
         if json:
             output.emit_json({"certificate": pki_pages.entry(entry)})
@@ -256,6 +292,8 @@ def crl(
     ] = None,
     der: given.Der = False,
     password: given.Password = None,
+    store: people.Store = None,
+    kek: keys.Kek = None,
     by: given.By = None,
     json: options.Json = False,
 ) -> None:
@@ -265,8 +303,9 @@ def crl(
     from meterseal.authority import CertificateAuthority
     from meterseal.cli import pki_pages
 
-    with answering():
-        with CertificateAuthority(folder, password=secret, by=given.actor(by)) as authority:
+    about = {"authority": folder.name, "list": days}
+    with people.acting(store, kek, by, "certify", "", about) as acts, answering():
+        with CertificateAuthority(folder, password=secret, by=acts.by, roll=acts.roll) as authority:
             made = authority.revocation_list(days)
         if out is not None:
             given.write(out, made, der, "revocation list")
@@ -277,6 +316,7 @@ def crl(
             output.emit(f"list {made.number} of {name}: {len(made)} revoked, next due {due}")
 
 
+app.command("ask", context_settings=people.WHOLE)(people.ask)
 app.command("enrol")(pki_enrol.enrol)
 app.command("token")(pki_enrol.token)
 app.command("request")(pki_look.request)

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from meterseal.cli import keys_options as keys
 from meterseal.cli import options, output
 from meterseal.cli import pki_options as given
+from meterseal.cli import pki_people as people
 from meterseal.cli.output import answering
 from meterseal.cosem.texts import safe_text
 
@@ -51,6 +53,8 @@ def enrol(
     days: given.Days = None,
     no_expiry: given.NoExpiry = False,
     password: given.Password = None,
+    store: people.Store = None,
+    kek: keys.Kek = None,
     by: given.By = None,
     json: options.Json = False,
     wire_log: options.WireLogFile = None,
@@ -71,10 +75,11 @@ def enrol(
     from meterseal.net.wirelog import WireLog
 
     valid = given.days(days, no_expiry, DEVICE_DAYS)
-    with answering():
+    about = {"authority": folder.name, "enrol": url}
+    with people.acting(store, kek, by, "certify", "", about) as acts, answering():
         log = None if wire_log is None else WireLog(wire_log)
         try:
-            with CertificateAuthority(folder, password=secret, by=given.actor(by)) as authority:
+            with CertificateAuthority(folder, password=secret, by=acts.by, roll=acts.roll) as authority:
                 found = enrol(
                     Credentials.load(credentials),
                     authority,
@@ -139,6 +144,8 @@ def token(
     days: Annotated[
         int, typer.Option("--days", help="Days that it may be redeemed.", min=1, max=36_500, metavar="N")
     ] = 14,
+    store: people.Store = None,
+    kek: keys.Kek = None,
     by: given.By = None,
     why: given.Why = "",
     json: options.Json = False,
@@ -150,8 +157,9 @@ def token(
     whose = given.title(title)
     from meterseal.authority import CertificateAuthority
 
-    with answering():
-        with CertificateAuthority(folder, by=given.actor(by)) as authority:
+    about = {"authority": folder.name, "token": whose.hex().upper(), "days": days}
+    with people.acting(store, kek, by, "certify", why, about) as acts, answering():
+        with CertificateAuthority(folder, by=acts.by, roll=acts.roll) as authority:
             made = authority.token(whose, days, why=why)
         if json:
             output.emit_json({"token": made, "title": whose.hex().upper(), "days": days})
