@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from meterseal.authority import CertificateAuthority
 from meterseal.authority.adoption import credentials_of
+from meterseal.authority.certifying import Certifier
+from meterseal.authority.probing import Line
+from meterseal.authority.rotator import Rotator
 from meterseal.keys.lifecycle import State, Verb
 from tests.authority.changing import cut_line, cut_process
 from tests.authority.paired import PairScene
@@ -123,6 +128,21 @@ def test_a_meter_that_went_back_to_older_pairs_is_found_again(shared: PairScene)
     for kind in ("client-sign", "meter-agree"):
         report = shared.rotate(kind, "manager")
         assert report is not None and not report.again
+    shared.settled()
+
+
+def test_no_pair_is_begun_under_an_authority_that_the_meter_does_not_believe(
+    shared: PairScene, tmp_path: Path
+) -> None:
+    with CertificateAuthority.root(tmp_path / "ca", "Other", by="test") as made:
+        made.certificate  # noqa: B018 - there is one
+    rotate = partial(
+        Rotator.rotate, title=shared.title, kinds=["client-sign", "meter-agree"], roles=["operator"]
+    )
+    stranger = Certifier(tmp_path / "ca", by="test")
+    report = shared.run(lambda one: rotate(Rotator(one._store, Line(line=shared.line), stranger)))
+    assert {slot.kind for slot in report.failed} == {"client-sign", "meter-agree"} and not report.again
+    assert all("CN=Other is under no trust anchor" in why for why in report.failed.values())
     shared.settled()
 
 

@@ -79,6 +79,13 @@ def test_a_key_that_is_staged_is_the_one_that_is_brought(office: Office) -> None
     assert (after["key"], after["state"]) == (staged["key"], "active")
 
 
+def test_a_key_of_a_role_is_staged_for_a_role(office: Office) -> None:
+    words = ["stage", "--device", office.title, "--kind", "gak"]
+    for role in ([], ["--role", "nobody"]):
+        assert "say --role, one of" in office.keys(*words, *role, code=2).err
+    assert [one for one in office.at("status")["keys"] if one["kind"] == "gak" and not one["role"]] == []
+
+
 def test_a_file_for_the_field_works_until_another_speaks_in_its_role(office: Office) -> None:
     out = office.folder / "field.toml"
     office.keys("export-credentials", "--device", office.title, "--out", str(out), "--role", "installer")

@@ -83,11 +83,24 @@ class Bringer:
         """A new key for a slot; None where it comes from the meter.  Raises Misuse where it cannot be."""
         way = self.way(slot)
         self.via(slot, way)
+        if KINDS[slot.kind].certified:
+            self._check_anchor(slot)
         if way is Way.CERTIFICATE:
             return self._pair(slot)
         if way in (Way.AGREEMENT, Way.GENERATED):
             return None
         return Fresh(drawn(self._store, self._device, slot))
+
+    def _check_anchor(self, slot: Slot) -> None:
+        """Raises Misuse where the meter is known not to believe the authority: it takes nothing of it."""
+        told = self._device.settings.get("meter", {}).get("anchors", ())
+        anchors = [Certificate(bytes.fromhex(one)).key for one in told]
+        chain = self._authority(slot).chain() if anchors else []
+        if anchors and not any(one.key in anchors for one in chain):
+            who = chain[0].subject_text
+            raise Misuse(
+                f"{slot.text}: {who} is under no trust anchor of this meter: say another --authority"
+            )
 
     def _pair(self, slot: Slot) -> Fresh:
         """The newer pair that this client has at another meter already, else a new one."""

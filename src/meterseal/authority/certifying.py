@@ -92,11 +92,14 @@ class Certifier:
             known = authority.register.of_key(request.key(purpose)) is not None
             return known and valid_for(authority, request, title, purpose) is None
 
+    def chain(self) -> list[Certificate]:
+        """Its own certificate and those above it, the root last."""
+        with self._open() as authority:
+            return [authority.certificate, *authority.register.above]
+
     def between(self) -> list[Certificate]:
         """The authorities below the root, the highest first: what a meter needs on the way to its anchor."""
-        with self._open() as authority:
-            chain = (authority.certificate, *authority.register.above)
-        return [one for one in reversed(chain) if one.subject != one.issuer]
+        return [one for one in reversed(self.chain()) if one.subject != one.issuer]
 
     def _open(self) -> CertificateAuthority:
         return CertificateAuthority(

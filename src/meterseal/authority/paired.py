@@ -42,7 +42,11 @@ def trusted(credentials: Credentials) -> list[Certificate]:
 
 
 class Named:
-    """The key pairs and certificates that credentials name, to be taken into a store."""
+    """The key pairs and certificates that credentials name, to be taken into a store.
+
+    Those of a file come from beside it; those without one from memory and nowhere else, for somebody else may
+    have written the names.
+    """
 
     def __init__(self, credentials: Credentials) -> None:
         from meterseal.credentials.identity import Files  # loads the backend's X.509 part
@@ -68,13 +72,16 @@ class Named:
                 continue
             for name, role in self._given.roles.items():
                 key = getattr(role, str(kind.field))
-                if key is not None:
+                if self._here(key):
                     yield Slot(title, name, kind.name), self._key(key, kind), self._certificate(role, kind)
 
     def _certificate(self, record: Any, kind: Kind) -> Certificate | None:
         field = str(kind.certificate)
         name, title = getattr(record, field), getattr(record, "title", self._given.meter.system_title)
-        return None if name is None else self._files.certificate(name, field, title)
+        return self._files.certificate(name, field, title) if self._here(name) else None
+
+    def _here(self, name: str | None) -> bool:
+        return name is not None and (self._given.path is not None or name in self._given.held)
 
     def _key(self, name: str, kind: Kind) -> bytes:
         """A private key in the one form that a store has, or what names it in an HSM."""

@@ -131,8 +131,8 @@ def stage(
         known = opened.keys.device(wanted)
         if kind_of(kind).certified:
             raise Misuse(f"{kind}: a key pair is not staged by hand: `keys rotate --authority` draws one")
-        if slot.role and slot.role not in known.roles:
-            raise Misuse(f"{device} has no role {role[:32]!r}; there are {', '.join(known.roles)}")
+        if slot.role not in known.roles and not kind_of(kind).shared:
+            raise Misuse(f"{device} has no role {role[:32]!r}; say --role, one of {', '.join(known.roles)}")
         master = {"devices": [wanted.hex().upper()], "kinds": [kind], "what": "stage"}
         given.act(opened, *(("master-key", master, why) if kind == "kek" else ("stage",)))
         record = opened.keys.stage(
@@ -188,6 +188,8 @@ def rotate(
             output.note("key pairs are due as well, and left out: say which --authority certifies new ones")
         if wanted is None and opened.core.people:
             tasks = _without_master(tasks)
+        if not tasks:
+            output.note("nothing is due")
         if wanted is not None and (not kind or "kek" in kind):
             about = {"devices": [wanted.hex().upper()], "kinds": kind or [], "what": "rotate"}
             given.act(opened, "master-key", about, why)
@@ -228,6 +230,8 @@ def recover(
         given.act(opened, "recover")
         titles = [wanted] if wanted is not None else list({r.slot.device: 0 for r in opened.rotations.open()})
         tasks: list[_Task] = [(title, list(kind or ()), []) for title in titles]
+        if not tasks:
+            output.note("no change of keys is open; `--device` asks a device which keys it has")
         _run(opened, tasks, url, timeout, "", wire_log, json, certifier, recover=True)
 
 
@@ -360,6 +364,8 @@ def rewrap(
         output.emit_json({"rewrapped": done, "kek": check})
     else:
         output.emit(f"{done} keys wrapped under storage KEK {check}")
+    if new is not None:
+        output.note(f"from now on the store is opened with that: --kek {new}, or METERSEAL_STORAGE_KEK")
 
 
 @app.command("restored")

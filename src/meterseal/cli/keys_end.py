@@ -51,14 +51,20 @@ def retire(
         opened.keys.retire(given.title(device), why)
 
 
-def chosen(store: Store, title: bytes, role: str, kind: str, number: int | None) -> Record:
-    """The key that is meant: by its number, else the active one of the slot."""
+def chosen(
+    store: Store, title: bytes, role: str, kind: str, number: int | None, *, marked: bool = False
+) -> Record:
+    """The key that is meant: by its number, else the active one of the slot; `marked`: where there is none,
+    the one that is compromised."""
     from meterseal.authority.store.keeping import slot_of
     from meterseal.keys.lifecycle import State, find
 
     slot = slot_of(title, role, kind)
     held = store.keys.slot(slot)
-    record = find(held, State.ACTIVE) if number is None else next((r for r in held if r.id == number), None)
+    if number is not None:
+        record = next((one for one in held if one.id == number), None)
+    else:
+        record = find(held, State.ACTIVE) or (find(held, State.COMPROMISED) if marked else None)
     if record is None:
         raise Misuse(f"{slot.text}: no {'active key' if number is None else f'key {number}'} there")
     return record

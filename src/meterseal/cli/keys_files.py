@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -67,7 +69,7 @@ def generate(
 
     With --for the file is sealed for its receiver; without, its keys are readable to who has it.
     """
-    with given.opened(store, kek, by) as opened:
+    with given.opened(store, kek, by) as opened, _line_by_line():
         from meterseal.authority import shipment
 
         seal = _sealing(receiver, sender, private_key, key_password)
@@ -122,7 +124,7 @@ def import_(
     """
     transport = options.key(transport_key, "--transport-key")
     secret = pki.password(file_password)
-    with given.opened(store, kek, by) as opened:
+    with given.opened(store, kek, by) as opened, _line_by_line():
         from meterseal.authority import shipment
         from meterseal.authority.adoption import strange_anchors
         from meterseal.crypto import WrappingKey
@@ -204,6 +206,19 @@ def export(
             shipped.append(Shipped(title.hex().upper(), found, known.serial, known.place))
         _write(opened, out, write_own(shipped), seal, why, titles)
     _told(shipped, json, "exported")
+
+
+@contextmanager
+def _line_by_line() -> Iterator[None]:
+    """A file of which nothing was taken in: a line on stderr for each thing that is wrong, exit code 1."""
+    from meterseal.authority.shipment import Refusal
+
+    try:
+        yield
+    except Refusal as error:
+        for line in error.told:
+            output.note(line)
+        raise typer.Exit(output.REFUSED) from None
 
 
 # --- how ----------------------------------------------------------------------------------------

@@ -153,10 +153,15 @@ def journal(entries: Iterable[Entry], json: bool) -> None:
             [
                 str(one.number), f"{one.moment:%Y-%m-%d %H:%M:%S}Z", str(said.get("by", "")),
                 str(said.get("verb", "")), str(said.get("device", "-")),
-                ", ".join(f"{name} {value}" for name, value in rest.items()),
+                ", ".join(f"{name} {_plain(value)}" for name, value in rest.items()),
             ]
         )  # fmt: skip
     output.table(["entry", "when", "who", "what", "device", "about"], rows)
+
+
+def _plain(value: Any) -> str:
+    """A value of an entry, for people."""
+    return " + ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def report(found: Report, json: bool) -> None:

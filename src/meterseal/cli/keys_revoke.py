@@ -81,7 +81,7 @@ def revoke(
         found: list[tuple[Stored, datetime | None]]
         if kind is not None:
             wanted = given.maybe_title(device) or b""
-            record = chosen(opened, wanted, role, kind, number)
+            record = chosen(opened, wanted, role, kind, number, marked=True)
             found = [(one, moment) for one in opened.exposures.same(record.id)]
         elif certificate is not None:
             (pem, *_) = pki.certificates(certificate)

@@ -71,8 +71,9 @@ def listing(folder: given.Dir, title: given.MaybeTitle = None, json: options.Jso
 def expiring(
     folder: given.Dir,
     days: Annotated[
-        int, typer.Option("--days", help="Look so many days ahead.", min=0, max=36_500, metavar="N")
-    ],
+        int,
+        typer.Option("--days", help="Look so many days ahead. Default: 60.", min=0, max=36_500, metavar="N"),
+    ] = 60,
     json: options.Json = False,
 ) -> None:
     """List what ends within N days, or has ended, and is neither replaced nor revoked: soonest first."""

@@ -31,13 +31,14 @@ from meterseal.authority.shipment.checks import look
 from meterseal.authority.shipment.mapping import parse, read_mapping
 from meterseal.authority.store.records import Flag
 from meterseal.credentials import Credentials
-from meterseal.crypto import SigningKey, WrappingKey, curve, random_octets
+from meterseal.crypto import AgreementKey, SigningKey, WrappingKey, curve, random_octets
 from meterseal.crypto.certificates import Certificate, Purpose
 from meterseal.crypto.hashes import digest_of
 from meterseal.crypto.issuing import Authority, Validity
+from meterseal.crypto.keyfiles import write_key
 from meterseal.crypto.transport import RsaTransportKey
 from meterseal.errors import ConfigurationError, Forged
-from meterseal.keys.kinds import Slot
+from meterseal.keys.kinds import KINDS, Slot
 from tests.authority.shipment.test_rows import INNER, PASSWORD, kem
 from tests.authority.vaulted import TITLE, House, adopt
 
@@ -383,29 +384,64 @@ def root() -> Certificate:
 def test_trust_anchors_travel_in_our_own_file_into_the_store_and_out_again(
     house: House, root: Certificate
 ) -> None:
-    octets, der = write_own([with_anchors(root)]), root.der.hex().upper()
+    octets = write_own([with_anchors(root)])
     (back,) = read_own(octets)
     with house.open() as store:
         assert strange_anchors(store, back.credentials) == [digest_of(root.der).hex().upper()]
         take_in(store, [back], "factory")
         title = bytes.fromhex("4D534C00000000B1")
-        assert store.keys.device(title).settings["meter"]["anchors"] == [der]
+        assert store.keys.device(title).settings["meter"]["anchors"] == [root.der.hex().upper()]
         assert strange_anchors(store, back.credentials) == [], "it is known now"
         again = write_own([Shipped("", credentials_of(store, title))])
-    assert json.loads(again.split(b"\n")[1])["anchors"] == [der]
+    assert json.loads(again.split(b"\n")[1])["files"] == {"anchors.pem": root.to_pem().decode()}
 
 
-def test_F20_trust_anchors_that_are_none(root: Certificate) -> None:
+def test_key_pairs_travel_too_and_nothing_is_read_that_only_a_name_is_here_of(
+    house: House, root: Certificate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    title, client = bytes.fromhex("4D534C00000000B1"), bytes.fromhex("4D534C4845530001")
+    key, begin = SigningKey.generate(curve("P-256")), Validity(root.not_before)
+    maker = Authority.root(SigningKey.generate(curve("P-256")), "M", begin)
+    files = {
+        "a.pem": maker.certificate.to_pem(),
+        "m.pem": maker.issue(
+            SigningKey.generate(curve("P-256")).public, title, Purpose.SIGNATURE, begin
+        ).to_pem(),
+        "c.key": write_key(key),
+        "c.pem": maker.issue(key.public, client, Purpose.SIGNATURE, begin).to_pem(),
+    }
+    (tmp_path / "mine.key").write_bytes(write_key(AgreementKey.generate(curve("P-256"))))
+    role = {"client": 1, "mechanism": "ecdsa", "client_system_title": client.hex(), "signing_key": "c.key",
+            "signing_certificate": "c.pem", "agreement_key": "mine.key",
+            **{name: random_octets(16) for name in ("guek", "gak", "kek")}}  # fmt: skip
+    other = {**role, "client": 2, "signing_key": "pkcs11:token=t;object=x?module-path=/tmp/evil.so"}
+    meter = {"system_title": title.hex(), "suite": 1, "trust": ["a.pem"], "signing_certificate": "m.pem"}
+    tables = {"meter": meter, "roles": {"manager": role, "other": other}}
+    (back,) = read_own(write_own([Shipped("", Credentials.from_mapping(tables, held=files))]))
+    with house.open() as store:
+        take_in(store, [back], "factory", lab=True)
+        held = {(slot.role, slot.kind) for slot in store.keys.slots(title) if KINDS[slot.kind].certified}
+        assert held == {("manager", "client-sign"), ("", "meter-sign")}
+        found = store.pairs.active(Slot(title, "manager", "client-sign"))
+        assert found is not None and store.pairs.private(found, SigningKey).public == key.public
+        assert store.pairs.certificate(found) == Certificate.from_pem(files["c.pem"])[0]
+
+
+def test_F20_files_of_a_meter_that_are_none(root: Certificate) -> None:
     leaf = SigningKey.generate(curve("P-256"))
     maker = Authority.root(SigningKey.generate(curve("P-256")), "M", Validity(root.not_before))
     certificate = maker.issue(leaf.public, TITLE, Purpose.SIGNATURE, Validity(root.not_before))
-    octets, der = write_own([with_anchors(root)]), root.der.hex().upper().encode()
+    head, line, _ = write_own([with_anchors(root)]).split(b"\n")
+    table = json.loads(line)
+    wrong: Any
     for wrong in (
-        b"[]", b'"00"', b"[1]", b'["zz"]', b'["3000"]', b'["' + certificate.der.hex().encode() + b'"]',
-        b"[" + b",".join([b'"' + der + b'"'] * 17) + b"]",
+        [], "a.pem", {"a.pem": 1}, {"a.pem": "pkcs11:token=t;object=x"}, {"a.pem": "-----BEGIN \u00fc"},
+        {"a.pem": "-----BEGIN CERTIFICATE-----"}, {"a.pem": certificate.to_pem().decode()},
+        dict.fromkeys(map(str, range(101)), root.to_pem().decode()),
     ):  # fmt: skip
         with pytest.raises(Refusal, match="line 2"):
-            read_own(octets.replace(b'["' + der + b'"]', wrong))
+            read_own(b"\n".join([head, json.dumps({**table, "files": wrong}).encode(), b""]))
 
 
 def test_F20_a_shipment_file_cut_spliced_or_doubled(tmp_path: Path) -> None:

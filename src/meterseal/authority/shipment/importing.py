@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection
 
 from meterseal.authority.adoption import new_of, slots_of
+from meterseal.authority.paired import named_pairs
 from meterseal.authority.shipment.checks import look
 from meterseal.authority.shipment.mapping import Mapping, Transport, key_octets
 from meterseal.authority.shipment.rows import Row, rows
@@ -20,6 +21,10 @@ from meterseal.authority.store.records import Flag, holders, titles_there
 from meterseal.credentials import Credentials
 from meterseal.errors import ConfigurationError, MetersealError
 from meterseal.keys.kinds import KINDS, Material, Slot
+from meterseal.keys.lifecycle import Verb
+
+if TYPE_CHECKING:
+    from meterseal.crypto.certificates import Certificate
 
 MOST_TOLD: Final = 100
 """Lines of a report; what is beyond is counted."""
@@ -28,14 +33,23 @@ _GROUP: Final = frozenset({"gbek"})
 """Kinds that meters of a group share by their nature."""
 
 
+_Pair = tuple[int, Slot, bytes | None, "Certificate | None"]
+"""A pair of a meter: suite, slot, private half, certificate."""
+
+
 class Refusal(ConfigurationError):
     """A file of which nothing was taken; `report` has a line for each thing that is wrong."""
 
     def __init__(self, report: Iterable[str]) -> None:
         self.report = tuple(report)
-        told = self.report[:MOST_TOLD]
-        more = len(self.report) - len(told)
-        super().__init__("nothing was taken in\n" + "\n".join(told) + (f"\nand {more} more" if more else ""))
+        super().__init__("\n".join(self.told))
+
+    @property
+    def told(self) -> list[str]:
+        """What people are told: lines, not too many."""
+        more = len(self.report) - MOST_TOLD
+        lines = ["nothing was taken in", *self.report[:MOST_TOLD]]
+        return [*lines, f"and {more} more"] if more > 0 else lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +95,18 @@ def _shipped(mapping: Mapping, row: Row, transport: Transport) -> Shipped:
 
 
 def take_in(store: Store, shipped: list[Shipped], origin: str, *, why: str = "", lab: bool = False) -> int:
-    """Take meters into the store, their keys as the active ones; how many.
+    """Take meters into the store, their keys and pairs as the active ones; how many.
 
     `lab`: weak and default keys are marked and not refused.  Raises Refusal, and then nothing was taken.
     """
-    wrong, new = [*_twins(store, shipped)], []
+    wrong, new, pairs = [*_twins(store, shipped)], [], list[_Pair]()
     for one in shipped:
         flags, words = _looked(one)
         wrong += () if lab else words
         try:
             new.append(new_of(one.credentials, serial=one.serial, place=one.site, flags=flags))
+            named = named_pairs(one.credentials)
+            pairs += [] if named is None else [(new[-1].device.suite, *pair) for pair in named.slots()]
         except ConfigurationError as error:
             wrong.append(f"{one.place}: {error}")
     with store.core.acting(why) as act:
@@ -98,6 +114,9 @@ def take_in(store: Store, shipped: list[Shipped], origin: str, *, why: str = "",
         if wrong:
             raise Refusal(wrong)  # and the transaction is none
         store.keys.put_new(act, new, origin)
+        for suite, slot, secret, certificate in pairs:
+            how: Any = {"suite": suite, "certificate": certificate}
+            store.keys.put(act, slot, secret, Verb.ADOPT, origin, **how)
     return len(shipped)
 
 

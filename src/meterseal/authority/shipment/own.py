@@ -1,16 +1,16 @@
 """The shipment file of our own: JSON lines, one meter each, in the words of a credentials file.
 
 The first line is the head, `{"format": "meterseal-shipment-1", "meters": N}`; each of the N lines behind it
-`{"serial", "place", "meter": {...}, "roles": {NAME: {...}}, "anchors": [...]}`, with the tables of a
-credentials file and its keys as hex; `anchors`, which may be left out, are the certificates that the meter
-trusts, as hex.  Of key pairs it has the names only.  It travels in an envelope (envelope.py), or stays in a
-file that nobody else may read.
+`{"serial", "place", "meter": {...}, "roles": {NAME: {...}}, "files": {...}}`, with the tables of a
+credentials file and its keys as hex; `files`, which may be left out, has what these tables name, by that
+name, as PEM: the certificates that the meter trusts (`trust`), certificates and keys of pairs.  It travels
+in an envelope (envelope.py), or stays in a file that nobody else may read.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from meterseal.authority.paired import trusted
@@ -22,11 +22,10 @@ from meterseal.errors import ConfigurationError, MetersealError
 FORMAT: Final = "meterseal-shipment-1"
 _LONGEST: Final = 1 << 16
 _FIELDS: Final = frozenset({"serial", "place", "meter", "roles"})
-_ANCHORS: Final = "anchors"
-_MOST_ANCHORS: Final = 16
-_HELD: Final = "anchors.pem"
-_ELSEWHERE: Final = ("trust", "revocation_lists", "signing_certificate", "agreement_certificate")
-"""Names of files, which are not here, in the table of a meter."""
+_FILED: Final = "files"
+_MOST_FILES: Final = 100
+_NAMED: Final = ("trust", "revocation_lists", "signing_certificate", "agreement_certificate")
+"""What in the table of a meter names files; those that are not here are nobody's."""
 
 
 def write_own(shipped: Iterable[Shipped]) -> bytes:
@@ -39,8 +38,8 @@ def write_own(shipped: Iterable[Shipped]) -> bytes:
 def _line(one: Shipped) -> str:
     meter, roles = one.credentials.tables()
     told: dict[str, Any] = {"serial": one.serial, "place": one.site, "meter": meter, "roles": roles}
-    if anchors := [certificate.der.hex().upper() for certificate in trusted(one.credentials)]:
-        told[_ANCHORS] = anchors
+    if files := {name: pem.decode("ascii") for name, pem in one.credentials.held.items() if _is_pem(pem)}:
+        told[_FILED] = files
     return json.dumps(told, separators=(",", ":"))
 
 
@@ -69,33 +68,38 @@ def read_own(octets: bytes) -> list[Shipped]:
 
 def _shipped(place: str, line: bytes) -> Shipped:
     table = _object(line)
-    if table is None or set(table) - {_ANCHORS} != _FIELDS or not isinstance(table["meter"], dict):
+    if table is None or set(table) - {_FILED} != _FIELDS or not isinstance(table["meter"], dict):
         raise ConfigurationError("not one meter: serial, place, meter, roles")
     serial, site = table["serial"], table["place"]
     if not all(text is None or (isinstance(text, str) and len(text) <= 64) for text in (serial, site)):
         raise ConfigurationError("serial, place: texts of up to 64 characters, or null")
-    meter, held = {name: said for name, said in table["meter"].items() if name not in _ELSEWHERE}, {}
-    if _ANCHORS in table:
-        meter["trust"], held = [_HELD], {_HELD: _pem(table[_ANCHORS])}
+    held = _held(table.get(_FILED, {}))
+    meter = {name: said for name, said in table["meter"].items() if name not in _NAMED or _there(said, held)}
     made = Credentials.from_mapping({"meter": meter, "roles": table["roles"]}, held=held)
     if made.meter.system_title is None:
         raise ConfigurationError("no system_title")
+    if any(one.purpose.name != "AUTHORITY" for one in trusted(made)):
+        raise ConfigurationError("trust: a certificate of no authority")
     return Shipped(place, made, serial, site)
 
 
-def _pem(told: Any) -> bytes:
-    """Certificates of authorities, from their hex.  Raises ConfigurationError, CertificateRefused."""
-    from meterseal.crypto.certificates import Certificate, Purpose  # loads the backend's X.509 part
+def _is_pem(octets: bytes) -> bool:
+    """False for what names a key in an HSM: that stays where it is."""
+    return octets.startswith(b"-----")
 
-    if not isinstance(told, list) or not 0 < len(told) <= _MOST_ANCHORS:
-        raise ConfigurationError(f"anchors: a list of 1 to {_MOST_ANCHORS} certificates as hex")
-    try:
-        found = [Certificate(bytes.fromhex(text)) for text in told]
-    except (ValueError, TypeError):
-        raise ConfigurationError("anchors: not hex") from None
-    if any(one.purpose is not Purpose.AUTHORITY for one in found):
-        raise ConfigurationError("anchors: a certificate of no authority")
-    return b"".join(one.to_pem() for one in found)
+
+def _held(told: Any) -> dict[str, bytes]:
+    """The files of a meter.  Raises ConfigurationError."""
+    if not isinstance(told, dict) or len(told) > _MOST_FILES:
+        raise ConfigurationError(f"files: a table of {_MOST_FILES} at the most")
+    if not all(isinstance(pem, str) and pem.isascii() and _is_pem(pem.encode()) for pem in told.values()):
+        raise ConfigurationError("files: each is a text in PEM form")
+    return {name: pem.encode("ascii") for name, pem in told.items()}
+
+
+def _there(named: Any, held: Mapping[str, bytes]) -> bool:
+    """Whether what a table names is among the files."""
+    return all(name in held for name in (named if isinstance(named, list) else [named]))
 
 
 def _object(line: bytes) -> dict[str, Any] | None:

@@ -160,4 +160,7 @@ def check_kek(vault: Vault, kcv: str, blob: bytes) -> bytes:
             return vault.unwrap(blob)
         except Forged:
             raise StateDamaged("the store's own keys do not unwrap under its storage KEK") from None
-    raise ConfigurationError(f"the store's secrets are under storage KEK {kcv}, and this is {vault.kcv}")
+    raise ConfigurationError(
+        f"the store's secrets are under storage KEK {kcv}, and this is {vault.kcv}: say where that is "
+        f"(--kek, {VARIABLE})"
+    )
