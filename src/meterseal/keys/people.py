@@ -64,7 +64,7 @@ DEEDS: Final[Mapping[str, Deed]] = {
         _OFFICER, four_eyes=True, verbs=_ADOPT,
     ),
     "authority": Deed("make an authority, a root or one below another", _OFFICER, four_eyes=True),
-    "certify": Deed("let an authority certify a key, promise that, or say what is revoked", _WORKERS),
+    "certify": Deed("let an authority certify a key, promise that, or say what is revoked", _OFFICER),
     "import": Deed("take meters of a file into the store", _OFFICER, verbs=_ADOPT),
     "generate": Deed("make new meters, their keys sealed for a receiver", _OFFICER, verbs=_ADOPT),
     "generate-open": Deed(
