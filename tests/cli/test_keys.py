@@ -183,3 +183,14 @@ def test_C09_a_store_put_back_from_a_copy_says_what_to_do(office: Office) -> Non
     assert "keys restored" in office.keys("status", code=1).err
     assert office.json("restored", "--why", "disk died")["jump"] > 0
     assert office.at("rotate", "--kind", "gak", "--role", "operator")["done"]
+
+
+def test_what_is_looked_at_of_one_kind_and_what_is_told_to_programs(office: Office) -> None:
+    assert {one["kind"] for one in office.at("status", "--kind", "gak")["keys"]} == {"gak"}
+    assert office.json("due", "--kind", "gak") == {"count": 0, "keys": []}
+    assert "no kind of key" in office.keys("due", "--kind", "password", code=2).err
+    out = str(office.folder / "told.toml")
+    told = office.at("export-credentials", "--out", out, "--role", "installer", "--until", "2999-01-01")
+    assert told == {
+        "device": office.title, "roles": ["installer"], "until": "2999-01-01T00:00:00Z", "file": out,
+    }  # fmt: skip

@@ -247,8 +247,8 @@ def export_credentials(
     roles: Sequence[str] = (),
     why: str = "",
     until: datetime | None = None,
-) -> None:
-    """Write a device's active keys as a credentials file, mode 0600, of some roles or of all.
+) -> list[str]:
+    """Write a device's active keys as a credentials file, mode 0600, of some roles or of all; their names.
 
     It counts in a block that is leased to it, `MOST` messages in each role.  `until`: the keys are lent, and
     whoever uses them later is refused.  Raises ConfigurationError for a role that is not there, Misuse for an
@@ -270,6 +270,7 @@ def export_credentials(
     with store.core.acting(why) as act:
         act.note(EXPORT, title, roles=wanted, until=None if until is None else moment_text(until))
     Credentials(found.meter, chosen, held=found.held).with_copies(path).save(path)
+    return wanted
 
 
 class Loan(NamedTuple):

@@ -19,7 +19,6 @@ from meterseal.cli import (
     output,
 )
 from meterseal.cli import keys_options as given
-from meterseal.cli import pki_options as pki
 from meterseal.cli.output import answering
 from meterseal.cli.pki_options import actor
 from meterseal.errors import Misuse, StateLocked
@@ -295,44 +294,6 @@ def _run(
         raise typer.Exit(output.REFUSED)
 
 
-@app.command("export-credentials")
-def export_credentials(
-    store: given.Where,
-    device: given.Device,
-    out: Annotated[Path, typer.Option("--out", help="File to write, mode 0600.", metavar="FILE")],
-    role: given.Roles = None,
-    until: Annotated[
-        str | None,
-        typer.Option(
-            "--until",
-            help="Lend the keys: from then on their use is refused. Default: no end.",
-            metavar="DATE",
-        ),
-    ] = None,
-    kek: given.Kek = None,
-    by: given.By = None,
-    why: given.Why = "",
-) -> None:
-    """Write a credentials file with a device's active keys, for some roles or for all.
-
-    It counts above all that was used, and has 10,000 messages in each role. It works until somebody else
-    speaks in the same role, for a device takes no counter below one that it has seen; and until --until,
-    which the file says (`not_after`). Who is on the roll as engineer is lent keys for 30 days at the most.
-    """
-    end = None if until is None else pki.moment(until, "--until")
-    with given.opened(store, kek, by) as opened:
-        from meterseal.authority.adoption import export_credentials
-        from meterseal.cli.keys_pages import iso
-        from meterseal.keys.people import check_loan
-
-        about = {"devices": [device.upper()], "roles": role or []}
-        if opened.core.people:
-            holder = opened.people.holder(given.who().signing_key())
-            check_loan(holder.name, holder.duties, end, opened.core.moment)
-        given.act(opened, "export-credentials", about if end is None else about | {"until": iso(end)}, why)
-        export_credentials(opened, given.title(device), out, role or (), why, end)
-
-
 @app.command("rewrap")
 def rewrap(
     store: given.Where,
@@ -393,6 +354,7 @@ app.command("retire")(keys_end.retire)
 app.command("generate")(keys_files.generate)
 app.command("import")(keys_files.import_)
 app.command("export")(keys_files.export)
+app.command("export-credentials")(keys_files.export_credentials)
 app.command("way")(keys_pairs.way)
 app.command("status")(keys_look.status)
 app.command("due")(keys_look.due)

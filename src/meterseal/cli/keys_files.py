@@ -208,6 +208,48 @@ def export(
     _told(shipped, json, "exported")
 
 
+def export_credentials(
+    store: given.Where,
+    device: given.Device,
+    out: Annotated[Path, typer.Option("--out", help="File to write, mode 0600.", metavar="FILE")],
+    role: given.Roles = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            "--until",
+            help="Lend the keys: from then on their use is refused. Default: no end.",
+            metavar="DATE",
+        ),
+    ] = None,
+    kek: given.Kek = None,
+    by: given.By = None,
+    why: given.Why = "",
+    json: options.Json = False,
+) -> None:
+    """Write a credentials file with a device's active keys, for some roles or for all.
+
+    It counts above all that was used, and has 10,000 messages in each role. It works until somebody else
+    speaks in the same role, for a device takes no counter below one that it has seen; and until --until,
+    which the file says (`not_after`). Who is on the roll as engineer is lent keys for 30 days at the most.
+    """
+    end = None if until is None else pki.moment(until, "--until")
+    with given.opened(store, kek, by) as opened:
+        from meterseal.authority.adoption import export_credentials
+        from meterseal.cli.keys_pages import iso
+        from meterseal.keys.people import check_loan
+
+        about = {"devices": [device.upper()], "roles": role or []}
+        if opened.core.people:
+            holder = opened.people.holder(given.who().signing_key())
+            check_loan(holder.name, holder.duties, end, opened.core.moment)
+        given.act(opened, "export-credentials", about if end is None else about | {"until": iso(end)}, why)
+        roles = export_credentials(opened, given.title(device), out, role or (), why, end)
+    if json:
+        output.emit_json({"device": device.upper(), "roles": roles, "until": iso(end), "file": str(out)})
+    else:
+        output.emit(f"{out}: {device.upper()}, {', '.join(roles)}" + (f", until {iso(end)}" if end else ""))
+
+
 @contextmanager
 def _line_by_line() -> Iterator[None]:
     """A file of which nothing was taken in: a line on stderr for each thing that is wrong, exit code 1."""

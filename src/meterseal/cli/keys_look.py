@@ -23,10 +23,14 @@ def journal_family() -> None:
 def status(
     store: given.Where,
     device: given.MaybeDevice = None,
+    kind: given.Kinds = None,
     kek: given.Kek = None,
     json: options.Json = False,
 ) -> None:
-    """Show how many keys are in which state, what is weak, shared, due or stuck; or one device's keys."""
+    """Show how many keys are in which state, what is weak, shared, due or stuck; or one device's keys.
+
+    --kind is for those of a device.
+    """
     wanted = given.maybe_title(device)
     with given.opened(store, kek, None) as found:
         from meterseal.authority.adoption import loans
@@ -36,7 +40,8 @@ def status(
         if wanted is None:
             keys_pages.overview(overview(found, datetime.now(UTC)), json)
             return
-        keys = [one for kept in found.keys.stored(wanted).values() for one in kept]
+        slots = found.keys.stored(wanted).items()
+        keys = [one for slot, kept in slots if not kind or slot.kind in kind for one in kept]
         shown = [one for one in keys if one.record.standing.held or one.record.state.value != "destroyed"]
         keys_pages.device(shown, found.rotations.open(wanted), loans(found, wanted), json)
 
@@ -55,6 +60,7 @@ def due(
             metavar="KIND=DAYS",
         ),
     ] = None,
+    kind: given.Kinds = None,
     kek: given.Kek = None,
     by: given.By = None,
     json: options.Json = False,
@@ -63,12 +69,14 @@ def due(
     wanted = [_period(text) for text in every or ()]
     with given.opened(store, kek, by) as found:
         from meterseal.authority import overview
+        from meterseal.authority.store.keeping import kind_of
         from meterseal.cli import keys_pages
+        from meterseal.keys.kinds import KINDS
 
         if wanted:
             given.act(found, "periods")
             overview.set_every(found, dict(wanted))
-        late = overview.due(found, datetime.now(UTC), limit)
+        late = overview.due(found, datetime.now(UTC), limit, {kind_of(one).name for one in kind or KINDS})
         if json:
             output.emit_json({"count": late.count, "keys": [keys_pages.key(one) for one in late.keys]})
         elif late.keys:

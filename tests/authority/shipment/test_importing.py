@@ -415,7 +415,7 @@ def test_key_pairs_travel_too_and_nothing_is_read_that_only_a_name_is_here_of(
     role = {"client": 1, "mechanism": "ecdsa", "client_system_title": client.hex(), "signing_key": "c.key",
             "signing_certificate": "c.pem", "agreement_key": "mine.key",
             **{name: random_octets(16) for name in ("guek", "gak", "kek")}}  # fmt: skip
-    other = {**role, "client": 2, "signing_key": "pkcs11:token=t;object=x?module-path=/tmp/evil.so"}
+    other = {**role, "client": 2, "signing_key": "pkcs11:token=t;object=x?module-path=evil.so"}
     meter = {"system_title": title.hex(), "suite": 1, "trust": ["a.pem"], "signing_certificate": "m.pem"}
     tables = {"meter": meter, "roles": {"manager": role, "other": other}}
     (back,) = read_own(write_own([Shipped("", Credentials.from_mapping(tables, held=files))]))
