@@ -140,12 +140,14 @@ def test_F20_a_file_of_a_maker_is_taken_whole_or_not_at_all(desk: Desk) -> None:
     words = ["import", desk.file("meters.csv"), "--mapping", desk.file("mapping.toml")]
     write()
     told = desk.keys(*words, code=1).err
-    assert told.startswith("meterseal: nothing was taken in\nmeterseal: line 4: ")
+    assert told.startswith("meterseal: configuration: nothing was taken in\nmeterseal: line 4: ")
     assert desk.keys("status", "--json").lines()[0]["devices"] == 0
     rows[2][3] = random_octets(16).hex()
     write()
     told = desk.keys(*words, code=1).err
-    assert told.startswith("meterseal: nothing was taken in\nmeterseal: line 3: guek of operator")
+    assert told.startswith(
+        "meterseal: configuration: nothing was taken in\nmeterseal: line 3: guek of operator"
+    )
     desk.keys(*words, "--lab")
     found = desk.keys("status", "--json").lines()[0]
     assert found["devices"] == 3 and found["weak"] + found["default"] == 1

@@ -9,8 +9,10 @@ import pytest
 
 from meterseal import Credentials
 from meterseal.authority.adoption import adopt
-from meterseal.authority.store import create_store
+from meterseal.authority.store import create_store, open_store
 from meterseal.crypto import random_octets
+from meterseal.keys.kinds import Slot
+from meterseal.keys.lifecycle import Verb
 from tests.cli.shell import Keys, run
 
 TITLES = [f"4D534C{number:010X}" for number in (1, 2, 3)]
@@ -82,6 +84,14 @@ def test_revoke_run_again_finishes_what_is_left_and_changes_nothing_else(office:
     assert [again[part] for part in ("plan", "holders")] == [first[part] for part in ("plan", "holders")]
     assert len(office.json("revoke", "--report")["exposed"]) == 1
     assert office.json("journal", "verify")["entries"] == entries, "nothing was done a second time"
+    title = bytes.fromhex(TITLES[0])
+    with open_store(str(office.folder / "keys.db")) as store:
+        kek = Slot(title, "", "kek")
+        store.keys.apply(Verb.ACTIVATE, store.keys.stage(kek, random_octets(16)))
+    done = office.keys("revoke", *slot, "--campaign", "list")
+    assert "a newer one: --key" in done.err and "active" not in done.out, "the successor is left alone"
+    with open_store(str(office.folder / "keys.db")) as store:
+        assert [one.state.value for one in store.keys.slot(kek)] == ["compromised", "active"]
 
 
 def test_a_device_out_of_service_is_marked_and_in_no_campaign(office: Office) -> None:

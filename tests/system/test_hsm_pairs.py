@@ -17,7 +17,7 @@ from meterseal.crypto import AgreementKey, SigningKey, curve
 from meterseal.crypto.certificates import Purpose
 from meterseal.crypto.issuing import Request, make_request
 from meterseal.crypto.token import TokenUri, make_kek
-from meterseal.errors import ConfigurationError
+from meterseal.errors import ConfigurationError, Misuse
 from meterseal.keys.lifecycle import State, Verb
 from tests.authority.changing import Scene
 from tests.authority.paired import PairScene
@@ -86,6 +86,8 @@ def test_G04_G09_a_new_pair_is_made_in_the_HSM_certified_proved_and_used(scene: 
         assert store.pairs.private(active, USES[kind]).public == certificate.key
         before = store.keys.slot(scene.slot(kind, AT[kind]))[-2]
         if kind == "client-agree":  # kept to open what was recorded under it, until somebody destroys it
+            with pytest.raises(Misuse, match="signs no further request"):
+                make_request(store.pairs.private(active, AgreementKey), scene.title)
             named = TokenUri.parse(found[-2][2]).object
             assert before.state is State.DEACTIVATED and named in there
             store.keys.apply(Verb.DESTROY, before, "old")

@@ -155,10 +155,11 @@ class Bringer:
     # --- pairs ------------------------------------------------------------------------------------
 
     async def _import_clients(self, meter: Meter, rotation: Rotation, via: str) -> None:
-        """The client's pair is certified, where it is not yet, and its certificate imported."""
+        """The pair is certified, where this authority has not done so, and the certificate imported."""
         slot, number = rotation.slot, rotation.key or 0
         certificate = self._store.pairs.certificate(self._store.keys.find(number))
-        if certificate is None:
+        if certificate is None or self._foreign(certificate):
+            self._check_anchor(slot)
             _, purpose, kind = _PAIRS[KINDS[slot.kind].proof]
             title = bytes.fromhex(self._device.roles[slot.role]["client_system_title"])
             key = self._store.pairs.private(self._store.keys.find(number), kind)
@@ -167,6 +168,11 @@ class Bringer:
         self._store.pairs.bound(self._store.keys.find(number))
         setup = meter.security_setup()
         await self._import(setup, await setup.certificates(), certificate)
+
+    def _foreign(self, certificate: Certificate) -> bool:
+        """Whether the authority at hand is another than this certificate's: what did not go under that one
+        goes under this."""
+        return self._certifier is not None and certificate.issuer != self._certifier.chain()[0].subject
 
     async def _import_own(self, meter: Meter, rotation: Rotation, via: str) -> None:
         """The pair that waits at the meter, else one that it draws now, is certified and imported."""

@@ -54,6 +54,12 @@ def revoke(store: Store, found: Found, todo: Iterable[Step], why: str, campaign:
             Campaign.write(act, one.name, one.plan, one.titles)
 
 
+def planned(store: Store, name: str) -> bool:
+    """Whether there are campaigns of this name."""
+    with store.core.reading() as connection:
+        return bool(_there(connection, name))
+
+
 def _wanted(connection: Connection, name: str, todo: list[Step], why: str) -> list[_Wanted]:
     """The campaigns that are not there yet.  Devices out of service are in none."""
     there = _there(connection, name)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -51,11 +52,16 @@ def retire(
         opened.keys.retire(given.title(device), why)
 
 
+IN_USE: Final = ("active",)
+MARKED_TOO: Final = ("active", "compromised")
+MARKED_FIRST: Final = ("compromised", "active")
+"""States of the key that is meant where no number is said, in this order."""
+
+
 def chosen(
-    store: Store, title: bytes, role: str, kind: str, number: int | None, *, marked: bool = False
+    store: Store, title: bytes, role: str, kind: str, number: int | None, states: Sequence[str] = IN_USE
 ) -> Record:
-    """The key that is meant: by its number, else the active one of the slot; `marked`: where there is none,
-    the one that is compromised."""
+    """The key that is meant: by its number, else the newest of the slot in the first of these states."""
     from meterseal.authority.store.keeping import slot_of
     from meterseal.keys.lifecycle import State, find
 
@@ -64,7 +70,8 @@ def chosen(
     if number is not None:
         record = next((one for one in held if one.id == number), None)
     else:
-        record = find(held, State.ACTIVE) or (find(held, State.COMPROMISED) if marked else None)
+        found = (find(held, State(state)) for state in states)
+        record = next((one for one in found if one is not None), None)
     if record is None:
         raise Misuse(f"{slot.text}: no {'active key' if number is None else f'key {number}'} there")
     return record

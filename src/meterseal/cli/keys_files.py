@@ -258,7 +258,8 @@ def _line_by_line() -> Iterator[None]:
     try:
         yield
     except Refusal as error:
-        for line in error.told:
+        first, *lines = error.told
+        for line in (f"{error.kind}: {first}", *lines):
             output.note(line)
         raise typer.Exit(output.REFUSED) from None
 

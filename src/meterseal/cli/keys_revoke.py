@@ -11,7 +11,7 @@ import typer
 from meterseal.cli import keys_options as given
 from meterseal.cli import options, output
 from meterseal.cli import pki_options as pki
-from meterseal.cli.keys_end import chosen
+from meterseal.cli.keys_end import MARKED_FIRST, MARKED_TOO, chosen
 from meterseal.errors import Misuse
 
 if TYPE_CHECKING:
@@ -77,11 +77,15 @@ def revoke(
         if sum(named) != 1 or (kind is not None and device is None) or (crl is None) is not (issuer is None):
             raise Misuse("name one of --device with --kind, --certificate, --list with --issuer, --report")
         from meterseal.authority import revoking
+        from meterseal.keys.lifecycle import State
 
         found: list[tuple[Stored, datetime | None]]
         if kind is not None:
             wanted = given.maybe_title(device) or b""
-            record = chosen(opened, wanted, role, kind, number, marked=True)
+            again = campaign is not None and revoking.planned(opened, campaign)
+            record = chosen(opened, wanted, role, kind, number, MARKED_FIRST if again else MARKED_TOO)
+            if again and number is None and record.state is State.COMPROMISED:
+                output.note(f"key {record.id} is meant, which is marked already; a newer one: --key")
             found = [(one, moment) for one in opened.exposures.same(record.id)]
         elif certificate is not None:
             (pem, *_) = pki.certificates(certificate)

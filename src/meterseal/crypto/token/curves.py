@@ -174,9 +174,13 @@ class _Backend(ec.EllipticCurvePrivateKey):
         if getattr(signature_algorithm.algorithm, "name", None) != self._row.hash.name:
             raise Misuse(f"a key on {self._row.name} signs with {self._row.hash.name}")
         digest = _HASHES[self._row.name](data).digest()
-        plain = self._token.use(
-            self._private, lambda private: bytes(private.sign(digest, mechanism=Mechanism.ECDSA))
-        )
+
+        def work(private: Any) -> bytes:
+            if not hasattr(private, "sign"):  # an object has the verbs that its token allows
+                raise Misuse(f"HSM key {self._label!r} is not made to sign, or signs no further request")
+            return bytes(private.sign(digest, mechanism=Mechanism.ECDSA))
+
+        plain = self._token.use(self._private, work)
         width = self._row.width
         return encode_dss_signature(
             int.from_bytes(plain[:width], "big"), int.from_bytes(plain[width:], "big")
