@@ -14,8 +14,19 @@ from meterseal import apdu
 from meterseal.apdu import services
 from meterseal.apdu.common import RawBlock, ResultCode, ResultData
 from meterseal.apdu.initiate import ExceptionResponse
-from meterseal.association import Confirmed, Effect, Failed, Need, Operation, Outcome, Reply
+from meterseal.association import (
+    ClientAssociation,
+    Confirmed,
+    Effect,
+    Failed,
+    Need,
+    Operation,
+    Outcome,
+    Reply,
+    State,
+)
 from meterseal.association.requesting import Requesting
+from meterseal.association.states import TABLE, Kind, Role
 from meterseal.association.usual import UsualGet
 from meterseal.codec.data import Data, Structure, Tag
 from meterseal.errors import DecodeError, Misuse
@@ -37,8 +48,8 @@ ENDS: dict[str, tuple[Style, dict[str, Any]]] = {
 def general_road() -> Iterator[None]:
     """Nothing goes the short way."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Requesting, "_again", lambda self, usual: b"")
-        patch.setattr("meterseal.association.client.ANSWERED_IN", frozenset())
+        patch.setattr(Requesting, "again", lambda self, read: None)
+        patch.setattr(ClientAssociation, "answered", lambda self, octets: None)
         yield
 
 
@@ -168,7 +179,7 @@ def test_data_that_is_none_is_judged_by_the_general_road(data: bytes) -> None:
     (usual,) = pair.client._usual.values()
     answer = b"\xc4\x01" + bytes((usual.invoke,)) + b"\x00"
     assert usual.taken(answer + data) is None
-    assert usual.taken(answer + SMALL.raw) == (Outcome(0, SMALL.raw),)
+    assert usual.taken(answer + SMALL.raw) == SMALL.raw
     (failed,) = pair.client.receive(sealed(pair, answer + data))
     assert isinstance(failed, Failed) and isinstance(failed.error, DecodeError)
 
@@ -209,3 +220,19 @@ def test_a_longer_read_is_none_of_them() -> None:
     pair.ask(get(), get(member=3))
     pair.ask(put(SMALL))
     assert not pair.client._usual
+
+
+def test_only_a_standing_association_has_answers() -> None:
+    rows = {state for (role, state, kind), step in TABLE.items() if (role, kind, step.action) == (
+        Role.CLIENT, Kind.RESPONSE, "answer"
+    )}  # fmt: skip
+    assert rows == {State.ASSOCIATED}
+    pair = associated()
+    pair.ask(get())
+    (asked,) = pair.client.request((get(),))
+    assert isinstance(asked, Reply)
+    (answer,) = replies(pair.to_meter(asked.octets))
+    pair.client.release()
+    assert pair.client.answered(answer) is None
+    pair.client.end()
+    assert pair.client.answered(answer) is None

@@ -11,11 +11,13 @@ import meterseal
 from meterseal import MemoryCounters, net
 from meterseal.errors import (
     ConfigurationError,
+    Forged,
     Misuse,
+    Refused,
     TimedOut,
 )
 from tests.client.conftest import Twin
-from tests.client.fake_meter import Exchange, FakeMeter
+from tests.client.fake_meter import ENERGY, Exchange, FakeMeter
 
 # --- time -----------------------------------------------------------------------------------------
 
@@ -111,3 +113,48 @@ def test_H16_times_that_make_no_sense(memory_twin: Twin, timeout: Any) -> None:
 def test_H16_times_without_end(memory_twin: Twin, timeout: Any) -> None:
     with memory_twin.connect(FakeMeter(), timeout=timeout) as meter:
         assert meter.read("1.0.1.8.0.255").unit == "Wh"
+
+
+def test_a_read_that_was_asked_before_is_answered_late_refused_or_forged(twin: Twin) -> None:
+    """As on the general road: what is no answer ends the read alone, and the next one finds all in order."""
+    fake = FakeMeter(alter=silent(5))
+    with twin.connect(fake, timeout=0.5 if "tcp" in twin.kind else 0.05) as meter:
+        first = meter.get(*ENERGY, 2)
+        assert meter.get(*ENERGY, 2) == first
+        with pytest.raises(TimedOut):
+            meter.get(*ENERGY, 2)
+        assert meter.get(*ENERGY, 2) == first
+
+        def refuse(exchange: Exchange) -> list[bytes]:
+            invoke = 0xC0 | meter._session.association._asking.identity
+            return [exchange.seal(bytes((0xC4, 1, invoke, 1, 3)))]
+
+        fake.alter = refuse
+        with pytest.raises(Refused, match="read-write-denied"):
+            meter.get(*ENERGY, 2)
+        fake.alter = lambda exchange: [exchange.reply[:-1] + bytes((exchange.reply[-1] ^ 1,))]
+        with pytest.raises(Forged):
+            meter.get(*ENERGY, 2)
+        fake.alter = None
+        assert meter.get(*ENERGY, 2) == first
+
+
+async def test_a_cancelled_read_that_was_asked_before_gives_up_its_answer() -> None:
+    fake = FakeMeter(alter=silent(4))
+    async with meterseal.connect(
+        credentials=fake.credentials(), counters=MemoryCounters(), line=net.loopback(fake.factory)
+    ) as meter:
+        first = await meter.get(*ENERGY, 2)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.02):
+                await meter.get(*ENERGY, 2)
+        assert [await meter.get(*ENERGY, 2) for _ in range(3)] == [first] * 3
+
+
+async def test_reads_of_one_association_at_a_time_whoever_asks() -> None:
+    fake = FakeMeter()
+    async with meterseal.connect(
+        credentials=fake.credentials(), counters=MemoryCounters(), line=net.loopback(fake.factory)
+    ) as meter:
+        first = await meter.get(*ENERGY, 2)
+        assert await asyncio.gather(*(meter.get(*ENERGY, 2) for _ in range(5))) == [first] * 5

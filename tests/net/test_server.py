@@ -304,3 +304,33 @@ async def test_the_handler_may_end_its_connection_in_every_way_at_once() -> None
         party.link.close()
         party.link.abort()
         await party.link.drain()
+
+
+async def test_pieces_of_many_connections_come_in_turn_and_none_is_mixed_with_another() -> None:
+    """They receive in the same place: what is not whole is taken out of it at once."""
+    async with await serve(parties := Parties()) as server:
+        with plain_socket(server) as first, plain_socket(server) as second, plain_socket(server) as third:
+            frames = [wrapper.encode(16, number, bytes((number,)) * 100) for number in (1, 2, 3)]
+            ends = list(zip((first, second, third), frames, strict=True))
+            for at in range(0, len(frames[0]), 18):
+                for plain, frame in ends:
+                    await put(plain, frame[at : at + 18])
+                    await asyncio.sleep(0)
+            for plain, frame in ends:
+                assert await take(plain, len(frame)) == wrapper.encode(frame[5], 16, frame[8:])
+        await until(lambda: all(party.link.is_closing for party in parties.made))
+
+
+async def test_a_failed_write_shows_at_once_and_nothing_more_is_handled() -> None:
+    seen: list[bool] = []
+
+    def cut(link: Link, source: int, destination: int, payload: bytes) -> None:
+        link._transport._sock.shutdown(socket.SHUT_WR)  # type: ignore[attr-defined]
+        link.send(destination, source, payload)
+        seen.append(link.is_closing)
+
+    async with await serve(parties := Parties(cut)) as server:
+        with plain_socket(server) as plain:
+            await put(plain, 3 * FRAME)
+            assert isinstance(await ended(await parties.last()), ConnectionLost)
+    assert seen == [True]

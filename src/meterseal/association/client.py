@@ -18,11 +18,11 @@ from meterseal.association.base import T
 from meterseal.association.carrying import Carrying
 from meterseal.association.effects import Associated, Carried, Confirmed, Effect, Failed, Released, Reply
 from meterseal.association.opening import Accepted, Opening
-from meterseal.association.operations import SUCCESS, Operation, Service
+from meterseal.association.operations import SUCCESS, Operation, Outcome, Service
 from meterseal.association.profile import ClientProfile, conformance
 from meterseal.association.requesting import Requesting
 from meterseal.association.states import TABLE, Role, State, Step, kind_of
-from meterseal.association.usual import ANSWERED_IN, UsualGet
+from meterseal.association.usual import UsualGet
 from meterseal.codec.data import Data, Tag
 from meterseal.codec.message import Message
 from meterseal.errors import (
@@ -36,7 +36,7 @@ from meterseal.errors import (
 )
 from meterseal.framing import gbt
 from meterseal.security import Context, Opened, Style
-from meterseal.security.protect import PROTECTED, open_usual, unprotecting
+from meterseal.security.protect import PROTECTED, unprotecting
 from meterseal.security.sealed import TAG, Sealed
 from meterseal.security.steps import Steps
 
@@ -132,11 +132,28 @@ class ClientAssociation(Requesting):
         """
         if self._parked is not None:
             return []
-        asking = self._asking
+        data = self.answered(octets)
+        if data is not None:
+            return [Confirmed((Outcome(SUCCESS, data),))]
         try:
-            return self._take_usual(asking, octets) if type(asking) is UsualGet else self._take(octets)
+            return self._take(octets)
         except MetersealError as error:
             return self._refuse(error, _RECEIVING)
+
+    def answered(self, octets: bytes) -> bytes | None:
+        """The data, A-XDR, where this is the answer with data to a read that was asked `again`.
+
+        None for everything else, and then nothing has changed: `receive` is for that.
+        """
+        asking = self._asking
+        if type(asking) is not UsualGet or self._parked is not None or self.state is not State.ASSOCIATED:
+            return None
+        data = asking.answered(octets)
+        if data is not None:
+            if self._given_up:
+                self._is_in_order()
+            self._asking = self._transfer = self._pieces = None
+        return data
 
     def _is_no_answer(self, error: MetersealError) -> bool:
         """True for what says nothing for certain about the request that waits."""
@@ -145,20 +162,6 @@ class ClientAssociation(Requesting):
         if isinstance(error, Refused):
             return not error.authenticated
         return isinstance(error, DecodeError | ProtectionError | ProtocolViolation | Unsupported)
-
-    def _take_usual(self, asking: UsualGet, octets: bytes) -> list[Effect]:
-        """As `_take`, which goes on where this is not the usual answer: short, fully protected, with data."""
-        limit = self.profile.max_pdu
-        if self.state not in ANSWERED_IN or (limit and len(octets) > limit):
-            return self._take(octets)
-        opened = open_usual(self.context, octets)
-        if opened is None:
-            return self._take(octets)
-        outcomes = asking.taken(opened.apdu)
-        if outcomes is None or self._opening.answer_minimum & ~opened.applied:
-            return self._take_opened(opened, False)
-        self._answered()
-        return [Confirmed(outcomes)]
 
     def _take(self, octets: bytes) -> list[Effect]:
         self._check_size(octets, self.profile.max_pdu)

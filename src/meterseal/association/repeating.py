@@ -14,10 +14,8 @@ the other road from where it stands: with nothing changed, or with its outcome.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from struct import Struct
 from typing import Final, NamedTuple, TypeAlias
 
-from meterseal.apdu.ciphered import GENERAL_GLO, GLO_TAG
 from meterseal.apdu.services import GetRequestNormal, GetResponseNormal
 from meterseal.association.effects import Effect
 from meterseal.association.exchange import Exchange
@@ -26,11 +24,9 @@ from meterseal.association.operations import Operation, Outcome, Service
 from meterseal.association.serving import SUITE_BITS
 from meterseal.association.states import TABLE, Kind, Role
 from meterseal.codec.data import Data
-from meterseal.crypto import TAG_LENGTH
 from meterseal.errors import MetersealError
-from meterseal.keys.counters import LIMIT
-from meterseal.security import Style, protect
-from meterseal.security.context import KeyInUse
+from meterseal.security import Context, Style
+from meterseal.security.prepared import Sealing, Unsealing, fits
 
 Again: TypeAlias = Callable[[], Outcome]
 """Does an operation once more, for the same asker."""
@@ -40,14 +36,13 @@ MOST: Final = 64
 
 _PLAIN: Final = 13
 """Octets of a get-request-normal without selective access: tag, choice, invoke-id, 9 of the attribute, 0."""
-_HEADER: Final = 5
-_DATA: Final = len(GetResponseNormal.tag) + 2
+_ASKED: Final = GetRequestNormal.tag
+_ANSWERED: Final = GetResponseNormal.tag
+_DATA: Final = len(_ANSWERED) + 2
 """Octets of a get-response-normal before its Data: tag and choice, invoke-id, and that it is Data."""
 
 ANY: Final = 1 << 32
 """Octets of an answer that has no limit."""
-
-_counter_at = Struct(">I").unpack_from
 
 
 class Remembered(NamedTuple):
@@ -61,28 +56,19 @@ class Remembered(NamedTuple):
 class Track:
     """The form of the requests that an association remembers, and what it remembers of them."""
 
-    __slots__ = ("at", "iv", "key", "known", "number", "prefix", "sc", "size", "style")
+    __slots__ = ("incoming", "known", "number", "outgoing", "style")
 
-    def __init__(self, style: Style, key: KeyInUse, peer: bytes, sc: int, number: int) -> None:
-        self.style, self.key, self.sc, self.number = style, key, sc, number
-        content = bytes((_HEADER + _PLAIN + TAG_LENGTH, sc))
-        self.prefix = _LEADS[style](peer) + content
-        self.at, self.iv = len(self.prefix), peer
-        self.size = self.at + 4 + _PLAIN + TAG_LENGTH
+    def __init__(self, context: Context, style: Style) -> None:
+        self.style, self.number = style, context.setup.changes.number
+        self.incoming = Unsealing(context, _ASKED[0], style)
+        self.outgoing = Sealing(context, _ANSWERED[0], style)
         self.known: dict[bytes, Remembered] = {}
 
     def remember(self, plain: bytes, what: Remembered) -> None:
-        """By all octets of the plain request but the invoke-id."""
+        """By the octets of the plain request behind the invoke-id."""
         if len(self.known) >= MOST:
             del self.known[next(iter(self.known))]
-        self.known[plain[:2] + plain[3:]] = what
-
-
-_LEADS: Final[dict[Style, Callable[[bytes], bytes]]] = {
-    Style.GLO: lambda peer: bytes((GLO_TAG[GetRequestNormal.tag[0]],)),
-    Style.GENERAL_GLO: lambda peer: bytes((GENERAL_GLO.tag, len(peer))) + peer,
-}
-"""What a request in this style begins with."""
+        self.known[plain[3:]] = what
 
 
 class Repeating(Notifying):
@@ -98,34 +84,27 @@ class Repeating(Notifying):
         that are to be reserved first.
         """
         track = self._ready
-        if track is None or len(octets) != track.size or not octets.startswith(track.prefix):
-            return None
-        at, key, context = track.at, track.key, self.context
-        changes = context.setup.changes
-        if track.number != changes.number:
-            return None
-        (counter,) = _counter_at(octets, at)
-        if not key.rx.lowest <= counter < LIMIT:
-            return None
-        try:
-            plain = key.handle.open(track.sc, track.iv + octets[at : at + 4], octets[at + 4 :])
-        except MetersealError:
+        found = None if track is None else track.incoming.open(octets)
+        if track is None or found is None:
             return None  # who refuses it says why
-        known = track.known.get(plain[:2] + plain[3:])
-        if known is None:
+        plain, counter = found
+        known = track.known.get(plain[3:])
+        if known is None or not plain.startswith(_ASKED):
             return None
-        key.rx.commit(counter)
+        track.incoming.key.rx.commit(counter)
         self._indicated = True
         outcome = known.again()
         if not self._indicated:
             return []  # the association ended while the party was at work
         self._indicated = False
         code, data = outcome
-        if not code and data is not None and len(data) <= known.room and track.number == changes.number:
+        if not code and data is not None and len(data) <= known.room:
             try:
-                return protect(context, b"\xc4\x01" + plain[2:3] + b"\0" + data, SUITE_BITS, track.style)
+                answer = track.outgoing.seal(b"\xc4\x01" + plain[2:3] + b"\0" + data)
             except MetersealError:
-                pass  # no counter was taken: the longer road asks for more, or refuses
+                answer = None  # no counter was taken: the longer road asks for more, or refuses
+            if answer is not None:
+                return answer
         return self._answer_repeated(track, known, plain[2], outcome)
 
     def _answer_repeated(
@@ -177,20 +156,17 @@ class Repeating(Notifying):
 
     def _remember(self, x: Exchange, again: Callable[[Operation], Again | None]) -> None:
         (operation,) = x.operations
-        doing, room, key = again(operation), self._room(x), self._setup.unicast
-        if doing is None or key is None:
+        doing, room = again(operation), self._room(x)
+        if doing is None:
             return
         track = self._track
         if track is None or track.number != x.number or track.style is not x.style:
-            title, sc = self.context.peer_title or b"", SUITE_BITS << 4 | self._setup.suite.id
-            track = self._track = Track(x.style, key, title, sc, x.number)
+            track = self._track = Track(self.context, x.style)
         most = ANY if room is None else room - _DATA
         track.remember(x.plain, Remembered(operation, doing, most))
 
     def _fits(self, x: Exchange) -> bool:
         """One attribute as a whole, in a form that is remembered, under just the protection of its answer."""
         whole = len(x.plain) == _PLAIN and not (x.layers or x.third or x.broadcast or self._prefers_blocks)
-        sealed = x.applied == x.required == SUITE_BITS and x.style in _LEADS
-        return (
-            whole and sealed and self.context.compression is None and x.number == self._setup.changes.number
-        )
+        sealed = x.applied == x.required == SUITE_BITS and fits(self.context, _ANSWERED[0], x.style)
+        return whole and sealed and x.number == self._setup.changes.number

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from meterseal.apdu.access import INVOKE_ID
 from meterseal.apdu.ciphered import GLO_TAG
 from meterseal.apdu.common import SHORT_INVOKE_ID
-from meterseal.apdu.services import GetRequestNormal
 from meterseal.association.accessing import AskingAccess
 from meterseal.association.asking import Asking
 from meterseal.association.blocks import PROTECTION_OVERHEAD, TITLE_OVERHEAD
@@ -20,18 +19,30 @@ from meterseal.association.operations import Operation
 from meterseal.association.profile import BLOCKS, ClientProfile
 from meterseal.association.states import State
 from meterseal.association.transfer import Transfer
-from meterseal.association.usual import CONFIRMED_HIGH, UsualGet
-from meterseal.errors import Misuse, ProtocolViolation, TimedOut, TooLarge, TooWeak, Unsupported
+from meterseal.association.usual import ANSWERED, ASKED, CONFIRMED_HIGH, UsualGet
+from meterseal.errors import (
+    MetersealError,
+    Misuse,
+    ProtocolViolation,
+    TimedOut,
+    TooLarge,
+    TooWeak,
+    Unsupported,
+)
 from meterseal.framing.gbt import MAX_WINDOW, Block
 from meterseal.security import SIGNED, Context, Opened, Style
 from meterseal.security.keyforms import is_fresh
 from meterseal.security.layers import CIPHERING, SIGNING, Layer, Layers, overhead
-from meterseal.security.protect import planned, protect, protecting
+from meterseal.security.prepared import BOTH, Sealing, Unsealing, fits
+from meterseal.security.protect import planned, protecting
 from meterseal.security.protection import of_request, text
 from meterseal.security.sealed import Sealed
 from meterseal.security.steps import Steps
 
 AnyAsking = Asking | AskingAccess | Carrying
+
+Read: TypeAlias = tuple[int, str | bytes, int]
+"""Class, logical name (octets; text is none that was asked before) and index of an attribute, as a whole."""
 
 _TRANSACTION = 8
 _KEPT = 64
@@ -60,7 +71,7 @@ class Requesting(GeneralBlocks):
         self._fresh_keys = is_fresh(profile.layers)
         # Requests that ended without their answer: it may still come, and is nobody else's.
         self._given_up: set[int | bytes] = set()
-        self._usual: dict[tuple[Operation, ...], UsualGet] = {}
+        self._usual: dict[Read, UsualGet] = {}
 
     def request(
         self,
@@ -85,9 +96,10 @@ class Requesting(GeneralBlocks):
         if self._asking is not None:
             raise Misuse("a request is under way in this association")
         asked, negotiated = tuple(operations), self.negotiated
-        usual = None if access or added else self._usual.get(asked)
-        if usual is not None and (octets := self._again(usual)):
-            return [Reply(octets)]
+        if UsualGet.is_one(asked) and not access and not added:
+            octets = self.again(asked[0][1:4])
+            if octets is not None:
+                return [Reply(octets)]
         self._next_transaction(added)
         asking: AnyAsking
         if access:
@@ -101,26 +113,40 @@ class Requesting(GeneralBlocks):
 
     def _asking_for(self, asked: tuple[Operation, ...], invoke: int, agreed: tuple[Any, ...]) -> Asking:
         """A read that will look the same the next time is kept for then."""
-        applied = self._applied
-        if not UsualGet.is_one(asked) or self._layers or not applied or self.negotiated & BLOCKS:
+        if not UsualGet.is_one(asked) or not self._repeats():
             return Asking(asked, invoke, *agreed)
-        style, policy = self._style(GetRequestNormal.tag[0]), self._setup.policy
-        asking = UsualGet(asked, invoke, *agreed, applied=applied, style=style, policy=policy)
+        style, most = self._style(ASKED), self.profile.max_pdu
+        asking = UsualGet(
+            asked, invoke, *agreed,
+            sealing=Sealing(self.context, ASKED, style),
+            unsealing=Unsealing(self.context, ANSWERED, style, most),
+        )  # fmt: skip
         if len(self._usual) >= _KEPT:
             self._usual.clear()
-        self._usual[asked] = asking
+        self._usual[asked[0][1:4]] = asking
         return asking
 
-    def _again(self, usual: UsualGet) -> bytes:
-        """A read once more, sealed; empty where the general road would come to something else."""
-        setup = self._setup
-        if usual.policy != setup.policy or setup.unicast is None or not setup.unicast.tx.left:
-            return b""
-        octets = usual.again(self._next_invoke())
-        self._transfer = self._pieces = None
-        self._added, self._layers = 0, ()
-        sealed = protect(self.context, octets, usual.applied, usual.style)
-        self._asking = usual
+    def _repeats(self) -> bool:
+        """True where reads and answers go whole, authenticated and encrypted, no more and no less."""
+        one_layer = not self._layers and self._applied == BOTH and not self._opening.answer_minimum & ~BOTH
+        return one_layer and not self.negotiated & BLOCKS and fits(self.context, ASKED, self._style(ASKED))
+
+    def again(self, read: Read) -> bytes | None:
+        """A read once more, sealed; None where the general road would come to something else, or may."""
+        usual = self._usual.get(read)
+        if usual is None or self._asking is not None or self._parked is not None:
+            return None
+        invoke = self._invoke + 1 & SHORT_INVOKE_ID
+        if self.state is not State.ASSOCIATED or invoke in self._given_up:
+            return None
+        try:
+            sealed = usual.again(invoke)
+        except MetersealError:
+            return None  # counters are to be reserved first, or there are none
+        if sealed is not None:
+            self._invoke, self._asking = invoke, usual
+            self._transfer = self._pieces = None
+            self._added, self._layers = 0, ()
         return sealed
 
     def forward(self, sealed: Sealed) -> list[Effect]:

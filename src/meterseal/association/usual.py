@@ -12,12 +12,11 @@ from typing import Any
 from meterseal.apdu.common import SHORT_INVOKE_ID, AttributeDescriptor, ResultData
 from meterseal.apdu.services import GetRequestNormal, GetResponseNormal
 from meterseal.association.asking import Asking
-from meterseal.association.operations import SUCCESS, Operation, Outcome, Service
-from meterseal.association.states import KIND_OF, TABLE, Role
+from meterseal.association.operations import Operation, Service
 from meterseal.codec.data import Data
 from meterseal.codec.data_decode import read_value
 from meterseal.errors import DecodeError
-from meterseal.security import Style
+from meterseal.security.prepared import Sealing, Unsealing
 
 CONFIRMED_HIGH = 0xC0
 """Of the invoke-id-and-priority octet: an answer is wanted, with priority."""
@@ -30,20 +29,14 @@ _ANSWERS = tuple(GetResponseNormal(invoke, ResultData(Data(b"", None))).encode()
 """What comes before the descriptor of a request, and before the data of its answer, by invoke-id."""
 
 _DATA = len(_ANSWERS[0])
-_outcome = tuple.__new__
 
-ANSWERED_IN = frozenset(
-    state
-    for (role, state, kind), step in TABLE.items()
-    if (role, kind, step.action) == (Role.CLIENT, KIND_OF[GetResponseNormal], "answer")
-)
-"""States in which an answer of this kind ends a request."""
+ASKED, ANSWERED = GetRequestNormal.tag[0], GetResponseNormal.tag[0]
 
 
 class UsualGet(Asking):
     """A read of one attribute that an association asks for again and again.
 
-    `applied`, `style` and `policy` are the protection it goes out under, and what that was worked out from.
+    `sealing` and `unsealing` are how it goes out and its answer comes in, for as long as they hold.
     """
 
     def __init__(
@@ -51,12 +44,11 @@ class UsualGet(Asking):
         operations: tuple[Operation, ...],
         invoke: int,
         *agreed: Any,
-        applied: int,
-        style: Style,
-        policy: int,
+        sealing: Sealing,
+        unsealing: Unsealing,
     ) -> None:
         super().__init__(operations, invoke, *agreed)
-        self.applied, self.style, self.policy = applied, style, policy
+        self.sealing, self.unsealing = sealing, unsealing
         self._tail = self.first()[_HEAD:]
         self._answer = _ANSWERS[invoke & SHORT_INVOKE_ID]
 
@@ -67,20 +59,34 @@ class UsualGet(Asking):
             len(operations) == 1 and operations[0].service is Service.GET and operations[0].selection is None
         )
 
-    def again(self, invoke: int) -> bytes:
-        """Ask once more, under another invoke-id: the APDU."""
-        self.invoke, self._incoming = invoke, None
-        number = self.identity = invoke & SHORT_INVOKE_ID
-        self._answer = _ANSWERS[number]
-        return _HEADS[number] + self._tail
+    def again(self, number: int) -> bytes | None:
+        """Ask once more, under another invoke-id (0 to 15): the APDU, sealed; None where that holds no more.
 
-    def taken(self, octets: bytes) -> tuple[Outcome, ...] | None:
-        """The outcome where the plain APDU is this request's answer with data; None for `take` to judge."""
-        if not octets.startswith(self._answer):
+        Raises as `Sealing.seal`.
+        """
+        sealed = self.sealing.seal(_HEADS[number] + self._tail)
+        self.invoke, self.identity, self._incoming = CONFIRMED_HIGH | number, number, None
+        self._answer = _ANSWERS[number]
+        return sealed
+
+    def answered(self, octets: bytes) -> bytes | None:
+        """The data of its answer, A-XDR, whose counter is taken then; None for anything else, unchanged."""
+        found = self.unsealing.open(octets)
+        if found is None:
             return None
-        size = len(octets)
+        plain, counter = found
+        data = self.taken(plain)
+        if data is not None:
+            self.unsealing.key.rx.commit(counter)
+        return data
+
+    def taken(self, plain: bytes) -> bytes | None:
+        """The data where the plain APDU is this request's answer with data; None for `take` to judge."""
+        if not plain.startswith(self._answer):
+            return None
+        size = len(plain)
         try:
-            _, end = read_value(octets, _DATA, size)
+            _, end = read_value(plain, _DATA, size)
         except DecodeError:
             return None
-        return (_outcome(Outcome, (SUCCESS, octets[_DATA:])),) if end == size else None
+        return plain[_DATA:] if end == size else None

@@ -83,8 +83,14 @@ class Access:
         """One attribute as A-XDR; nothing else is asked."""
         name = Obis(instance) if isinstance(instance, str) else instance
         chosen = None if selection is None else to_selection(selection)
-        outcomes = yield from self.session.ask((Operation(Service.GET, class_id, name, attribute, chosen),))
-        code, data = outcomes[0]
+        asked = self.session.ask((Operation(Service.GET, class_id, name, attribute, chosen),))
+        return (yield from self.got(asked, class_id, name, attribute))
+
+    def got(
+        self, asked: Steps[tuple[Outcome, ...]], class_id: int, name: str | bytes, attribute: int
+    ) -> Steps[bytes]:
+        """The one attribute that these steps come to."""
+        ((code, data),) = yield from asked
         if code or data is None:
             raise refusal(f"{class_id}/{Obis(name)}:{attribute}", code)
         return data

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, TypeVar, Unpack
 
 from meterseal import net
+from meterseal.apdu.common import SelectiveAccess
 from meterseal.client.base import CredentialsLike, LinkBase, MeterBase
 from meterseal.client.broadcasting import broadcast
 from meterseal.client.driving import AsyncDriver, Turn
@@ -22,6 +23,7 @@ from meterseal.client.steps import Exchange, Pair, Pause, Send, Step, Steps, Wor
 from meterseal.client.verbs_aio import AsyncVerbs
 from meterseal.codec.types import Type
 from meterseal.cosem.obis import ObjectAddress
+from meterseal.cosem.selection import Selection
 from meterseal.errors import ConnectionLost, Misuse
 from meterseal.security.sealed import Sealed
 from meterseal.state import CounterStore
@@ -38,7 +40,8 @@ class Driver(AsyncDriver):
         self._channels: dict[Pair, net.Channel] = {}
         self._loop = asyncio.get_running_loop()
 
-    def _exchange(self, step: Exchange) -> Awaitable[bytes]:
+    def exchange(self, step: Exchange) -> Awaitable[bytes]:
+        """As of every driver: what has been sent when this returns is answered when that is awaited."""
         channel = self._channels.get(step.pair) or self._channel(step.pair)
         timeout, octets = step.timeout, step.octets
         if octets is None:
@@ -63,7 +66,7 @@ class Driver(AsyncDriver):
 
     async def _other(self, step: Step) -> Any:
         if isinstance(step, Exchange):
-            return await self._exchange(step)
+            return await self.exchange(step)
         if isinstance(step, Pause):
             return await asyncio.sleep(step.seconds)
         if isinstance(step, Send):
@@ -95,6 +98,30 @@ class Meter(MeterBase, AsyncVerbs):
         try:
             return await self._driver.run(steps)
         finally:
+            turn.pass_on()
+
+    async def get(
+        self,
+        class_id: int,
+        instance: str | bytes,
+        attribute: int,
+        selection: Selection | SelectiveAccess | None = None,
+    ) -> bytes:
+        """One attribute by its descriptor, as A-XDR Data; raises Refused.  Read again it costs least."""
+        turn, session = self._turn, self._session
+        step = None if turn.taken or selection is not None else session.again((class_id, instance, attribute))
+        if step is None:
+            return await self._run(self._verbs.get(class_id, instance, attribute, selection))
+        turn.taken, octets = True, b""
+        try:
+            octets = await self._driver.exchange(step)
+            found = session.answered(octets)
+            if isinstance(found, bytes):
+                return found
+            return await self._driver.run(self._verbs.got(found, class_id, instance, attribute))
+        finally:
+            if not octets:
+                session.give_up()
             turn.pass_on()
 
     async def broadcast(

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, TypeVar, Unpack
 
 from meterseal import net
+from meterseal.apdu.common import SelectiveAccess
 from meterseal.client.base import CredentialsLike, LinkBase, MeterBase
 from meterseal.client.broadcasting import broadcast
 from meterseal.client.driving import BlockingDriver
@@ -22,6 +23,7 @@ from meterseal.client.steps import Exchange, Pair, Pause, Send, Step, Steps, Wor
 from meterseal.client.verbs_blocking import BlockingVerbs
 from meterseal.codec.types import Type
 from meterseal.cosem.obis import ObjectAddress
+from meterseal.cosem.selection import Selection
 from meterseal.errors import ConnectionLost, Misuse
 from meterseal.net.blocking import Channel, Line
 from meterseal.security.sealed import Sealed
@@ -38,7 +40,8 @@ class Driver(BlockingDriver):
         self.line = line
         self._channels: dict[Pair, Channel] = {}
 
-    def _exchange(self, step: Exchange) -> bytes:
+    def exchange(self, step: Exchange) -> bytes:
+        """As of every driver."""
         channel = self._channels.get(step.pair) or self._channel(step.pair)
         timeout, octets = step.timeout, step.octets
         if octets is None:
@@ -57,7 +60,7 @@ class Driver(BlockingDriver):
 
     def _other(self, step: Step) -> Any:
         if isinstance(step, Exchange):
-            return self._exchange(step)
+            return self.exchange(step)
         if isinstance(step, Pause):
             return time.sleep(step.seconds)
         if isinstance(step, Send):
@@ -82,6 +85,28 @@ class Meter(MeterBase, BlockingVerbs):
 
     def _run(self, steps: Steps[T]) -> T:
         return self._driver.run(steps)
+
+    def get(
+        self,
+        class_id: int,
+        instance: str | bytes,
+        attribute: int,
+        selection: Selection | SelectiveAccess | None = None,
+    ) -> bytes:
+        """One attribute by its descriptor, as A-XDR Data; raises Refused.  Read again it costs least."""
+        session, octets = self._session, b""
+        step = None if selection is not None else session.again((class_id, instance, attribute))
+        if step is None:
+            return self._run(self._verbs.get(class_id, instance, attribute, selection))
+        try:
+            octets = self._driver.exchange(step)
+        finally:
+            if not octets:
+                session.give_up()
+        found = session.answered(octets)
+        if isinstance(found, bytes):
+            return found
+        return self._run(self._verbs.got(found, class_id, instance, attribute))
 
     def broadcast(
         self, object: Object, value: Any, type: Type | str | None = None, *, key: bytes | None = None

@@ -23,7 +23,7 @@ class AsyncDriver:
             step = next(steps)
             while True:
                 try:
-                    result = await self._exchange(step) if type(step) is Exchange else await self._other(step)
+                    result = await self.exchange(step) if type(step) is Exchange else await self._other(step)
                 except MetersealError as error:
                     step = steps.throw(error)
                 else:
@@ -35,7 +35,7 @@ class AsyncDriver:
             steps.close()
 
     @abstractmethod
-    def _exchange(self, step: Exchange) -> Awaitable[bytes]:
+    def exchange(self, step: Exchange) -> Awaitable[bytes]:
         """Nearly all steps are of this kind."""
 
     @abstractmethod
@@ -85,7 +85,7 @@ class BlockingDriver:
             step = next(steps)
             while True:
                 try:
-                    result = self._exchange(step) if type(step) is Exchange else self._other(step)
+                    result = self.exchange(step) if type(step) is Exchange else self._other(step)
                 except MetersealError as error:
                     step = steps.throw(error)
                 else:
@@ -97,7 +97,7 @@ class BlockingDriver:
             steps.close()
 
     @abstractmethod
-    def _exchange(self, step: Exchange) -> bytes:
+    def exchange(self, step: Exchange) -> bytes:
         """Nearly all steps are of this kind."""
 
     @abstractmethod

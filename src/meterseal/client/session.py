@@ -28,6 +28,7 @@ from meterseal.association import (
     Service,
     State,
 )
+from meterseal.association.requesting import Read
 from meterseal.client import pending
 from meterseal.client import plan as plans
 from meterseal.client.keyring import Held, Keyring, Sending, start_above
@@ -264,13 +265,44 @@ class Session:
         request = (self._association or self.association).request(
             operations, access=access, stops=stops, described=described, added=added
         )
-        effect = yield from self._settle(request)
+        return (yield from self._confirmed(request))
+
+    def _confirmed(self, effects: list[Effect]) -> Steps[tuple[Outcome, ...]]:
+        effect = yield from self._settle(effects)
         if type(effect) is not Confirmed:
             raise ProtocolViolation("the association ended during a request")
         held = self._held
         if held is not None and held.note_due:
             yield from self.shared.keyring.note(held)
         return effect.outcomes
+
+    def again(self, read: Read) -> Exchange | None:
+        """A read that was asked before, as one step; None where only `ask` will do, and nothing has begun.
+
+        Its answer goes to `answered`; where there is none, `give_up` ends the request.
+        """
+        association, held = self._association, self._held
+        if association is None or self.shared.datagrams or (held is not None and held.note_due):
+            return None
+        if self._signed and (*read, False) in self._signed:
+            return None
+        octets = association.again(read)
+        if octets is None:
+            return None
+        exchange = self._exchange
+        exchange.octets, exchange.ahead = octets, ()
+        return exchange
+
+    def answered(self, octets: bytes) -> bytes | Steps[tuple[Outcome, ...]]:
+        """What the answer to a read that was asked `again` holds, as A-XDR; else the steps to its outcome."""
+        association = self._association or self.association
+        data = association.answered(octets)
+        return self._confirmed(association.receive(octets)) if data is None else data
+
+    def give_up(self) -> None:
+        """A step of `again` has failed, or nobody waits any more."""
+        if self._association is not None:
+            self._give_up(self._association)
 
     def forward(self, sealed: Sealed) -> Steps[Sealed]:
         """Carry what somebody else has sealed for this meter; the sealed answer.

@@ -90,9 +90,7 @@ def decode_typed(octets: bytes) -> tuple[Any, Type]:
     return decode(octets), describe(octets)
 
 
-def encode(value: Any, type: Type) -> bytes:
-    """Octets of `value` as `type`. Misuse names what does not fit: "[3].2: 300 does not fit unsigned"."""
-    return write_value(value, type)
+encode = write_value
 
 
 class Data:

@@ -23,14 +23,14 @@ class _At(Exception):
         self.path: list[int] = []
 
 
-def write_value(value: Any, type_: Type) -> bytes:
-    """Octets of `value` as `type_`, tag included; Misuse names the path of what does not fit."""
-    lead = _SCALAR_LEADS.get(type_) if type(type_) is Tag else None
+def write_value(value: Any, type: Type) -> bytes:
+    """Octets of `value` as `type`. Misuse names what does not fit: "[3].2: 300 does not fit unsigned"."""
+    lead = _SCALAR_LEADS.get(type) if isinstance(type, Tag) else None
     if lead is not None:  # most values: nothing to collect, and no path
-        return lead + SCALAR_WRITERS[type_](value)  # type: ignore[index]
+        return lead + SCALAR_WRITERS[type](value)  # type: ignore[index]
     chunks: list[bytes] = []
     try:
-        _write(value, type_, chunks, 0, True)
+        _write(value, type, chunks, 0, True)
     except _At as error:
         raise Misuse(_located(error)) from None
     return b"".join(chunks)

@@ -24,6 +24,7 @@ Frame: TypeAlias = tuple[int, int, bytes]
 """Source wPort, destination wPort, APDU."""
 
 _HEADER = struct.Struct(">HHHH")
+_header_at = _HEADER.unpack_from
 _NOTHING = memoryview(b"")
 _FIRST_BUFFER = 2048  # holds any usual request; an idle connection holds no buffer at all
 
@@ -74,6 +75,16 @@ def alone(octets: bytes, source: int, destination: int, limit: int) -> bytes | N
     if 0 < size <= limit and octets.startswith(_HEADER.pack(VERSION, source, destination, size)):
         return octets[HEADER_LENGTH:]
     return None
+
+
+def whole(room: memoryview, count: int) -> Frame | None:
+    """The frame that the first `count` octets in `room` are; None for anything else, broken or not."""
+    if count <= HEADER_LENGTH:
+        return None
+    version, source, destination, length = _header_at(room)
+    if version != VERSION or length != count - HEADER_LENGTH:
+        return None
+    return source, destination, bytes(room[HEADER_LENGTH:count])
 
 
 class WrapperReader:
@@ -128,25 +139,16 @@ class WrapperReader:
             raise Misuse(f"{count} octets do not fit the buffer that was given out")
         self.held += count
 
-    def take_whole(self, count: int) -> Frame | None:
-        """The frame that the `count` octets just put into the room are, where nothing was held before.
-
-        None, with nothing changed, for anything else: then `advance` and `next_frame` see to it.
-        """
-        if self.held or count <= HEADER_LENGTH or self._broken is not None:
-            return None
-        view = self._view
-        version, source, destination, length = _HEADER.unpack_from(view)
-        if version != VERSION or length != count - HEADER_LENGTH:  # the room has the limit
-            return None
-        self._view = _NOTHING
-        return source, destination, bytes(view[HEADER_LENGTH:count])
-
     def feed(self, octets: Octets) -> Iterator[Frame]:
         """Take in all of `octets`, then iterate the frames that are complete. Errors as `next_frame`.
 
         The octets are there already, so what is held may pass the cap until the frames are taken.
         """
+        self.take_in(octets)
+        return self.frames()
+
+    def take_in(self, octets: Octets) -> None:
+        """The same without a look at the frames."""
         size = len(octets)
         end = self._begin + self.held
         if size >= len(self._view) - end:
@@ -154,7 +156,6 @@ class WrapperReader:
             end = self.held
         self._view[end : end + size] = octets
         self.held += size
-        return self.frames()
 
     def frames(self) -> Iterator[Frame]:
         """The complete frames, one after another."""

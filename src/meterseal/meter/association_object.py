@@ -214,6 +214,10 @@ class CurrentAssociation(CosemObject):
             return super().perform(asker, operation)
         return asker.association.perform(asker, operation)
 
+    def read(self, asker: Asker, index: int) -> Outcome:
+        """The same."""
+        return super().read(asker, index) if index == 1 else asker.association.read(asker, index)
+
 
 def _user_record(number: int, user: User) -> list[Any]:
     objects = None if user.objects is None else [pattern.text for pattern in user.objects]

@@ -147,6 +147,8 @@ class Fleet:
         """Heap of real times and the meters at rest that are to be woken then."""
         self._waking = False
         self._heard: set[int] = set()
+        self.heard = self._heard.add
+        """Something has come for a meter, by number: what it received is noted with the next tick."""
         self._quiet: dict[int, None] = {}
         self._seen: dict[int, int] = {}
         self._since = int(wall())
@@ -254,10 +256,6 @@ class Fleet:
             log.warning("the state could not be kept: %s", error)
         self._rest()
         self._wake()
-
-    def heard(self, number: int) -> None:
-        """Something has come for a meter: what it received is noted with the next tick."""
-        self._heard.add(number)
 
     def left(self, number: int) -> None:
         """A connection to a meter has ended."""

@@ -45,7 +45,7 @@ from meterseal.meter.store import MeterStore
 from meterseal.meter.third_parties import check_age, make_setup
 from meterseal.meter.view import Seen
 from meterseal.security import SecuritySetup
-from meterseal.security.steps import Steps, begun, settle, through
+from meterseal.security.steps import Steps, begun, through
 
 if TYPE_CHECKING:
     from meterseal.meter.pairs import KeyPairs
@@ -320,13 +320,13 @@ class Meter:
             return self._failed(asker, operation, error)
 
     def again(self, asker: Asker, operation: Operation) -> Callable[[], Outcome] | None:
-        """How a read that was done is done once more, as long as the association sees the same objects."""
+        """How a read of a whole attribute is done once more, while the association sees the same objects."""
         held = asker.association.view.held(operation.class_id, operation.instance)
         return None if held is None else partial(self._once_more, held, asker, operation)
 
     def _once_more(self, held: CosemObject, asker: Asker, operation: Operation) -> Outcome:
         try:
-            return settle(held.perform(asker, operation))
+            return held.read(asker, operation[3])  # its member, by the shortest way
         except (Denied, MetersealError) as error:
             return self._failed(asker, operation, error)
 

@@ -32,6 +32,7 @@ Key: TypeAlias = tuple[int, bytes]
 Value: TypeAlias = tuple[Any, Type]
 """A value and its type, as `codec.data.encode` takes them."""
 
+_outcome = tuple.__new__
 TEMPORARY_FAILURE, READ_WRITE_DENIED, OBJECT_UNDEFINED = 2, 3, 4
 OBJECT_UNAVAILABLE, TYPE_UNMATCHED, SCOPE_VIOLATED, OTHER_REASON = 0x0B, 0x0C, 0x0D, 0xFA
 
@@ -94,6 +95,9 @@ class Associated(Protocol):
 
     def perform(self, asker: Asker, operation: Operation) -> Outcome | Steps[Outcome]:
         """Do an operation on the association as an object."""
+
+    def read(self, asker: Asker, index: int) -> Outcome:
+        """Read one of its attributes as a whole."""
 
 
 @dataclass(slots=True, eq=False)
@@ -174,16 +178,19 @@ class CosemObject:
         """
         return _SERVICES[operation.service](self, asker, operation)
 
+    def read(self, asker: Asker, index: int) -> Outcome:
+        """Read one attribute as a whole.  Raises as `perform`."""
+        reader = self.readers.get(index)
+        if reader is None:
+            raise Denied(READ_WRITE_DENIED, f"attribute {index} cannot be read")
+        value, type_ = reader(asker)
+        return _outcome(Outcome, (0, codec.encode(value, type_)))
+
     def _read(self, asker: Asker, operation: Operation) -> Outcome:
         index = operation.member
         if operation.selection is None:
-            reader = self.readers.get(index)
-            if reader is None:
-                raise Denied(READ_WRITE_DENIED, f"attribute {index} cannot be read")
-            value, type_ = reader(asker)
-        else:
-            value, type_ = self._select(asker, index, operation.selection)
-        return Outcome(0, codec.encode(value, type_))
+            return self.read(asker, index)
+        return Outcome(0, codec.encode(*self._select(asker, index, operation.selection)))
 
     def _select(self, asker: Asker, index: int, access: SelectiveAccess) -> Value:
         select, known = self.selectors.get(index, (None, ()))

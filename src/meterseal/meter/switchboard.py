@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from meterseal.meter.plan import MeterPlan
 from meterseal.meter.server import Party
@@ -31,11 +31,16 @@ class Meters(Protocol):
     def party(self, number: int) -> Party:
         """A meter at work."""
 
-    def heard(self, number: int) -> None:
-        """Something has come for a meter."""
+    @property
+    def heard(self) -> Callable[[int], None]:
+        """To be told that something has come for a meter."""
 
     def left(self, number: int) -> None:
         """A connection to a meter has gone."""
+
+
+_Way: TypeAlias = tuple[int, int, Callable[[int, int, bytes], None]]
+"""Number of a meter, SAP of its logical device, and who takes what comes for it."""
 
 
 class Switchboard:
@@ -50,24 +55,25 @@ class Switchboard:
     def __init__(self, fleet: Meters, link: Link, alone: int | None = None) -> None:
         self._fleet, self._link, self._alone = fleet, link, alone
         self._sessions: dict[int, Session] | None = None
-        self._ways: dict[int, tuple[int, int, Session]] | None = None
-        """By wPort, of meters that something has come for: number, SAP, session."""
+        self._ways: dict[int, _Way] | None = None
+        """By wPort, of meters that something has come for."""
 
     def received(self, source: int, destination: int, payload: bytes) -> None:
         """One APDU for the meter at `destination`."""
-        way = self._ways.get(destination) if self._ways is not None else None
-        number, sap, session = way or self._way(destination)
-        self._fleet.heard(number or 1)
-        session.received(source, sap, payload)
+        ways = self._ways
+        way = None if ways is None else ways.get(destination)
+        number, sap, received = way or self._way(destination)
+        self._fleet.heard(number)
+        received(source, sap, payload)
 
-    def _way(self, destination: int) -> tuple[int, int, Session]:
+    def _way(self, destination: int) -> _Way:
         number, sap = self._behind(destination)
         if self._sessions is None or self._ways is None:
             self._sessions, self._ways = {}, {}
         session = self._sessions.get(number)
         if session is None:
             session = self._sessions[number] = self._session(number)
-        way = number, sap, session
+        way = number or 1, sap, session.received
         if (
             number != _NOBODY and self._alone is None
         ):  # as many as there are meters: anybody can try all wPorts

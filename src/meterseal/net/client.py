@@ -55,9 +55,11 @@ class _Inbox(Generic[T]):
     def put(self, item: T, size: int) -> None:
         """Something has come, of `size` octets. TooLarge when too much lies unread."""
         waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(item)
-            return
+        if waiter is not None:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(item)
+                return
         self._size += size + _ENTRY
         if self._size > UNREAD:
             raise TooLarge(f"more than {UNREAD} octets came that nobody waited for")
@@ -75,14 +77,7 @@ class _Inbox(Generic[T]):
             item, size = items.popleft()
             self._size -= size + _ENTRY
             return item
-        if self.end is not None:
-            raise self.end
-        if self._waiter is not None:
-            raise Misuse("somebody waits already on this line")
-        waiter: asyncio.Future[T] = self._loop.create_future()
-        self._waiter, self._deadline = waiter, deadline
-        if deadline < self._fires:
-            self._set_timer(deadline)
+        waiter = self.wait(deadline)
         try:
             return await waiter
         except asyncio.CancelledError:
@@ -90,8 +85,19 @@ class _Inbox(Generic[T]):
                 items.appendleft((waiter.result(), 0))  # it came, and nobody has seen it
                 self._size += _ENTRY
             raise
-        finally:
-            self._waiter = None
+
+    def wait(self, deadline: float) -> asyncio.Future[T]:
+        """What comes next, where nothing lies here; errors as `until`.  Who gives up waiting cancels it."""
+        if self.end is not None:
+            raise self.end
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            raise Misuse("somebody waits already on this line")
+        waiter = self._waiter = self._loop.create_future()
+        self._deadline = deadline
+        if deadline < self._fires:
+            self._set_timer(deadline)
+        return waiter
 
     def fail(self, error: Exception) -> None:
         """Nothing comes any more."""
@@ -138,18 +144,27 @@ class Channel:
             raise self.inbox.end
         await self._line.send(self.client, self.server, payload)
 
-    async def exchange(self, payload: bytes, timeout: float | None, deadline: float) -> bytes:
-        """`send`, then `receive` until the deadline, which is `timeout` seconds from now."""
-        inbox, line = self.inbox, self._line
+    def exchange(self, payload: bytes, timeout: float | None, deadline: float) -> Awaitable[bytes]:
+        """`send` now, and the next APDU until the deadline, which is `timeout` seconds from now.
+
+        Who is cancelled has given up the answer: it is not kept for anybody.
+        """
+        inbox, link = self.inbox, self._line.link
         if inbox.end is not None:
             raise inbox.end
-        link = line.link
         link.send(self.client, self.server, payload)
-        if link.unsent:
-            await line.drained()
-        if not inbox.items:
-            link.poll(self.client, self.server, timeout)
-        return await inbox.until(deadline)
+        if inbox.items or link.unsent:
+            return self._sent(timeout, deadline)
+        link.poll(self.client, self.server, timeout)
+        return inbox.wait(deadline)
+
+    async def _sent(self, timeout: float | None, deadline: float) -> bytes:
+        """The rest of `exchange` where the system has not taken all, or something lies here."""
+        if self._line.link.unsent:
+            await self._line.drained()
+        if not self.inbox.items:
+            self._line.link.poll(self.client, self.server, timeout)
+        return await self.inbox.until(deadline)
 
     def receive(self, timeout: float | None = None) -> Coroutine[None, None, bytes]:
         """The next APDU from server to client, to be awaited; errors as `Line.receive`."""
@@ -177,7 +192,10 @@ class _Routed(Channel):
     async def send(self, payload: bytes) -> None:
         await super().send(gateway.encode(self._via, payload))
 
-    async def exchange(self, payload: bytes, timeout: float | None, deadline: float) -> bytes:
+    def exchange(self, payload: bytes, timeout: float | None, deadline: float) -> Awaitable[bytes]:
+        return self._exchange(payload, timeout)
+
+    async def _exchange(self, payload: bytes, timeout: float | None) -> bytes:
         await self.send(payload)
         return await self.receive(timeout)
 

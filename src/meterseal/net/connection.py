@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 from ipaddress import IPv6Address, ip_address
-from typing import Any, Protocol, cast
+from typing import Any, Final, Protocol, cast
+from weakref import WeakKeyDictionary
 
 from meterseal.errors import ConnectionLost, MetersealError, TimedOut, TooLarge
 from meterseal.framing import wrapper
@@ -119,7 +120,11 @@ class Stream(asyncio.BaseProtocol):
     @property
     def is_closing(self) -> bool:
         """Is the connection gone, or going?"""
-        return self._ending or self._transport is None
+        return self._ending or self._is_lost()
+
+    def _is_lost(self) -> bool:
+        transport = self._transport
+        return transport is None or transport.is_closing()  # a write that has failed shows there first
 
     def send(self, source: int, destination: int, payload: bytes) -> None:
         """One whole APDU. Nothing happens when the connection is gone."""
@@ -131,9 +136,7 @@ class Stream(asyncio.BaseProtocol):
         if transport is None:
             return
         transport.write(octets)
-        if transport.is_closing():  # the write has failed: nobody is there for whom to do more
-            self._ending = self._blocked = True
-        elif self._paused and transport.get_write_buffer_size() > self._limits.unsent:
+        if self._paused and transport.get_write_buffer_size() > self._limits.unsent:
             self.abort(TooLarge(f"the peer does not read: more than {self._limits.unsent} octets are unsent"))
 
     def close(self) -> None:
@@ -250,7 +253,7 @@ class Stream(asyncio.BaseProtocol):
         if handler is None:
             return
         try:
-            while not self._blocked and self._has_more() and self._take_one(handler):
+            while self._has_more() and not (self._blocked or self._is_lost()) and self._take_one(handler):
                 progress = True
                 if self._has_more():
                     self._wait_for_a_turn()
@@ -304,10 +307,25 @@ class Stream(asyncio.BaseProtocol):
             self._drained = None
 
 
-class Connection(Stream, asyncio.BufferedProtocol):
-    """Wrapper frames over TCP, received in place."""
+_ROOM: Final = 2048
+"""Octets that are received at once where nothing is held: any usual frame."""
 
-    __slots__ = ("_reader",)
+_rooms: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDictionary()
+"""Where the connections of a loop receive: what comes is taken out before it is the next one's turn."""
+
+
+def _room(loop: asyncio.AbstractEventLoop, most: int) -> memoryview:
+    """Room for `most` octets at most: no more is received than may be kept."""
+    room = _rooms.get(loop)
+    if room is None:
+        room = _rooms[loop] = memoryview(bytearray(_ROOM))
+    return room if most >= _ROOM else room[:most]
+
+
+class Connection(Stream, asyncio.BufferedProtocol):
+    """Wrapper frames over TCP.  A buffer of its own has only a connection with an incomplete frame."""
+
+    __slots__ = ("_reader", "_room")
 
     def __init__(
         self,
@@ -320,14 +338,23 @@ class Connection(Stream, asyncio.BufferedProtocol):
         super().__init__(factory, limits, wire_log, keeper, outgoing)
         self._reader = wrapper.WrapperReader(limits.apdu)
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """As every stream; from then on it receives where its loop has room."""
+        self._room = _room(asyncio.get_running_loop(), wrapper.HEADER_LENGTH + self._limits.apdu)
+        super().connection_made(transport)
+
     def send(self, source: int, destination: int, payload: bytes) -> None:
         """One whole APDU, at most 65535 octets (TooLarge). Nothing happens when the connection is gone."""
-        if self._ending or self._transport is None:
+        transport = self._transport
+        if self._ending or transport is None:
             return
         frame = wrapper.encode(source, destination, payload)
         if self._wire_log is not None:
             self._wire_log.record(self.name, "out", frame)
-        self._write(frame)
+        if self._paused:
+            self._write(frame)
+        else:
+            transport.write(frame)
 
     def poll(self, client: int, server: int, timeout: float | None) -> None:
         """The peer speaks when it likes."""
@@ -341,22 +368,25 @@ class Connection(Stream, asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Room for the next octets."""
-        return self._reader.get_buffer()
+        return self._reader.get_buffer() if self._reader.held else self._room
 
     def buffer_updated(self, count: int) -> None:
         """Octets have come: nearly always one whole frame, with nothing before it and nothing behind."""
-        handler = self._handler
-        frame = None if self._blocked or handler is None else self._reader.take_whole(count)
-        if frame is None or handler is None:
-            self._reader.advance(count)
-            self._take(False)
-            return
-        if self._wire_log is not None:
-            self._wire_log.record(self.name, "in", wrapper.encode(*frame))
-        try:
-            handler.received(*frame)
-        except MetersealError as cause:
-            self.abort(cause)
+        reader, handler = self._reader, self._handler
+        if reader.held:
+            reader.advance(count)
+        else:
+            frame = wrapper.whole(self._room, count)
+            if frame is not None and not self._blocked and handler is not None:
+                if self._wire_log is not None:
+                    self._wire_log.record(self.name, "in", wrapper.encode(*frame))
+                try:
+                    handler.received(*frame)
+                except MetersealError as cause:
+                    self.abort(cause)
+                return
+            reader.take_in(self._room[:count])
+        self._take(False)
 
     def _has_more(self) -> bool:
         return bool(self._reader.held)

@@ -44,7 +44,7 @@ class _Carrying(AsyncDriver):
     def __init__(self, carried: Callable[[Passing | Acting], Awaitable[Any]]) -> None:
         self._carried = carried
 
-    async def _exchange(self, step: Exchange) -> bytes:
+    async def exchange(self, step: Exchange) -> bytes:
         raise Misuse(NO_LINE)
 
     async def _other(self, step: Step) -> Any:

@@ -41,7 +41,7 @@ class _Carrying(BlockingDriver):
     def __init__(self, carried: Callable[[Passing | Acting], Any]) -> None:
         self._carried = carried
 
-    def _exchange(self, step: Exchange) -> bytes:
+    def exchange(self, step: Exchange) -> bytes:
         raise Misuse(NO_LINE)
 
     def _other(self, step: Step) -> Any:
