@@ -43,6 +43,11 @@ class Mutant(NamedTuple):
         return ".".join(self.name.split(".")[1:3])
 
     @property
+    def function_hash(self) -> str:
+        """That of the function as it is without any mutant."""
+        return str(self.file.hash_by_function_name.get(self.function.rpartition(".")[2], ""))
+
+    @property
     def outcome(self) -> int | None:
         """What became of it, in mutmut's numbers; None when it was not tried."""
         return self.file.exit_code_by_key[self.name]

@@ -169,15 +169,17 @@ class Trial(Runner):
 
     def _look(self) -> None:
         """What each test takes and comes by; an earlier run may have seen it as it is."""
-        kept = json.loads(_SEEN.read_text()) if _SEEN.exists() else {}
+        kept = json.loads(_SEEN.read_text()) if _SEEN.exists() else {"functions": {}, "tests": {}}
         of = {path: _digest(path) for path in {item.path for item in self.items}}
-        source = _digest(*sorted({Path(mutant.file.path) for mutant in self.mutants}))
-        seen = kept["tests"] if kept.get("source") == source else {}
+        now = {mutant.function: mutant.function_hash for mutant in self.mutants}
+        # What is new is called by what has changed, so these tests come by it.
+        same = {name for name, digest in kept["functions"].items() if now.get(name) == digest}
+        seen = {name: was for name, was in kept["tests"].items() if same.issuperset(was[2])}
         self._switches.original()
         for number, item in enumerate(self.items):
             if seen.get(item.nodeid, [""])[0] != of[item.path]:
                 seen[item.nodeid] = (of[item.path], *self._watched(number))
-        _SEEN.write_text(json.dumps({"source": source, "tests": seen}))
+        _SEEN.write_text(json.dumps({"functions": now, "tests": seen}))
         for number, item in enumerate(self.items):
             _, taken, functions = seen[item.nodeid]
             self.times.append(taken)
@@ -233,8 +235,8 @@ def _try_anew(mutant: Mutant) -> int:
     return SURVIVED
 
 
-def _digest(*paths: Path) -> str:
-    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:16]
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def _keep(mutants: Sequence[Mutant]) -> None:
