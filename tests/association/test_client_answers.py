@@ -153,6 +153,21 @@ def test_codes_that_end_a_list_or_a_method() -> None:
     assert effect == Confirmed((Outcome(11),) * 2)
 
 
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        ("C701C2 00 00", Outcome(0)),
+        ("C701C2 00 01 00 1105", Outcome(0, b"\x11\x05")),
+        ("C701C2 00 01 01 00", Outcome(0)),  # success, and of what is returned as well
+        ("C701C2 00 01 01 0C", Outcome(12)),
+        ("C701C2 03 01 01 0C", Outcome(3)),  # the method's own code goes before
+        ("C701C2 03 01 00 1105", Outcome(3, b"\x11\x05")),
+    ],
+)
+def test_what_a_method_has_come_to(answer: str, outcome: Outcome) -> None:
+    assert to_client(waiting(call()), bytes.fromhex(answer)) == [Confirmed((outcome,))]
+
+
 ERRORS: list[tuple[Any, str, int]] = [
     (ExceptionResponse(1, 1), "operation-not-possible", 1),
     (ExceptionResponse(1, 5), "deciphering-error", 5),

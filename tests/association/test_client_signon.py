@@ -269,6 +269,24 @@ def test_core_A11_without_its_proof_a_meter_is_nobody(
         pair.client.request([get()])
 
 
+@pytest.mark.parametrize(
+    ("options", "protected"),
+    [({}, True), ({"mechanism": 3, "ciphered": False}, True), ({"mechanism": 3, "policy": 0}, False)],
+    ids=["sealed", "a plain context", "sealed nowhere"],
+)
+def test_B21_a_refused_proof_is_the_meters_word_where_it_could_be_known(
+    options: dict[str, Any], protected: bool
+) -> None:
+    """Protected, or in a context in which nothing is: there it is as good as every other answer."""
+    _, effect = pass_4(
+        lambda p, o: sealed(p, action_response(p, None, 3)) if not options else action_response(p, None, 3),
+        **options,
+    )
+    error = effect.error
+    assert isinstance(error, Refused) and error.authenticated is protected
+    assert (error.reason, error.code, error.source) == ("read-write-denied", 3, "action-result")
+
+
 @pytest.mark.parametrize("mechanism", [3, 4, 6])
 def test_core_A11_the_other_mechanisms_too(mechanism: int) -> None:
     """The proof of pass 3 sent back; for the weak mechanisms the challenge alone makes the difference."""

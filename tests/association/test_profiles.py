@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from meterseal.association import ClientProfile, ServerProfile, conformance
+from meterseal.association import Associated, ClientProfile, Released, ServerProfile, State, conformance
 from meterseal.association.profile import (
     BLOCKS,
     DEFAULT_CONFORMANCE,
@@ -17,7 +17,8 @@ from meterseal.crypto import suite
 from meterseal.crypto.v44 import LIMIT, PACKET
 from meterseal.keys.counters import WINDOW
 from meterseal.security import AUTHENTICATED, ENCRYPTED, SIGNED, SecuritySetup
-from tests.association.pair import CLIENT_TITLE, METER_TITLE, Pair, View
+from meterseal.security.protect import PROTECTED
+from tests.association.pair import CLIENT_TITLE, METER_TITLE, SMALL, Pair, View, call, get, octet_string, put
 
 SETUP = SecuritySetup(suite(0), METER_TITLE, CLIENT_TITLE)
 
@@ -116,3 +117,31 @@ def test_context_name_and_titles(mechanism: int, ciphered: bool, number: int, ti
     profile = client(mechanism=mechanism, ciphered=ciphered)
     assert (profile.context_number, profile.with_titles) == (number, titles)
     assert profile.scheme.number == mechanism
+
+
+@pytest.mark.parametrize("mechanism", [0, 1, 3, 6])
+def test_a_policy_is_for_contexts_with_ciphering(mechanism: int) -> None:
+    """A setup may be shared with ciphered associations: where nothing can be protected nothing is asked."""
+    heard: list[object] = []
+    pair = Pair(
+        mechanism=mechanism,
+        ciphered=False,
+        client={"events": heard.append},
+        server={"conformance": SERVER_CONFORMANCE | EVENTS},
+    )
+    for end in (pair.client, pair.server):
+        end.profile.setup.policy = 0x6C
+    assert pair.sign_on() == [Associated(None)]
+    for operation in (get(), put(octet_string(b"now")), call()):
+        assert pair.outcomes(operation)[0].code == 0
+    pair.run(pair.server.notify(get(), SMALL), "meter")
+    assert len(heard) == 1
+    assert pair.release() == [Released("")]
+    assert {octets[0] for _, octets in pair.wire} & PROTECTED == set()
+
+
+def test_roles_and_titles_of_the_public_client_are_nobodys() -> None:
+    pair = Pair(mechanism=0, ciphered=False)
+    pair.sign_on()
+    assert pair.server.user is None and pair.client.state is pair.server.state is State.ASSOCIATED
+    assert pair.server.context.dedicated is None and not pair.server.context.exclusive_dedicated

@@ -6,10 +6,14 @@ import pytest
 
 from meterseal import apdu
 from meterseal.apdu import services as s
+from meterseal.apdu.access import AccessRequest
 from meterseal.apdu.acse import Rlrq
+from meterseal.apdu.common import AttributeDescriptor
 from meterseal.apdu.general import GeneralCiphering
 from meterseal.apdu.initiate import InitiateRequest
+from meterseal.apdu.specifications import AccessGet
 from meterseal.association import Associated, Compute, Confirmed, Failed, Need, Outcome, Reply, State
+from meterseal.codec.data import Data
 from meterseal.errors import Misuse, TimedOut
 from meterseal.security import unprotect
 from tests.association.pair import (
@@ -67,6 +71,9 @@ def test_what_an_access_asks_for_besides(stops: bool, described: bool, flags: in
     pair = plain()
     octets = replies(pair.client.request([get()], access=True, stops=stops, described=described))[0]
     assert octets[1] == flags
+    asked = AccessGet(AttributeDescriptor(3, REGISTER, 2))
+    number = flags << 24 | 1
+    assert octets == AccessRequest(number, b"", (asked,), (Data.decode(b"\0"),)).encode()
     assert pair.run([Reply(octets)]) == [Confirmed((Outcome(0, SMALL.raw),))]
 
 

@@ -143,8 +143,10 @@ def test_what_cannot_be_sent() -> None:
     with pytest.raises(Misuse):
         busy.send(APDU)
     for window in (0, 64):
-        with pytest.raises(Misuse):
+        with pytest.raises(Misuse, match=f"^the window is 1 to 63 blocks, not {window}$"):
             transfer(window=window)
+        with pytest.raises(Misuse, match=f"^the peer's window is 1 to 63 blocks, not {window}$"):
+            transfer(peer_window=window)
     assert len(transfer(size=8).send(bytes(gbt.MAX_BLOCKS))) == 1
 
 

@@ -54,6 +54,9 @@ class Requesting(GeneralBlocks):
 
     profile: ClientProfile
     _opening: Opening  # the latest sign-on: the table lets nothing come before one
+    _transaction: bytes
+    _layers: Layers
+    _added: int
 
     def __init__(self, profile: ClientProfile) -> None:
         super().__init__(profile.setup)
@@ -65,9 +68,6 @@ class Requesting(GeneralBlocks):
         self.context = Context(profile.setup, self.server_title)
         self._asking: AnyAsking | None = None
         self._invoke = self._long_invoke = 0
-        self._transaction = b""
-        self._layers: Layers = ()
-        self._added = 0
         self._fresh_keys = is_fresh(profile.layers)
         # Requests that ended without their answer: it may still come, and is nobody else's.
         self._given_up: set[int | bytes] = set()

@@ -72,6 +72,9 @@ class ServerAssociation(Repeating):
     and what came before, or makes no sense, is not answered.
     """
 
+    _initiate: Opened | None
+    _handshake: Handshake | None
+
     def __init__(
         self,
         profile: ServerProfile,
@@ -83,8 +86,6 @@ class ServerAssociation(Repeating):
     ) -> None:
         super().__init__(profile, datagrams, memory, share)
         self._draw = draw
-        self._initiate: Opened | None = None
-        self._handshake: Handshake | None = None
         self._queue: deque[bytes] = deque()
         self.end()
 

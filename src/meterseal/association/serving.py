@@ -52,6 +52,8 @@ _SELECTIVE_ACCESS, _MULTIPLE_REFERENCES = conformance("selective-access"), confo
 class Serving(ServingBlocks):
     """The part of a meter's association that stands: requests in, answers out."""
 
+    user: int | None
+
     def __init__(
         self,
         profile: ServerProfile,
@@ -64,8 +66,6 @@ class Serving(ServingBlocks):
         window = WINDOW if datagrams else 0
         self._parties = {title: one.context(window) for title, one in profile.third_parties.items()}
         self.context = self._fresh_context()
-        self.user: int | None = None
-        self.negotiated = 0
 
     def _fresh_context(self, peer_title: bytes | None = None) -> Context:
         profile = self.profile

@@ -28,6 +28,8 @@ class ServingBlocks(GeneralBlocks):
     """
 
     profile: ServerProfile
+    _exchange: Exchange | None
+    _indicated: bool
 
     def __init__(
         self, setup: SecuritySetup, memory: TransferMemory | None = None, share: Hashable = None
@@ -35,8 +37,6 @@ class ServingBlocks(GeneralBlocks):
         super().__init__(setup)
         self.client_max_pdu = 0
         self._memory, self._share, self._kept = memory, share, 0
-        self._exchange: Exchange | None = None
-        self._indicated = False
 
     # --- out --------------------------------------------------------------------------------------
 

@@ -45,7 +45,16 @@ class Sealed:
         """
         message = GeneralCiphering.decode(octets)
         transaction, originator, recipient, date_time, other = message[:5]
-        check_fields(Layer(CIPHERING, originator, recipient, transaction, "", 0, date_time, other))
+        check_fields(
+            Layer(
+                CIPHERING,
+                originator,
+                recipient,
+                transaction,
+                date_time=date_time,
+                other_information=other,
+            )
+        )
         if not originator or not recipient:
             raise Malformed("what is sealed names who made it, and whom it is for")
         content = message.ciphered_content

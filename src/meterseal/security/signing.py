@@ -58,7 +58,7 @@ def signed_octets(octets: bytes, message: GeneralSigning, content_length: bool) 
 def layer_of(message: GeneralSigning) -> Layer:
     """What a received layer says of itself; nothing of it is verified yet."""
     transaction, originator, recipient, date_time, other, *_ = message
-    return Layer(SIGNING, originator, recipient, transaction, "", 0, date_time, other)
+    return Layer(SIGNING, originator, recipient, transaction, date_time=date_time, other_information=other)
 
 
 def check_parties(context: Context, layer: Layer, *, for_all: bool = False) -> None:
