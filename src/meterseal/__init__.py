@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same names as in _DOORS, for type checkers
-    from meterseal import sync
+    from meterseal import errors, sync
     from meterseal.client import (
         Answer,
         Call,
@@ -54,7 +54,7 @@ _DOORS: dict[str, str] = {
 }
 """Public name -> module that defines it. Filled by the parties, e.g. "connect": "meterseal.client"."""
 
-_MODULES = ("sync",)
+_MODULES = ("errors", "sync")
 """Modules of the front door that load when they are named."""
 
 __all__ = [
@@ -76,6 +76,7 @@ __all__ = [
     "Written",
     "__version__",
     "connect",
+    "errors",
     "link",
     "sync",
 ]

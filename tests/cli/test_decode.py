@@ -74,6 +74,23 @@ def test_blocks_on_lines_of_their_own(tmp_path: Path) -> None:
     assert [line["apdu"] for line in ran.lines()] == ["data-notification"]
 
 
+def test_customer_ports_with_ways_of_their_own() -> None:
+    """A frame of 257 octets whose L says 01, and a date-time with a tag: only where the port is named."""
+    apdu = bytes.fromhex("0F00000001 090C07E60A1007150012FF800000 0202 0906 0100010800FF 0600000007")
+    long = bytes.fromhex("0F00000001 00 0202 0906 0100010800FF 0981E9") + bytes(233)
+    body = bytes.fromhex("53FF100167") + long
+    frame = b"\x68\x01\x01\x68" + body + bytes((sum(body) & 0xFF, 0x16))
+    assert len(body) == 257
+    for octets, name in ((frame, "sagemcom-t210-d"), (apdu, "norway-kaifa")):
+        assert run("decode", "--json", octets.hex()).code == 1
+        (told,) = run("decode", "--json", "--preset", name, octets.hex()).lines()
+        assert told["apdu"] == "data-notification" and told["value"]["notification_body"][0] == "0100010800FF"
+    noise = run("decode", "--json", "--preset", "sagemcom-t210-d", "0011" + frame.hex()).lines()
+    assert [one["apdu"] for one in noise] == [None, "data-notification"]
+    wrong = run("decode", "--preset", "no-port", apdu.hex())
+    assert wrong.code == 2 and "there are tirol, netz-noe" in wrong.err
+
+
 def test_wire_log(tmp_path: Path) -> None:
     log = tmp_path / "wire.jsonl"
     frame = samples.wrapped((16, 1, bytes.fromhex(GET))).hex().upper()

@@ -161,7 +161,9 @@ def test_call(running: Running) -> None:
 def test_call_refused(running: Running) -> None:
     ran = talk(running, "call", "--json", "70/0.0.96.3.10.255:1")
     assert ran.code == 1
-    assert only(ran)["values"][0]["error"]["type"] == "refused"
+    (value,) = only(ran)["values"]
+    assert value["error"]["type"] == "refused"
+    assert value["method"] == 1 and "attribute" not in value  # named as where it is done
 
 
 # --- the line, files, folders ---------------------------------------------------------------------------

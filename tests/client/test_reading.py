@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -224,6 +225,9 @@ def test_a_profile_comes_with_its_columns(twin: Twin) -> None:
         ({"until": "2026-03-01T00:30:00+01:00"}, range(3)),
         ({"since": START.to_datetime(), "until": START.shifted(900)}, range(2)),
         ({"since": "2027-01-01T00:00:00+01:00"}, range(0)),
+        ({"since": date(2026, 3, 1), "until": date(2026, 3, 1)}, range(96)),
+        ({"since": date(2026, 3, 2)}, range(0)),
+        ({"until": date(2026, 2, 28)}, range(0)),
         ({"entries": (3, 5)}, range(2, 5)),
         ({"entries": (94, 0)}, range(93, 96)),
     ],
@@ -278,6 +282,7 @@ def test_missing_cells_are_filled_in(memory_twin: Twin) -> None:
         ({"entries": (5, 2)}, "from 1 on"),
         ({"columns": ["1.0.2.8.0.255"]}, "no column of 1.0.2.8.0.255"),
         ({"since": "yesterday"}, "yesterday"),
+        ({"until": 5}, "a bound is a datetime, a date, a DateTime or text, not int"),
     ],
 )
 def test_selections_that_make_no_sense(memory_twin: Twin, arguments: dict[str, Any], cause: str) -> None:

@@ -55,6 +55,13 @@ def path(tmp_path: Path) -> Path:
     return file
 
 
+def test_a_mark_of_byte_order_does_not_matter(path: Path) -> None:
+    plain = Credentials.load(path)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    marked = Credentials.load(path)
+    assert marked.meter == plain.meter and marked.roles.keys() == plain.roles.keys()
+
+
 def test_the_file_of_the_design_is_read(path: Path) -> None:
     credentials = Credentials.load(path)
     assert credentials.meter == MeterCredentials(

@@ -160,6 +160,20 @@ def test_F20_key_files_are_bounded_and_their_text_is_not_shown(tmp_path: Path) -
         key_option("@a\0b")
 
 
+@pytest.mark.parametrize("between", [" ", ":", "-", "\n"])
+def test_hex_as_people_copy_it(between: str) -> None:
+    octets = bytes.fromhex(SECRET)
+    assert key_option(octets.hex(between)) == key_option("0x" + SECRET.lower()) == octets
+    for broken in (
+        f"{SECRET[:2]}{between * 2}{SECRET[2:]}",
+        f"{SECRET[:1]}{between}{SECRET[1:]}",
+        "0x",
+        SECRET + between,
+    ):
+        with pytest.raises(ConfigurationError, match="not hex"):
+            key_option(broken)
+
+
 def test_F20_key_options_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("K", f" {SECRET} ")
     monkeypatch.setenv("P", "text:open sesame")

@@ -240,6 +240,16 @@ class DataNotification(Message, tag=b"\x0f"):
     notification_body: Data
 
 
+def without_time_tag(octets: bytes) -> bytes:
+    """A DataNotification whose date-time has the tag of an octet-string in front (more 9), without it.
+
+    What has none, and any other APDU, as it is.
+    """
+    if octets[:1] == DataNotification.tag and octets[5:7] == b"\x09\x0c":
+        return octets[:5] + octets[6:]
+    return octets
+
+
 class DataNotificationConfirm(Message, tag=b"\x10"):
     """The push with this long invoke-id has arrived; `date_time` is empty or 12 octets (more 9)."""
 

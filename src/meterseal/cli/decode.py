@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from meterseal.cli import captured, options, output, pages
-from meterseal.cli.output import answering
+from meterseal.cli.output import answering, understanding
 from meterseal.credentials import Credentials
 from meterseal.errors import MetersealError
 from meterseal.probe import Dissection, Dissector, Keyring, pieces
@@ -44,6 +44,14 @@ def decode(
     unverified: Annotated[
         bool, typer.Option("--unverified", help="Open frames whose tag nobody can verify for want of a GAK.")
     ] = False,
+    port_preset: Annotated[
+        str | None,
+        typer.Option(
+            "--preset",
+            help="Kind of customer port, where it has ways of its own: as of listen.",
+            metavar="NAME",
+        ),
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Open any frame or APDU: HDLC, M-Bus, wrapper, P1 or bare; one answer per APDU.
@@ -71,7 +79,7 @@ def decode(
         if credentials is not None:
             file = Credentials.load(credentials)
             keyring = Keyring.of_credentials(file, dedicated=dedicated, title=sender)
-        found = _dissected(source, keyring, unverified)
+        found = _dissected(source, _dissector(keyring, unverified, port_preset))
     for number, one in enumerate(found):
         if number and not json:
             output.emit("")
@@ -91,12 +99,27 @@ def _show(one: Dissection, json: bool) -> None:
         output.note(f"{one.error.kind}: {one.error}")
 
 
-def _dissected(source: list[str], keyring: Keyring, unverified: bool) -> list[Dissection]:
+def _dissector(keyring: Keyring, unverified: bool, port_preset: str | None) -> Dissector:
+    """What opens; a usage error for a kind of port that there is not."""
+    if port_preset is None:
+        return Dissector(keyring, unverified=unverified)
+    from meterseal.listener.presets import preset  # who names none does without the listener
+
+    with understanding("--preset"):
+        kind = preset(port_preset)
+    return Dissector(
+        keyring,
+        unverified=unverified,
+        length_modulo_256=kind.length_modulo_256,
+        tagged_time=kind.tagged_time,
+    )
+
+
+def _dissected(source: list[str], dissector: Dissector) -> list[Dissection]:
     """Everything in the input; what is no input at all is an answer too."""
     octets = captured.read(source)
     try:
         parts = pieces(octets)
     except MetersealError as error:
         return [Dissection((), error=error)]
-    dissector = Dissector(keyring, unverified=unverified)
     return with_apdu([one for part in parts for one in dissector.feed(part)])

@@ -62,6 +62,7 @@ ConfigFile = Annotated[
 KEY = "K is hex, @FILE or env:NAME"
 
 _TITLE = 8
+_BETWEEN = str.maketrans(":-", "  ")
 
 
 def key(text: str | None, option: str) -> bytes | None:
@@ -78,7 +79,7 @@ def system_title(text: str | None, option: str) -> bytes | None:
         return None
     with understanding(option):
         try:
-            octets = bytes.fromhex(text)
+            octets = bytes.fromhex(text.translate(_BETWEEN))
         except ValueError:
             raise ConfigurationError("a system title is written as 16 hex digits") from None
         if len(octets) != _TITLE:

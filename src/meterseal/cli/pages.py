@@ -75,11 +75,11 @@ def _telegram(one: Dissection) -> None:
 
 
 def _push(message: DataNotification) -> bool:
-    """The quantities of a push as a table; False when there are none to be found."""
+    """What a push says as a table; False where it names none of its values."""
     found = readings(message.notification_body.value)
     if not found:
         return False
-    rows = [(str(one.obis), _value(one.value), one.unit or "", one.name) for one in found]
+    rows = [(str(one.obis or ""), _value(one.value), one.unit or "", one.name) for one in found]
     table(("obis", "value", "unit", "what"), rows)
     return True
 

@@ -94,7 +94,7 @@ def call(
         _signed_on(url, credentials, role, wire_log, state, policy=policy, layers=layers) as meter,
     ):
         association = meter.described()
-        with _reporting(asked, association, json):
+        with _reporting(asked, association, json, method=True):
             answer = meter.call(asked, parameters)
     values.called(asked, answer, json, association=association)
 
@@ -124,10 +124,10 @@ def _signed_on(
 
 
 @contextmanager
-def _reporting(asked: ObjectAddress, association: Any, json: bool) -> Iterator[None]:
+def _reporting(asked: ObjectAddress, association: Any, json: bool, *, method: bool = False) -> Iterator[None]:
     """A refusal of the meter is an answer too, where a program wants to read it."""
     try:
         yield
     except Refused as error:
-        values.refused(asked, error, json, association=association)
+        values.refused(asked, error, json, method=method, association=association)
         raise

@@ -144,6 +144,7 @@ def call(
                 meter,
                 lambda at: at.call(asked, parameters),
             ),
+            method=True,
         )
     values.called(asked, answer, json, layers=layers)
 
@@ -196,12 +197,12 @@ def _extra() -> None:
     del httpx
 
 
-def _reported(asked: ObjectAddress, json: bool, work: Callable[[], T]) -> T:
+def _reported(asked: ObjectAddress, json: bool, work: Callable[[], T], *, method: bool = False) -> T:
     """What goes wrong is an answer too, where a program wants to read it."""
     try:
         return work()
     except MetersealError as error:
-        values.refused(asked, error, json, layers=[])
+        values.refused(asked, error, json, method=method, layers=[])
         raise
 
 

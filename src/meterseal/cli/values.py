@@ -66,10 +66,13 @@ def called(asked: ObjectAddress, returned: Answer, json: bool, **beside: Any) ->
         answer(asked, returned)
 
 
-def refused(asked: ObjectAddress, error: MetersealError, json: bool, **beside: Any) -> None:
-    """A refusal is an answer too, where a program wants to read it."""
+def refused(
+    asked: ObjectAddress, error: MetersealError, json: bool, *, method: bool = False, **beside: Any
+) -> None:
+    """A refusal is an answer too, where a program wants to read it; of a `method`, or of an attribute."""
     if json:
-        emit_json({"values": [error_object(asked.class_id, asked.obis, asked.member, error)], **beside})
+        shown = error_object(asked.class_id, asked.obis, asked.member, error, method=method)
+        emit_json({"values": [shown], **beside})
 
 
 def object_of(words: str) -> ObjectAddress:

@@ -7,7 +7,7 @@ the buffer's order, from 1 (more 7, acse-xdlms 5.4).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime, time
 from typing import Any, Final, TypeAlias
 
 from meterseal.association import Operation, Service
@@ -24,8 +24,8 @@ from meterseal.cosem.selection import ByEntry, ByRange, CaptureObject, ProfileSe
 from meterseal.cosem.times import DateTime
 from meterseal.errors import Malformed, MetersealError, Misuse
 
-Moment: TypeAlias = DateTime | datetime | str
-"""A time as the caller may give it; text is ISO 8601."""
+Moment: TypeAlias = DateTime | datetime | date | str
+"""A time as the caller may give it; text is ISO 8601.  A `date` is that whole day by the meter's clock."""
 
 _CAPTURE_OBJECTS, _CAPTURE_PERIOD, _SORT_METHOD = 3, 4, 5
 _EARLIEST: Final = DateTime(2000, 1, 1, None, 0, 0, 0, 0)
@@ -127,7 +127,7 @@ def _selection(
         clock = next((column.source for column in captured if column.is_clock), None)
         if clock is None:
             raise Misuse("the profile has no column with a time: select by entries")
-        start, end = _moment(since, _EARLIEST), _moment(until, _LATEST)
+        start, end = _moment(since, _EARLIEST, time.min), _moment(until, _LATEST, time.max)
         chosen = tuple(captured[at].source for at in wanted) if part else ()
         return ByRange(start, end, clock, chosen)
     if entries is None and not part:
@@ -140,12 +140,20 @@ def _selection(
     return ByEntry(first, last, wanted[0] + 1, wanted[-1] + 1)
 
 
-def _moment(moment: Moment | None, otherwise: DateTime) -> DateTime:
-    if moment is None:
-        return otherwise
-    if isinstance(moment, str):
-        return DateTime.from_text(moment)
-    return DateTime.from_datetime(moment) if isinstance(moment, datetime) else moment
+def _moment(moment: Moment | None, otherwise: DateTime, of_day: time) -> DateTime:
+    """The bound that is meant; `of_day` is where a whole day begins or ends.  Raises Misuse."""
+    match moment:
+        case None:
+            return otherwise
+        case str():
+            return DateTime.from_text(moment)
+        case datetime():
+            return DateTime.from_datetime(moment)
+        case date():
+            return DateTime.from_datetime(datetime.combine(moment, of_day))
+        case DateTime():
+            return moment
+    raise Misuse(f"a bound is a datetime, a date, a DateTime or text, not {type(moment).__name__}")
 
 
 def _sent(count: int, wanted: list[int], selection: ProfileSelection | None) -> list[int]:

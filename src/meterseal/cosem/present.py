@@ -126,15 +126,21 @@ def value_object(
     return _object(class_id, obis, attribute) | {"value": shown, "unit": unit, "raw": raw.hex().upper()}
 
 
-def error_object(class_id: int | None, obis: Obis, attribute: int, error: MetersealError) -> dict[str, Any]:
+def error_object(
+    class_id: int | None, obis: Obis, member: int, error: MetersealError, *, method: bool = False
+) -> dict[str, Any]:
     """`{"obis", "class", "attribute", "error": {"type", "message"}}` for what could not be read.
 
-    A refusal adds `reason` and `code`, the wire's own words.
+    A refusal adds `reason` and `code`, the wire's own words.  With `method` the member is one: `method` is
+    there in place of `attribute`.
     """
     cause: dict[str, Any] = {"type": error.kind, "message": str(error)}
     if isinstance(error, Refused):
         cause |= {"reason": error.reason, "code": error.code}
-    return _object(class_id, obis, attribute) | {"error": cause}
+    named = _object(class_id, obis, member)
+    if method:
+        named["method"] = named.pop("attribute")
+    return named | {"error": cause}
 
 
 def profile_object(

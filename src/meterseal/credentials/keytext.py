@@ -14,7 +14,9 @@ from typing import Final
 from meterseal.credentials.files import LARGEST_KEY, read_private
 from meterseal.errors import ConfigurationError
 
-_HEX: Final = re.compile(r"(?:[0-9A-Fa-f]{2})*", re.ASCII)
+_HEX: Final = re.compile(r"(?:0[xX])?[0-9A-Fa-f]{2}(?:[\s:\-]?[0-9A-Fa-f]{2})*", re.ASCII)
+"""Octets as people copy them: one character may stand between two, and 0x before the first."""
+_BETWEEN: Final = re.compile(r"^0[xX]|[\s:\-]", re.ASCII)
 _LONGEST_PASSWORD: Final = 1023
 """What the backend takes."""
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
@@ -23,7 +25,8 @@ _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 def key_option(text: str, folder: Path | None = None) -> bytes:
     """The octets that a key option K says: hex, `@FILE`, or `env:NAME` for an environment variable.
 
-    File and variable hold hex.  A relative FILE is looked for in `folder`, else in the working directory.
+    Between two octets of hex a space, colon or hyphen may stand, and 0x before the first.  File and variable
+    hold hex.  A relative FILE is looked for in `folder`, else in the working directory.
     Raises ConfigurationError.
     """
     return _octets(_source(text, folder), "hex, @FILE or env:NAME")
@@ -80,4 +83,4 @@ def _octets(text: str, forms: str) -> bytes:
         odd = len(text) % 2 and not set(text) - set("0123456789abcdefABCDEF")
         cause = f"{len(text)} hex digits, an odd number" if odd else "not hex"
         raise ConfigurationError(f"{cause}: write {forms}")
-    return bytes.fromhex(text)
+    return bytes.fromhex(_BETWEEN.sub("", text))

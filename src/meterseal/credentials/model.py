@@ -60,7 +60,7 @@ class Credentials:
         octets = files.read_private(path, "credentials", files.LARGEST)
         where = Where(path)
         try:
-            text = octets.decode("utf-8")
+            text = octets.decode("utf-8-sig")
             if any(len(line) > _LONGEST_LINE for line in text.splitlines()):
                 raise where.error(f"a line of more than {_LONGEST_LINE} characters")
             mapping = tomllib.loads(text)

@@ -54,7 +54,7 @@ def _verified(found: Dissection) -> bool | None:
 def _values(found: Dissection) -> dict[str, tuple[str, str]]:
     body = getattr(found.message, "notification_body", None)
     quantities = [] if body is None else readings(body.value)
-    return {str(one.obis): (str(one.value), one.unit or "") for one in quantities}
+    return {str(one.obis): (str(one.value), one.unit or "") for one in quantities if one.obis}
 
 
 def _reads(capture: dict[str, Any], found: Dissection) -> bool:

@@ -39,7 +39,15 @@ PRESETS: Final = {
     for preset in (
         Preset("tirol", "Tirol, Kaifa: suite 1, encrypted only, no GAK", 2400, "8E1", _MBUS, ENCRYPTED),
         Preset("netz-noe", "Lower Austria, Kaifa: encrypted only, no GAK", 2400, "8E1", _MBUS, ENCRYPTED),
-        Preset("sagemcom-t210-d", "Sagemcom T210-D by M-Bus", 2400, "8E1", _MBUS, length_modulo_256=True),
+        Preset(
+            "sagemcom-t210-d",
+            "Sagemcom T210-D by M-Bus: encrypted only, no GAK",
+            2400,
+            "8E1",
+            _MBUS,
+            ENCRYPTED,
+            length_modulo_256=True,
+        ),
         Preset("luxembourg", "ciphered telegrams, GAK 0011..EEFF", 115_200, "8N1", ("p1-ciphered",)),
         Preset("steiermark", "Styria, Sagemcom T210-D-r: as luxembourg", 115_200, "8N1", ("p1-ciphered",)),
         Preset("dsmr", "telegrams in clear", 115_200, "8N1", _P1, NONE),

@@ -147,8 +147,8 @@ class Receiver:
             received.telegram = p1.decode(plain)
             received.apdu, received.plain = P1_APDU, plain
             return
-        if self._tagged_time and plain[:1] == services.DataNotification.tag and plain[5:7] == b"\x09\x0c":
-            plain = plain[:5] + plain[6:]
+        if self._tagged_time:
+            plain = services.without_time_tag(plain)
         message = apdu.decode(plain)
         if not isinstance(message, _PUSHES):
             raise ProtocolViolation(f"a {message.name} is no push")

@@ -96,7 +96,7 @@ def _file(path: Path) -> bytes:
 
 def _toml(octets: bytes, place: Place) -> dict[str, Any]:
     try:
-        return tomllib.loads(octets.decode("utf-8"))
+        return tomllib.loads(octets.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise place.error("not UTF-8") from None
     except RecursionError:

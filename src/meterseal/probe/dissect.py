@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 from meterseal import apdu
 from meterseal.apdu import acse, ciphered, initiate
 from meterseal.apdu.general import GeneralCiphering, GeneralSigning
+from meterseal.apdu.services import without_time_tag
 from meterseal.codec.data import Data
 from meterseal.codec.message import Message
 from meterseal.errors import (
@@ -106,20 +107,29 @@ class Dissector:
     """Dissection of a stream that comes in pieces: titles, dedicated keys and counters last over them.
 
     Each piece holds whole frames; segments and blocks of one APDU are in one piece.
+    `length_modulo_256` and `tagged_time` are the options of M-Bus frames and of pushes with these names.
     """
 
-    def __init__(self, keyring: Keyring = EMPTY, *, unverified: bool = False) -> None:
+    def __init__(
+        self,
+        keyring: Keyring = EMPTY,
+        *,
+        unverified: bool = False,
+        length_modulo_256: bool = False,
+        tagged_time: bool = False,
+    ) -> None:
         self._keyring = keyring
         self._unverified = unverified
+        self._modulo, self._tagged_time = length_modulo_256, tagged_time
         self._stream = Stream()
 
     def feed(self, octets: bytes) -> Iterator[Dissection]:
         """What `octets` hold, frames without an APDU included."""
-        items = detect.unframe(octets, _is_apdu)
+        items = self._unframed(octets)
         first = self._item(items[0])
         if len(items) == 1 and not first.layers and first.value is None:
             # Nothing was recognised, or an APDU by its first octet only.
-            begin, items = _picked_up(octets)
+            begin, items = self._picked_up(octets)
             if items:
                 first = Dissection((), error=Malformed(f"{begin} octets in front of the first whole frame"))
         else:
@@ -127,6 +137,24 @@ class Dissector:
         yield first
         for item in items:
             yield self._item(item)
+
+    def _unframed(self, octets: bytes) -> list[Item]:
+        return detect.unframe(octets, self._is_apdu, length_modulo_256=self._modulo)
+
+    def _is_apdu(self, octets: bytes) -> bool:
+        return _is_apdu(self._as_the_standard(octets))
+
+    def _as_the_standard(self, octets: bytes) -> bytes:
+        """An APDU without what the options say of its sender."""
+        return without_time_tag(octets) if self._tagged_time else octets
+
+    def _picked_up(self, octets: bytes) -> tuple[int, list[Item]]:
+        """Where reading can begin after all, and what is there; nothing when it cannot."""
+        for begin in frames_within(octets, self._modulo):
+            items = self._unframed(octets[begin:])
+            if items[0].error is None:
+                return begin, items
+        return 0, []
 
     def _item(self, item: Item) -> Dissection:
         layers = tuple(framing_layer(layer) for layer in item.layers)
@@ -168,6 +196,7 @@ class Dissector:
             raise Malformed(f"{apdu.name(plain)} where an APDU of another kind belongs")
         if plain[:1] == opener.P1_MARK:
             return whole.done(P1_APDU, plain, show.telegram(p1.decode(plain)))
+        plain = self._as_the_standard(plain)
         return self._message(whole, apdu.decode(plain), plain)
 
     def _message(self, whole: _Whole, message: Message, plain: bytes) -> Dissection:
@@ -272,15 +301,6 @@ class _Whole:
     def done(self, name: str, plain: bytes, value: Any) -> Dissection:
         """The answer when all went well."""
         return Dissection(self.layers, name, plain, value, warnings=self.warnings, signed=self.signed)
-
-
-def _picked_up(octets: bytes) -> tuple[int, list[Item]]:
-    """Where reading can begin after all, and what is there; nothing when it cannot."""
-    for begin in frames_within(octets):
-        items = detect.unframe(octets[begin:], _is_apdu)
-        if items[0].error is None:
-            return begin, items
-    return 0, []
 
 
 def _check_content(plain: bytes) -> None:
