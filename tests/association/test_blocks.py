@@ -29,6 +29,7 @@ from tests.association.pair import (
     call,
     get,
     octet_string,
+    put,
     single,
 )
 
@@ -71,6 +72,20 @@ def test_a_long_get_from_block_to_block() -> None:
     assert (before, line.pair.server.answering) == (True, False)
     # What is over is over.
     assert ended(line.one(get_next(number)), 0x10, number)
+
+
+@pytest.mark.parametrize("options", [frozenset(), frozenset({"prefers_gbt"})])
+def test_A19_who_names_no_limit_gets_no_more_than_lines_carry(options: frozenset[str]) -> None:
+    """Nor does a meter that names none: 70,000 octets go both ways in blocks."""
+    pair = associated(
+        client={"max_pdu": 0, "options": options, "reassembly_limit": 1 << 17},
+        server={"max_pdu": 0, "options": options, "reassembly_limit": 1 << 17},
+    )
+    pair.plant.values[REGISTER, 2] = long = octet_string(bytes(70_000)).raw
+    assert pair.outcomes(get())[0].data == long
+    assert pair.outcomes(put(octet_string(bytes(range(250)) * 280)))[0].code == 0
+    assert pair.plant.values[CLOCK, 2].endswith(bytes(range(250)))
+    assert max(len(octets) for sender in ("client", "meter") for octets in pair.sent(sender)) <= 0xFFFF
 
 
 def test_get_next_without_a_long_get() -> None:

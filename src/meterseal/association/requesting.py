@@ -18,7 +18,7 @@ from meterseal.association.opening import Opening
 from meterseal.association.operations import Operation
 from meterseal.association.profile import BLOCKS, ClientProfile
 from meterseal.association.states import State
-from meterseal.association.transfer import Transfer
+from meterseal.association.transfer import LARGEST, Transfer
 from meterseal.association.usual import ANSWERED, ASKED, CONFIRMED_HIGH, UsualGet
 from meterseal.errors import (
     MetersealError,
@@ -181,8 +181,8 @@ class Requesting(GeneralBlocks):
 
     def _send_request(self, octets: bytes, in_blocks: bool) -> list[Effect]:
         """As it is, or where they were agreed in blocks: long requests, and what has long answers."""
-        size = self.server_max_pdu
-        if not self.negotiated & BLOCKS or not (in_blocks or 0 < size < len(octets)):
+        size = self.server_max_pdu or self.profile.within(LARGEST)
+        if not self.negotiated & BLOCKS or not (in_blocks or size < len(octets)):
             return [Reply(octets)]
         return [Reply(block) for block in self._begin_transfer(size).send(octets)]
 
@@ -296,11 +296,12 @@ class Requesting(GeneralBlocks):
 
     def _room(self) -> int | None:
         """The largest plain APDU that the meter takes once it is protected; None for any, also in blocks."""
-        if not self.server_max_pdu or self._prefers_blocks:
+        if self._prefers_blocks:
             return None
+        size = self.server_max_pdu or self.profile.within(LARGEST)
         around = PROTECTION_OVERHEAD + TITLE_OVERHEAD if self.profile.ciphered else 0
         if self._layers or self._applied & SIGNED:
             around += overhead(planned(self._applied, self._layers), self._setup.suite)
-        if self.server_max_pdu <= around:
+        if size <= around:
             raise TooLarge("the meter's PDU size leaves no room for a request")
-        return self.server_max_pdu - around
+        return size - around

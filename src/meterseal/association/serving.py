@@ -31,6 +31,7 @@ from meterseal.association.operations import (
 )
 from meterseal.association.profile import ServerProfile, ThirdParty, conformance
 from meterseal.association.serving_blocks import ServingBlocks
+from meterseal.association.transfer import LARGEST
 from meterseal.cosem.obis import Obis
 from meterseal.errors import MetersealError, Misuse, Refused, Replayed, TooLarge, UnknownKey, Unsupported
 from meterseal.keys.counters import WINDOW
@@ -315,7 +316,7 @@ class Serving(ServingBlocks):
     def _room(self, x: Exchange) -> int | None:
         """The largest plain APDU that the client takes once it is protected; None for any, also in blocks."""
         size = self._largest(x)
-        if not size or self._by_blocks or self._prefers_blocks:
+        if self._by_blocks or self._prefers_blocks:
             return None
         if not (x.layers or x.required & SIGNED or x.third):
             around = (PROTECTION_OVERHEAD + TITLE_OVERHEAD * x.style.general) if x.required else 0
@@ -329,11 +330,11 @@ class Serving(ServingBlocks):
 
     def _largest(self, x: Exchange) -> int:
         """What the client takes; of datagrams and with nothing proved no more than one request lets out."""
-        size = self.client_max_pdu
+        size = self.client_max_pdu or LARGEST
         blocks = self.negotiated & _BLOCK_BIT.get(x.service, 0)
         if not self.datagrams or self.profile.scheme.passes or x.applied or not blocks:
             return size
-        return min(size or UNPROVED, UNPROVED)
+        return min(size, UNPROVED)
 
     def _sealed(self, x: Exchange, octets: bytes) -> bytes | Steps[bytes]:
         """An answer protected like for like; where the request was plain, service-specific."""

@@ -15,7 +15,7 @@ from meterseal.association.exchange import Exchange
 from meterseal.association.general_blocks import GeneralBlocks
 from meterseal.association.memory import TransferMemory
 from meterseal.association.profile import ServerProfile
-from meterseal.association.transfer import Transfer, opens
+from meterseal.association.transfer import LARGEST, Transfer, opens
 from meterseal.errors import MetersealError, ProtocolViolation, TimedOut, TooLarge
 from meterseal.framing.gbt import MAX_WINDOW, Block
 from meterseal.security import SecuritySetup
@@ -59,7 +59,7 @@ class ServingBlocks(GeneralBlocks):
         return found
 
     def _blocks_of(self, reply: Reply) -> list[Effect]:
-        long = 0 < self.client_max_pdu < len(reply.octets)
+        long = (self.client_max_pdu or LARGEST) < len(reply.octets)
         if not self._by_blocks and (not long or reply.octets[0] in ACSE_TAGS):
             return [reply]
         transfer = self._transfer if self._by_blocks else None

@@ -20,8 +20,8 @@ TRIES: Final = 3
 REPEATS: Final = 2 * MAX_WINDOW
 """How many blocks in a row may come that bring nothing: repeats of a window that was lost on its way."""
 
-_LARGEST: Final = 0xFFFF
-"""Octets of one block APDU where no size was agreed: what the wrapper carries."""
+LARGEST: Final = 0xFFFF
+"""Octets of one APDU to a peer that says no limit: what the wrapper carries."""
 
 
 class Taken(NamedTuple):
@@ -39,7 +39,7 @@ NOTHING: Final = Taken()
 
 def room(size: int) -> int:
     """Octets of data in a block APDU of at most `size` octets (0: no size agreed).  Raises TooLarge."""
-    size = min(size or _LARGEST, _LARGEST)
+    size = min(size or LARGEST, LARGEST)
     # Seven octets around short data; the length takes one more from 80 on, two from 100 on.
     data = max(min(size - 7, 0x7F), min(size - 8, 0xFF), size - 9)
     if data < 1:
