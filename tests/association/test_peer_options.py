@@ -30,6 +30,8 @@ from tests.association.pair import REGISTER, TO_CLIENT, Pair, associated, call, 
 from tests.association.test_client_blocks import WRITINGS, tell
 from tests.association.test_layers import SEALED, SEED, pair_in
 from tests.hostile.test_core_counters import Repeating
+from tests.meter.test_key_transfer import GUEK, MANAGER, transfer
+from tests.meter.world import world
 from tests.security.parties import ALL, GET, both, by, ciphering, signing
 from tests.security.test_data_protection import PLAIN, made, opened, parameters
 
@@ -142,6 +144,21 @@ def signs_no_answers(options: Options) -> bool:
     return isinstance(effect, Confirmed)
 
 
+def goes_on_under_its_old_keys(options: Options) -> bool:
+    """A client that has brought a new GUEK for itself, and takes it from its next association on."""
+    here = world()
+    manager = here.signed_on("manager")
+    profile = manager.line.handler.live[0].machine.profile
+    before, profile.options = profile.options, options
+    try:
+        assert transfer(manager, {GUEK: bytes(range(16))}, MANAGER) == 0
+        return bool(manager.get(3, "1.0.1.8.0.255"))
+    except MetersealError:
+        return False
+    finally:
+        profile.options = before
+
+
 ROWS: dict[str, Row] = {
     "ak_in_use": _sent_by("ak_in_use"),
     "algorithm_id": _sent_by("algorithm_id"),
@@ -153,6 +170,7 @@ ROWS: dict[str, Row] = {
     "hls_token_shares_counter": token_and_frame_share_a_counter,
     "long_action_bare_data": _long_action("long_action_bare_data"),
     "long_action_result_only": _long_action("long_action_result_only"),
+    "new_keys_from_next_association": goes_on_under_its_old_keys,
     "plain_release": releases_plainly,
     "prefers_gbt": expects_blocks_that_it_did_not_begin,
     "third_party_wrapped_key": seals_under_wrapped_keys,

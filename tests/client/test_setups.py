@@ -108,6 +108,31 @@ def test_own_keys_are_transferred_and_used(face: str, preset: str, tmp_path: Pat
 
 
 @FACES
+def test_keys_wait_for_the_next_association_where_the_meter_does_so(face: str, tmp_path: Path) -> None:
+    """By key_agreement and key_transfer; the counters of the new key begin with what brought it."""
+    config = "[roles.manager.peer]\nnew_keys_from_next_association = true\n"
+    path = tmp_path / "mine.toml"
+    with running(tmp_path, config, preset="suite1") as here:
+        write_credentials(here.meter, path, here.server.url)
+        file = Credentials.load(path)
+        role = replace(file.role("manager"), counter_start=None, counter_object=None)
+        for bring in ("key_agreement", "key_transfer"):
+            with connected(face, path, "manager") as client:
+                if bring == "key_agreement":
+                    new = setup_of(client).key_agreement("guek")
+                else:
+                    setup_of(client).key_transfer(
+                        new := {"guek": random_octets(16), "gak": random_octets(16)}
+                    )
+                assert client.read("1.0.1.8.0.255").unit == "Wh", "the old ones still"
+            file = replace(file, roles={**file.roles, "manager": role}).with_keys("manager", new)
+            role = file.role("manager")
+            file.save(path)
+        with connected(face, path, "manager") as client:
+            assert client.read("1.0.1.8.0.255").unit == "Wh"
+
+
+@FACES
 @PRESETS
 def test_a_meter_is_certified_anew(face: str, preset: str, tmp_path: Path) -> None:
     """From a new pair to its certificate, and the client holds the meter to it at the next sign-on."""

@@ -13,6 +13,7 @@ from meterseal.association import Associated, Failed
 from meterseal.crypto import GcmKey, WrappingKey, random_octets
 from meterseal.errors import MetersealError
 from meterseal.keys.counters import ReceiveCounter, SendCounter
+from meterseal.keys.kinds import NAMES
 from meterseal.meter import credentials_of
 from meterseal.security import KeyInUse, Style
 from tests.meter.killed import ITEMS, POINTS
@@ -74,6 +75,36 @@ def test_the_answer_comes_under_the_old_key_and_the_next_message_under_the_new()
     assert old is not None and "destroyed" in repr(old.handle)
     use(manager, new, octets(here, "manager", "gak"))
     assert manager.get(3, REGISTER)
+
+
+@pytest.mark.parametrize("end", ["release", "abort", "again", "power cut"])
+def test_keys_wait_for_the_next_association_of_a_peer_that_wants_it_so(tmp_path: Path, end: str) -> None:
+    """The option: whoever brought them goes on under the old ones, and is the last one to."""
+    peer = "[roles.manager.peer]\nnew_keys_from_next_association = true\n"
+    here = world(peer, tmp_path / "state", tmp_path)
+    manager = here.signed_on("manager")
+    other = here.signed_on("manager", here.line("192.0.2.2"))
+    assert transfer(manager, {GUEK: random_octets(16), GAK: random_octets(16)}, MANAGER) == 0
+    assert manager.get(3, REGISTER) and other.get(3, REGISTER)
+    assert transfer(manager, {GUEK: random_octets(16)}, MANAGER) == 2, "one change after another"
+    if end == "release":
+        manager.release()
+    elif end == "abort":
+        manager.line.abort()
+    elif end == "power cut":
+        here.restart()
+    if end != "again":
+        here.credentials = credentials_of(here.meter)
+    else:
+        ring = here.meter.rings[1]
+        here.credentials = here.credentials.with_keys(
+            "manager", {NAMES[key_id]: key.reveal() for key_id, key in ring._arriving.items()}
+        )
+    line = manager.line if end == "again" else here.line("192.0.2.3")
+    assert here.signed_on("manager", line).get(3, REGISTER)
+    if end != "power cut":
+        with pytest.raises(MetersealError):
+            other.get(3, REGISTER)
 
 
 def test_a_new_gak_goes_beside_the_old_guek_and_its_counters_go_on() -> None:

@@ -85,6 +85,8 @@ def _push(message: DataNotification) -> bool:
 
 
 def _value(value: Any) -> str:
+    if value is None:
+        return ""
     return value if isinstance(value, str) else json_text(value)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from meterseal.association import (
@@ -52,6 +53,7 @@ from meterseal.keys.kinds import GAK
 from meterseal.security import AUTHENTICATED, SIGNED
 from meterseal.security.context import Counted
 from meterseal.security.keyforms import is_fresh
+from meterseal.security.options import NEW_KEYS_LATER
 from meterseal.security.sealed import Sealed
 
 _SIGN_ON_COUNTERS: Final = 4
@@ -350,12 +352,20 @@ class Session:
         yield from self.shared.keyring.note(self._held)
 
     def renew(self, new: Mapping[int, bytes]) -> Steps[None]:
-        """Go on under new keys, by key id, that the meter has taken for this association's Security setup."""
+        """Go on under new keys, by key id, that the meter has taken for this association's Security setup.
+
+        With a peer that uses them from the next association on only their counters begin.
+        """
         held, association = self._held, self.association
         title = association.server_title
         if held is None or title is None:
             return
+        later = NEW_KEYS_LATER in association.profile.options
+        if later:
+            held = replace(held)
         yield from self.shared.keyring.renew(held, new, association.profile.setup.own_title, title)
+        if later:
+            return
         association.profile.setup.unicast = held.key
         dedicated = association.context.dedicated
         if GAK in new and dedicated is not None:

@@ -105,7 +105,8 @@ class Asker:
     """Who asks: the association, the person behind the client, the protection of the request.
 
     `live` is the association's machine (None outside a connection). `after` collects what may happen
-    only when the answer has gone out; each is told whether it has, or never will.
+    only when the answer has gone out; each is told whether it has, or never will.  `ending` collects what
+    has to wait until the association has ended.
     `own`: nobody asks, the meter does it by itself.  `third`: the third party for which the association's
     client has carried the request.
     """
@@ -115,6 +116,7 @@ class Asker:
     applied: int = 0
     live: ServerAssociation | None = None
     after: list[Callable[[bool], None]] = field(default_factory=list)
+    ending: list[Callable[[], None]] = field(default_factory=list)
     own: bool = False
     third: Third | None = None
 

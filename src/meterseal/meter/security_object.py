@@ -31,6 +31,7 @@ from meterseal.meter.objects import (
 from meterseal.meter.store import MeterStore
 from meterseal.security import key_agreement
 from meterseal.security.agreement import Parties
+from meterseal.security.options import NEW_KEYS_LATER
 from meterseal.security.steps import Steps
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class SecuritySetupObject(CosemObject):
             self._check_key("key_transfer", key_id, new)
         self._store.keep(self.ring.records(new))
         self.ring.announce(new)
-        asker.after.append(lambda answered: self._activate_keys(new))
+        asker.after.append(lambda answered: self._activate_keys(asker, new))
 
     def _key_agreement(self, asker: Asker, items: list[tuple[int, bytes]]) -> Steps[Value]:
         self._check_ids("key_agreement", items)
@@ -136,10 +137,10 @@ class SecuritySetupObject(CosemObject):
         for key_id in new:
             self._check_key("key_agreement", key_id, new)
         self.ring.announce(new)
-        asker.after.append(lambda answered: self._keep_agreed(new, answered))
+        asker.after.append(lambda answered: self._keep_agreed(asker, new, answered))
         return answers, _ITEMS
 
-    def _keep_agreed(self, new: dict[int, bytes], answered: bool) -> None:
+    def _keep_agreed(self, asker: Asker, new: dict[int, bytes], answered: bool) -> None:
         """The answer is out, and new keys may work; if it is not, or the disk fails, the old ones go on."""
         try:
             if not answered:
@@ -149,11 +150,19 @@ class SecuritySetupObject(CosemObject):
             self.ring.forget(new)
             self._on_failure(f"agreed keys are dropped, the old ones stay: {error}")
         else:
-            self._activate_keys(new)
+            self._activate_keys(asker, new)
 
-    def _activate_keys(self, new: dict[int, bytes]) -> None:
-        self.ring.activate(new)
-        self._on_key_change(self.ring)
+    def _activate_keys(self, asker: Asker, new: dict[int, bytes]) -> None:
+        """The answer is out: new keys work from now on, or once the association of such a peer has ended."""
+
+        def activate() -> None:
+            self.ring.activate(new)
+            self._on_key_change(self.ring)
+
+        if NEW_KEYS_LATER in asker.association.profile.options:
+            asker.ending.append(activate)
+        else:
+            activate()
 
     def _check_ids(self, method: str, items: list[tuple[int, bytes]]) -> None:
         """Raises Denied; the wire learns nothing of the cause."""

@@ -96,6 +96,7 @@ class Live:
         self.association, self.machine = association, machine
         self.held: deque[tuple[int, int, bytes]] | None = None
         self.after: list[Callable[[bool], None]] = []
+        self.ending: list[Callable[[], None]] = []
         self.gone = self.opening = False
         self.deadline: Handle | None = None
         self.touched = 0.0
@@ -213,6 +214,8 @@ class Session:
         self, live: Live, source: int, destination: int, payload: bytes, done: list[Effect] | None = None
     ) -> None:
         """Have the machine take a frame; `done` are the effects where it has."""
+        if payload[:1] == Aarq.tag:
+            self._ended(live)  # it is followed by another, whatever comes of that
         effects = live.machine.receive(payload) if done is None else done
         self._carry_out(live, source, destination, effects)
         self._watch(live, source, destination, anew=payload[:1] == Aarq.tag)
@@ -314,7 +317,9 @@ class Session:
             return []
         if asked.applied & AUTHENTICATED:
             self._link.established()
-        asker = Asker(association, asked.user, asked.applied, live.machine, live.after, third=asked.third)
+        asker = Asker(
+            association, asked.user, asked.applied, live.machine, live.after, live.ending, third=asked.third
+        )
         found = self._meter.perform(asker, asked.operations, broadcast=asked.broadcast, stops=asked.stops)
         respond = partial(live.machine.respond, asked.token, again=partial(self._meter.again, asker))
         return respond(found) if isinstance(found, list) else _responding(found, respond)
@@ -353,7 +358,15 @@ class Session:
         if profile.single:
             self._party.replace(live, self)
 
+    def _ended(self, live: Live) -> None:
+        """What had to wait for the end of the association."""
+        ending = list(live.ending)
+        live.ending.clear()
+        for act in ending:
+            act()
+
     def _released(self, live: Live) -> None:
+        self._ended(live)
         if live.association is not None:
             self._party.note(live.association.profile.setup)
 
@@ -364,6 +377,7 @@ class Session:
             live.deadline = None
         was_open = live.open
         live.machine.end()
+        self._ended(live)
         if was_open:
             self._released(live)
 

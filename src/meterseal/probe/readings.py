@@ -27,7 +27,10 @@ _PUSH_SETUP: Final = b"\x19\x09"
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One value: its logical name (None where nothing names it), what that is (or empty), unit symbol."""
+    """One value: its logical name (None where nothing names it), what that is (or empty), unit symbol.
+
+    `value` is None for a logical name that has none: of the push itself, or in front of a list.
+    """
 
     obis: Obis | None
     name: str
@@ -47,7 +50,7 @@ def readings(body: Any) -> list[Reading]:
             waiting += reversed(list(_described(part) or _taken(part)))
         elif part is not None:
             found.append(_unnamed(part))
-    return found if any(one.obis for one in found) else []
+    return found if any(one.obis and one.value is not None for one in found) else []
 
 
 def _described(parts: Sequence[Any]) -> list[Reading]:
@@ -112,9 +115,9 @@ def _reading(obis: Obis, value: Any, size: tuple[int, int] | None) -> Reading:
 
 
 def _unnamed(value: Any) -> Reading:
-    """A value that nothing names; a logical name with no value behind it is shown as such."""
+    """A value that nothing names, or a logical name with no value behind it."""
     if _is_name(value):
-        return Reading(None, _name(Obis(value)), str(Obis(value)), None)
+        return Reading(Obis(value), _name(Obis(value)), None, None)
     return Reading(None, "", _text_or_time(value), None)
 
 

@@ -59,6 +59,10 @@ PEER_OPTIONS: Final[dict[str, PeerOption]] = {
     "long_action_result_only": _allows(
         "the joined blocks of a long ACTION answer are its Get-Data-Result, with no Action-Result before it"
     ),
+    "new_keys_from_next_association": _allows(
+        "the association that brings new keys (key_transfer, key_agreement) goes on under the old ones to "
+        "its end, and the new ones work from the next sign-on"
+    ),
     "plain_release": _allows("an RLRQ or RLRE without the protected Initiate ends a ciphered association"),
     "prefers_gbt": _allows("long APDUs go to this peer by general block transfer, whoever began"),
     "third_party_wrapped_key": _allows(
@@ -71,6 +75,7 @@ PEER_OPTIONS: Final[dict[str, PeerOption]] = {
 """The options by name.  An option is in force where its name is in the set that a profile carries."""
 
 
+NEW_KEYS_LATER: Final = "new_keys_from_next_association"
 WRAPPED_FOR_THIRD_PARTIES: Final = "third_party_wrapped_key"
 """The one option that is no maker's deviation but an extension, off wherever it is not named."""
 
