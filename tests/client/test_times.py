@@ -110,8 +110,8 @@ def test_H16_times_that_make_no_sense(memory_twin: Twin, timeout: Any) -> None:
 
 
 @pytest.mark.parametrize("timeout", [1e300, float("inf"), 10**400], ids=["huge", "infinite", "beyond"])
-def test_H16_times_without_end(memory_twin: Twin, timeout: Any) -> None:
-    with memory_twin.connect(FakeMeter(), timeout=timeout) as meter:
+def test_H16_times_without_end(twin: Twin, timeout: Any) -> None:
+    with twin.connect(FakeMeter(), timeout=timeout) as meter:
         assert meter.read("1.0.1.8.0.255").unit == "Wh"
 
 

@@ -20,9 +20,9 @@ def demo(json: options.Json = False) -> None:
     A meter runs as a process of its own, on the loopback address and in a temporary folder, and clients
     speak to it over TCP. --json has every frame, and the keys to recompute the claims with.
     """
-    from meterseal import demo as scenes  # meters and clients: nothing that the other commands need
-
     with answering():
+        with output.needing("the demo", "server"):
+            from meterseal import demo as scenes  # all parties: nothing that the other commands need
         played = scenes.play(None if json else _tell)
     if json:
         output.emit_json({"scenes": [one.to_json() for one in played]})

@@ -9,7 +9,7 @@ import typer
 
 from meterseal.cli import options, output
 from meterseal.cli.output import answering
-from meterseal.errors import ConfigurationError, Unsupported
+from meterseal.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from meterseal.headend.store import Store
@@ -122,11 +122,8 @@ def _done(config: Path, state: Path, jobs: list[Any]) -> list[Any]:
 
 def _extra() -> None:
     """Raises Unsupported without the extra."""
-    try:
+    with output.needing("a head-end", "server"):
         import litestar
         import sqlalchemy
         import uvicorn
-    except ImportError as error:
-        text = "a head-end needs more packages: pip install 'meterseal[server]'"
-        raise Unsupported(f"{text} ({error})") from error
     del litestar, sqlalchemy, uvicorn

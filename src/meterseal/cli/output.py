@@ -16,7 +16,7 @@ from typing import Any, Final
 import typer
 
 from meterseal.cosem.texts import json_text, safe_text
-from meterseal.errors import MetersealError, Misuse
+from meterseal.errors import MetersealError, Misuse, Unsupported
 
 REFUSED: Final = 1
 """Exit code of what was understood and did not work."""
@@ -84,6 +84,16 @@ def answering() -> Iterator[None]:
         yield
     except MetersealError as error:
         raise refuse(error) from None
+
+
+@contextmanager
+def needing(what: str, extra: str) -> Iterator[None]:
+    """Around imports of packages that an extra brings.  Raises Unsupported, naming it, without them."""
+    try:
+        yield
+    except ImportError as error:
+        text = f"{what} needs more packages: pip install 'meterseal[{extra}]'"
+        raise Unsupported(f"{text} ({error})") from error
 
 
 @contextmanager

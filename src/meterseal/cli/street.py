@@ -39,7 +39,8 @@ def up(
 
 
 async def _stay(folder: Path, meters: int) -> None:
-    from meterseal.demo.street import stay
+    with output.needing("a street", "server"):
+        from meterseal.demo.street import stay
 
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):

@@ -17,7 +17,7 @@ from meterseal.cli import options, output, values
 from meterseal.cli.output import answering
 from meterseal.cosem.obis import ObjectAddress
 from meterseal.credentials import Credentials
-from meterseal.errors import ConfigurationError, MetersealError, Unsupported
+from meterseal.errors import ConfigurationError, MetersealError
 from meterseal.net.wirelog import WireLog
 
 if TYPE_CHECKING:
@@ -189,11 +189,8 @@ def pushes(
 
 def _extra() -> None:
     """Raises Unsupported without the extra."""
-    try:
+    with output.needing("to go through a head-end", "server"):
         import httpx
-    except ImportError as error:
-        text = "to go through a head-end needs more packages: pip install 'meterseal[server]'"
-        raise Unsupported(f"{text} ({error})") from error
     del httpx
 
 

@@ -20,7 +20,7 @@ from .connection import address_text
 from .datagram import LARGEST, frame_of
 from .gateway import answer, late
 from .handler import Limits
-from .timing import seconds
+from .timing import LONGEST, seconds
 from .wirelog import WireLog
 
 T = TypeVar("T", int, bytes)
@@ -263,6 +263,8 @@ class SocketLine(Line):
 
     def _set_wait(self, wait: float | None) -> None:
         """Let reading wait so long.  Where the system itself can, that saves a call for each read."""
+        self._wait = wait
+        wait = None if wait is None else min(wait, LONGEST)
         if wait and _TIMEVAL is not None:
             self._socket.settimeout(None)
             seconds, part = divmod(max(wait, _SHORTEST), 1.0)
@@ -273,7 +275,6 @@ class SocketLine(Line):
             if wait is None and _TIMEVAL is not None:
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEVAL.pack(0, 0))
             self._socket.settimeout(wait)
-        self._wait = wait
 
     def _write(self, octets: bytes) -> None:
         try:
