@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -356,6 +358,16 @@ def test_a_reader_that_leaves_early() -> None:
     code = "import sys, os; os.close(1); from meterseal.cli import main; main()"
     done = spawn(["decode", "--json", GET], code=code)
     assert b"Traceback" not in done.stderr
+
+
+def test_commands_of_another_extra_say_which(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['httpx'] = None; from meterseal.cli import main; main()"
+    done = spawn(["demo"], code=code)
+    assert done.returncode == 1 and done.stdout == b""
+    assert b"pip install 'meterseal[server]'" in done.stderr and done.stderr.count(b"\n") == 1
+    with patch.dict(sys.modules, {"meterseal.demo.street": None}):
+        ran = run("street", "up", "--dir", str(tmp_path / "street"))
+    assert ran.code == 1 and "a street needs more packages" in ran.err
 
 
 @pytest.mark.parametrize("missing", ["typer", "rich"])
