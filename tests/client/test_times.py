@@ -101,10 +101,10 @@ async def test_cancelling_the_whole_does_not_wait_for_a_release() -> None:
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), "soon", True])
-def test_H16_times_that_make_no_sense(memory_twin: Twin, timeout: Any) -> None:
+def test_H16_times_that_make_no_sense(twin: Twin, timeout: Any) -> None:
     with (
         pytest.raises(ConfigurationError, match="timeout: a time of more than 0 seconds"),
-        memory_twin.connect(FakeMeter(), timeout=timeout),
+        twin.connect(FakeMeter(), timeout=timeout),
     ):
         pass
 

@@ -10,7 +10,8 @@ from meterseal.client.plan import Wishes, make_plan, make_state
 from meterseal.client.session import Session, Shared
 from meterseal.client.verbs import Verbs
 from meterseal.credentials import Credentials
-from meterseal.errors import ConfigurationError
+from meterseal.credentials.fields import seconds
+from meterseal.errors import ConfigurationError, Misuse
 from meterseal.framing.hdlc import Timing
 from meterseal.net import Asking
 from meterseal.net.url import peer_of, sizes
@@ -107,7 +108,11 @@ class LinkBase:
             raise ConfigurationError(
                 f"address_size {meter.address_size} needs server_address = [upper, lower]"
             )
-        timing = Timing(response=(timeout or _PATIENCE) / _TRIES, keep=_KEEP)
+        try:
+            patience = _PATIENCE if timeout is None else seconds(timeout)
+        except Misuse as error:
+            raise ConfigurationError(f"timeout: {error}") from None
+        timing = Timing(response=patience / _TRIES, keep=_KEEP)
         wanted = sizes(None, meter.frame_size, meter.window)
         return Asking(lower, meter.address_size or 0, wanted, timing)
 
