@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any, get_type_hints
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from meterseal.apdu.acse import Aare, Aarq, Rlrq
-from meterseal.codec.ber import read_tlv, tlv
+from meterseal.codec.ber import KEPT, Ber, functions, read_tlv, tlv
 from meterseal.errors import DecodeError, Malformed, Misuse, Truncated
 
 
@@ -134,3 +136,44 @@ def test_integers_of_more_than_four_octets_are_misuse(value: int) -> None:
 def test_passwords_and_challenges_do_not_show() -> None:
     aarq = Aarq(mechanism_name=b"\x01", calling_authentication_value=b"12345678")
     assert repr(aarq) == r"Aarq(mechanism_name=b'\x01', calling_authentication_value=<8 octets>)"
+
+
+def fresh_reader() -> Any:
+    """A reader of AARQs that has never seen one."""
+    hints = get_type_hints(Aarq, include_extras=True)
+    rows = [(name, next(m for m in hints[name].__metadata__ if isinstance(m, Ber))) for name, _ in Aarq.parts]
+    return functions(Aarq, rows)[0]
+
+
+def read(reader: Any, octets: bytes) -> Any:
+    try:
+        return reader(octets, 1, len(octets))
+    except (DecodeError, IndexError) as error:
+        return type(error)
+
+
+_FIELDS = st.sampled_from(["called_ap_title", "calling_ap_title", "mechanism_name", "user_information"])
+
+
+@given(
+    st.dictionaries(_FIELDS, st.binary(max_size=5), min_size=1),
+    st.integers(-(2**31), 2**31 - 1),
+    st.data(),
+)
+def test_what_is_like_an_earlier_message_is_read_as_if_it_were_the_first(
+    fields: dict[str, bytes], user: int, data: st.DataObject
+) -> None:
+    message = Aarq(calling_ae_invocation_id=user, **fields)  # type: ignore[arg-type]
+    octets = message.encode()
+    used = fresh_reader()
+    assert used(octets, 1, len(octets)) == (message, len(octets))
+    at, octet = data.draw(st.integers(1, len(octets) - 1)), data.draw(st.integers(0, 255))
+    changed = octets[:at] + bytes((octet,)) + octets[at + 1 :]
+    assert read(used, changed) == read(fresh_reader(), changed)
+    assert used(octets, 1, len(octets)) == (message, len(octets)), "another of its size came between"
+
+
+def test_more_sizes_and_beginnings_than_are_kept() -> None:
+    for size in [*range(2 * KEPT), 0]:
+        message = Aarq(calling_ap_title=bytes(size), calling_authentication_value=bytes(8))
+        assert Aarq.decode(message.encode()) == message

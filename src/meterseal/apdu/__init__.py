@@ -56,7 +56,8 @@ def message_type(octets: bytes) -> type[Message]:
 
 def decode(octets: bytes) -> Message:
     """The message that `octets` are, all of them.  Raises DecodeError or Unsupported."""
-    return decode_body(message_type(octets), octets)
+    message: Message = decode_body(message_type(octets), octets)
+    return message
 
 
 def name(octets: bytes) -> str:

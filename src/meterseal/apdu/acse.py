@@ -24,7 +24,7 @@ class Aarq(Message, tag=b"\x60", name="aarq", ber=True):
     calling_ae_invocation_id: Annotated[int | None, Ber((0xA9, 0x02), "integer")] = None
     sender_acse_requirements: Annotated[bytes | None, Ber((0x8A,))] = None
     mechanism_name: Annotated[bytes | None, Ber((0x8B,))] = None
-    calling_authentication_value: Annotated[bytes | None, Ber((0xAC, 0x80)), Hidden()] = None
+    calling_authentication_value: Annotated[bytes | None, Ber((0xAC, 0x80), fresh=True), Hidden()] = None
     implementation_information: Annotated[bytes | None, Ber((0xBD,))] = None
     user_information: Annotated[bytes | None, Ber((0xBE, 0x04))] = None
 
@@ -43,7 +43,7 @@ class Aare(Message, tag=b"\x61", name="aare", ber=True):
     responding_ae_invocation_id: Annotated[int | None, Ber((0xA7, 0x02), "integer")] = None
     responder_acse_requirements: Annotated[bytes | None, Ber((0x88,))] = None
     mechanism_name: Annotated[bytes | None, Ber((0x89,))] = None
-    responding_authentication_value: Annotated[bytes | None, Ber((0xAA, 0x80))] = None
+    responding_authentication_value: Annotated[bytes | None, Ber((0xAA, 0x80), fresh=True)] = None
     implementation_information: Annotated[bytes | None, Ber((0xBD,))] = None
     user_information: Annotated[bytes | None, Ber((0xBE, 0x04))] = None
 

@@ -12,7 +12,13 @@ DLMS_VERSION = 6
 LN_VAA_NAME = 0x0007
 
 
+_CONFORMANCE = b"\x5f\x1f\x04\x00"
+"""Tag, length and unused bits of a conformance block."""
+
+
 def _read_conformance(b: bytes, p: int, e: int) -> tuple[int, int]:
+    if e - p >= 7 and b[p : p + 4] == _CONFORMANCE:
+        return int.from_bytes(b[p + 4 : p + 7], "big"), p + 7
     if b[p] != 0x5F:
         raise Malformed("conformance: no tag 5F 1F")
     # The tag is written 5F 1F; some stacks leave out the 1F.
@@ -27,7 +33,7 @@ def _read_conformance(b: bytes, p: int, e: int) -> tuple[int, int]:
 def _write_conformance(value: int) -> bytes:
     if not 0 <= value < 1 << 24:
         raise Misuse(f"conformance {value:X} is not a block of 24 bits")
-    return b"\x5f\x1f\x04\x00" + value.to_bytes(3, "big")
+    return _CONFORMANCE + value.to_bytes(3, "big")
 
 
 Conformance = Annotated[int, Call(_read_conformance, _write_conformance, 6)]

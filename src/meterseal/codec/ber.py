@@ -6,7 +6,9 @@ must be there is the association's rule.  Unknown, repeated or misplaced fields 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+from struct import Struct
 from typing import Any, NamedTuple
 
 from meterseal.errors import Malformed, Misuse, Truncated
@@ -17,11 +19,13 @@ _INTEGER_OCTETS = 4
 class Ber(NamedTuple):
     """A BER field: the tags from the outside in, and how the innermost contents are read.
 
-    `content` is "octets" or "integer".
+    `content` is "octets" or "integer".  A `fresh` one is made anew for each message; what a declaration has
+    before it hardly changes, and is no secret.
     """
 
     tags: tuple[int, ...]
     content: str = "octets"
+    fresh: bool = False
 
 
 def read_tlv(b: bytes, p: int, e: int) -> tuple[int, int, int]:
@@ -50,75 +54,137 @@ def tlv(tag: int, contents: bytes) -> bytes:
     return bytes((tag, 0x80 | count)) + size.to_bytes(count, "big") + contents
 
 
+class Layout(NamedTuple):
+    """Where a message has its tags and lengths, and where its contents.
+
+    `marks` picks the octets of tags, lengths and integers, which have to be `expected`; `contents` takes out
+    the octets of the other fields; `order` puts these, and `rest`, into the order of the declaration.
+    """
+
+    marks: Callable[[bytes], Any]
+    expected: Any
+    contents: Callable[[bytes], tuple[bytes, ...]]
+    rest: tuple[int | None, ...]
+    order: Callable[[tuple[Any, ...]], tuple[Any, ...]]
+
+
+KEPT = 64
+"""Layouts, and encoded beginnings, that are kept of each message: sign-ons differ in little."""
+
+_Known = dict[int, list[tuple[int, Ber]]]
+_Wraps = list[tuple[tuple[int, ...], bool]]
+
+
 def functions(cls: Any, rows: list[tuple[str, Ber]]) -> tuple[Any, Any]:
     """`read(b, p, e)` and `encode(self)` of a BER declaration."""
+    return staticmethod(_reader(cls, [row for _, row in rows])), _writer(cls, [row for _, row in rows])
 
-    # What fields an element may be, by its outer tag: place, further tags inside, the row.
-    known: dict[int, list[tuple[int, tuple[int, ...], Ber]]] = {}
-    for place, (_, row) in enumerate(rows):
-        known.setdefault(row.tags[0], []).append((place, tuple(row.tags[1:]), row))
-    # Most have one tag and octets inside: nothing more to look at.
-    plain = {
-        tag: fields[0][0]
-        for tag, fields in known.items()
-        if len(fields) == 1 and not fields[0][1] and fields[0][2].content == "octets"
-    }
-    wraps = [(tuple(reversed(row.tags)), row.content == "octets") for _, row in rows]
+
+def _reader(cls: Any, rows: list[Ber]) -> Any:
+    # What fields an element may be, by its outer tag.
+    known: _Known = {}
+    for place, row in enumerate(rows):
+        known.setdefault(row.tags[0], []).append((place, row))
+    kept: dict[int, Layout] = {}
+    make = tuple.__new__
 
     def read(b: bytes, p: int, e: int) -> tuple[Any, int]:
-        # The outer tag has been taken: what stands here is the length of the whole APDU.
-        _, p, end = read_tlv(b, p - 1, e)
-        values: list[Any] = [None] * len(rows)
-        last = -1
-        while p < end:
-            start = p
-            tag, inner, p = read_tlv(b, p, end)
-            at = plain.get(tag, -1)
-            if at >= 0:
-                value: Any = b[inner:p]
-            else:
-                at, value = _match(known.get(tag, ()), b, start, inner, p)
-            if at <= last:
-                raise Malformed(f"{cls.name}: field {tag:02X} is repeated or out of order")
-            values[at], last = value, at
-        return tuple.__new__(cls, values), end
+        # What is wrong with a message is wrong with its tags, lengths and integers.  So a layout that was
+        # found once is right for every message that has the same in the same places.
+        layout = kept.get(e)
+        if layout is None or layout.marks(b) != layout.expected:
+            layout = _layout(cls.name, known, len(rows), b, e)
+            if len(kept) >= KEPT:
+                kept.clear()
+            kept[e] = layout
+        _, _, contents, rest, order = layout
+        return make(cls, order(contents(b) + rest)), e
 
-    def encode(self: Any) -> bytes:
-        chunks = []
-        for (tags, is_octets), value in zip(wraps, self, strict=True):
-            if value is not None:
-                octets = value if is_octets else _integer(value)
-                for tag in tags:
-                    octets = tlv(tag, octets)
-                chunks.append(octets)
-        return tlv(cls.tag[0], b"".join(chunks))
+    return read
 
-    return staticmethod(read), encode
+
+def _layout(name: str, known: _Known, count: int, b: bytes, e: int) -> Layout:
+    """The layout of the whole of `b`, whose tag has been looked at.  Raises Malformed, Truncated."""
+    _, p, end = read_tlv(b, 0, e)
+    marks, shape, last, at = [*range(p)], ">", -1, 0
+    spans: dict[int, int] = {}
+    integers: dict[int, int] = {}
+    while p < end:
+        start = p
+        tag, inner, p = read_tlv(b, p, end)
+        place, row, inner = _match(known.get(tag, ()), b, start, inner, p)
+        if place <= last:
+            raise Malformed(f"{name}: field {tag:02X} is repeated or out of order")
+        last = place
+        if row.content == "octets":
+            shape += f"{inner - at}x{p - inner}s"
+            spans[place], at = len(spans), p
+            marks += range(start, inner)
+        else:
+            integers[place] = _value(row, b[inner:p])
+            marks += range(start, p)
+    if end != e:
+        raise Malformed(f"{name}: {e - end} octets left over")
+    rest = (None, *integers.values())
+    places = dict.fromkeys(range(count), len(spans)) | spans
+    places |= {place: len(spans) + 1 + index for index, place in enumerate(integers)}
+    picked = itemgetter(*marks)
+    contents = Struct(shape).unpack_from
+    return Layout(picked, picked(b), contents, rest, itemgetter(*places.values()))
 
 
 def _match(
-    known: Sequence[tuple[int, tuple[int, ...], Ber]], b: bytes, start: int, inner: int, end: int
-) -> tuple[int, Any]:
-    """The place of the row whose tags lead to the contents of the element, and the value found there."""
-    for at, tags, row in known:
+    fields: Sequence[tuple[int, Ber]], b: bytes, start: int, inner: int, end: int
+) -> tuple[int, Ber, int]:
+    """The place and row whose tags lead to the contents of the element, and where these begin."""
+    for place, row in fields:
         p = inner
-        for tag in tags:
+        for tag in row.tags[1:]:
             found, p, inner_end = read_tlv(b, p, end)
             if found != tag:
                 break
             if inner_end != end:
                 raise Malformed(f"BER element {tag:02X}: octets left over")
         else:
-            return at, _contents(row, b[p:end])
+            return place, row, p
     raise Malformed(f"no field for BER element {b[start : start + 2].hex().upper()}")
 
 
-def _contents(row: Ber, octets: bytes) -> Any:
-    if row.content == "octets":
-        return octets
+def _value(row: Ber, octets: bytes) -> int:
     if not 1 <= len(octets) <= _INTEGER_OCTETS:
         raise Malformed(f"an INTEGER of {len(octets)} octets in field {row.tags[0]:02X}")
     return int.from_bytes(octets, "big", signed=True)
+
+
+def _writer(cls: Any, rows: list[Ber]) -> Any:
+    # The tags from the inside out.
+    wraps = [(tuple(reversed(row.tags)), row.content == "octets") for row in rows]
+    cut = next((place for place, row in enumerate(rows) if row.fresh), 0)
+    lead, follow = wraps[:cut], wraps[cut:]
+    kept: dict[tuple[Any, ...], bytes] = {}
+
+    def encode(self: Any) -> bytes:
+        # What comes before the first fresh field is the same at each sign-on of the same parties.
+        same = self[:cut]
+        head = kept.get(same)
+        if head is None:
+            if len(kept) >= KEPT:
+                kept.clear()
+            head = kept[same] = _written(lead, same)
+        return tlv(cls.tag[0], head + _written(follow, self[cut:]))
+
+    return encode
+
+
+def _written(wraps: _Wraps, values: tuple[Any, ...]) -> bytes:
+    chunks = []
+    for (tags, is_octets), value in zip(wraps, values, strict=True):
+        if value is not None:
+            octets = value if is_octets else _integer(value)
+            for tag in tags:
+                octets = tlv(tag, octets)
+            chunks.append(octets)
+    return b"".join(chunks)
 
 
 def _integer(value: int) -> bytes:

@@ -21,7 +21,7 @@ from meterseal.codec import ber as ber_codec
 from meterseal.codec.ber import Ber
 from meterseal.codec.data import Data
 from meterseal.codec.parts import (
-    Call,
+    Carried,
     Choice,
     DecodeAt,
     Default,
@@ -76,7 +76,8 @@ class Message(tuple[Any, ...], metaclass=MessageType):
         """The message that `octets` are, all of them.  Raises DecodeError."""
         if not octets.startswith(cls.tag):
             raise Malformed(f"{cls.name}: does not start with {cls.tag.hex().upper()}")
-        return typing.cast(Self, decode_body(cls, octets))
+        decoded: Self = decode_body(cls, octets)
+        return decoded
 
     def replace(self, **changes: Any) -> Self:
         """The same message with some fields changed."""
@@ -104,8 +105,8 @@ class Message(tuple[Any, ...], metaclass=MessageType):
         return f"{type(self).__name__}({fields})"
 
 
-def decode_body(cls: type[Message], octets: bytes) -> Message:
-    """Decode `octets`, whose tag has been looked at, as `cls`; every octet must be used."""
+def decode_body(cls: type[Message], octets: bytes) -> Any:
+    """A message of `cls`, whose tag has been looked at: all of `octets`, every one must be used."""
     end = len(octets)
     try:
         value, at = cls.read(octets, len(cls.tag), end)
@@ -113,7 +114,7 @@ def decode_body(cls: type[Message], octets: bytes) -> Message:
         raise Truncated(f"{cls.name}: the octets end within the message") from None
     if at != end:
         raise Malformed(f"{cls.name}: {end - at} octets left over")
-    return typing.cast(Message, value)
+    return value
 
 
 def standard_name(name: str) -> str:
@@ -162,7 +163,10 @@ def _reader(cls: Any, parts: list[tuple[str, Part]]) -> DecodeAt:
 def _writer(cls: Any, parts: list[tuple[str, Part]]) -> Any:
     source = Source()
     source.names |= {"tag": cls.tag, "Misuse": Misuse, "StructError": struct.error}
-    chunks = write_sequence_encode(source, [(f"self.{n}", part) for n, part in parts])
+    names = [f"{n}_" for n, _ in parts]
+    if names:
+        source.add(f"{', '.join(names)}, = self")
+    chunks = write_sequence_encode(source, list(zip(names, (part for _, part in parts), strict=True)))
     source.add("try:")
     source.add(f"    return {' + '.join((['tag'] if cls.tag else []) + chunks) or 'tag'}")
     source.add("except StructError as error:")
@@ -179,7 +183,7 @@ def part_of(hint: Any) -> Part:
         default = next((m for m in marks if isinstance(m, Default)), None)
         return Optional(inner, default.value) if default else inner
     if hint is Data:
-        return Call(Data.read, Data.octets, 1)
+        return Carried(Data.read, "raw", 1)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         present = [a for a in arguments if a is not types.NoneType]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Annotated, Any
 
 from meterseal.codec.octets import SHORT, length_octets, read_length
@@ -90,6 +91,18 @@ class Call(Part):
         return f"{source.name('write', self.encode)}({value})"
 
 
+class Carried(Call):
+    """A field that has been encoded before: `octets` is the attribute of its value that holds them."""
+
+    def __init__(self, decode: DecodeAt, octets: str, minimum: int) -> None:
+        super().__init__(decode, attrgetter(octets), minimum)
+        self.octets = octets
+
+    def write_encode(self, source: Source, value: str) -> str:
+        """The octets, as they are."""
+        return f"{value}.{self.octets}"
+
+
 class Optional(Part):
     """OPTIONAL: 00 absent, 01 present; any other octet is malformed."""
 
@@ -108,8 +121,8 @@ class Optional(Part):
 
     def write_encode(self, source: Source, value: str) -> str:
         """00 for the absent value, else 01 and the value."""
-        write = source.name("write", encoder_of(self.part))
-        return f"(b'\\x00' if {value} is {self.absent!r} else b'\\x01' + {write}({value}))"
+        (octets,) = write_sequence_encode(source, [(value, self.part)])
+        return f"(b'\\x00' if {value} is {self.absent!r} else b'\\x01' + {octets})"
 
 
 class SequenceOf(Part):

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from meterseal.codec.octets import length_octets, read_length
+from meterseal.codec.octets import SHORT, length_octets, read_length
 from meterseal.codec.types import DONT_CARE, NO_BITS, BitString, Tag
 from meterseal.errors import Misuse, Truncated
 
@@ -61,7 +61,10 @@ EMPTY: Final[dict[Tag, Any]] = {Tag.NULL: None, Tag.DONT_CARE: DONT_CARE}
 
 def read_octets(buf: bytes, pos: int, end: int) -> tuple[bytes, int]:
     """Length and octets; Truncated when the length promises more than is left."""
-    size, pos = read_length(buf, pos, end)
+    if pos < end and (size := buf[pos]) < 0x80:  # nearly all
+        pos += 1
+    else:
+        size, pos = read_length(buf, pos, end)
     if size > end - pos:
         raise Truncated(f"string of {size} octets at octet {pos}, {end - pos} left")
     return buf[pos : pos + size], pos + size
@@ -173,7 +176,8 @@ def _write_octets(value: Any) -> bytes:
     if not isinstance(value, (bytes, bytearray, memoryview)):
         raise Misuse(f"{shown(value)} is no octet-string")
     octets = bytes(value)
-    return length_octets(len(octets)) + octets
+    size = len(octets)
+    return (SHORT[size] if size < 0x80 else length_octets(size)) + octets
 
 
 def _text_writer(tag: Tag, encoding: str, errors: str) -> Writer:
