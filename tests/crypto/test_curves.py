@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from hypothesis import given
+from hypothesis import strategies as st
 
 from meterseal.crypto import SUITES, AgreementKey, AgreementPoint, Curve, SigningKey, VerifyingKey, curve
+from meterseal.crypto.curves import from_der, to_der
 from meterseal.errors import Forged, KeyLength, Malformed, Misuse, UnknownKey, Unsupported
 from tests.vectors import load, wycheproof
 
@@ -25,6 +28,22 @@ def octets(row: Case, name: str, inside: str = "inputs") -> bytes:
 
 def ids(row: Case) -> str:
     return f"{row['origin']}-{row['id']}"
+
+
+# --- encoding -----------------------------------------------------------------------------------------
+
+EDGES = [0, 1, 0x7F, 0x80, 0xFF, 0x100, P256.order - 1, P384.order - 1, 2**255, 2**256 - 1, 2**384 - 1]
+
+
+@BOTH
+@given(st.data())
+def test_signatures_go_to_der_and_back_as_the_backend_does_it(on: Curve, data: st.DataObject) -> None:
+    number = st.one_of(st.sampled_from(EDGES), st.integers(0, 2**384 - 1))
+    r, s = (data.draw(number) % 2 ** (8 * on.width) for _ in range(2))
+    plain = r.to_bytes(on.width, "big") + s.to_bytes(on.width, "big")
+    assert to_der(plain, on.width) == encode_dss_signature(r, s)
+    assert from_der(encode_dss_signature(r, s), on.width) == plain
+    assert decode_dss_signature(to_der(plain, on.width)) == (r, s)
 
 
 # --- published vectors ------------------------------------------------------------------------------

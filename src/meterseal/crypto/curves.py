@@ -13,7 +13,6 @@ from typing import Final, Self
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384
 from cryptography.hazmat.primitives.kdf.concatkdf import ConcatKDFHash
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -58,6 +57,27 @@ def curve(name: str | None) -> Curve:
     if row is None:
         raise Unsupported(f"no curve {name or 'in this suite'}; there are {', '.join(CURVES)}")
     return row
+
+
+# --- signatures: R || S here, DER in the backend.  Of either curve all lengths take one octet. --------
+
+
+def from_der(der: bytes, width: int) -> bytes:
+    """R || S of a signature that the backend made: a SEQUENCE of two INTEGERs."""
+    at = 4 + der[3]
+    r, s = der[4:at], der[at + 2 :]
+    # A number whose first bit is set has a zero in front, one that is small has fewer octets.
+    return r[-width:].rjust(width, b"\0") + s[-width:].rjust(width, b"\0")
+
+
+def to_der(signature: bytes, width: int) -> bytes:
+    """The SEQUENCE of R and S that the backend takes, whatever numbers they are."""
+    r, s = signature[:width].lstrip(b"\0"), signature[width:].lstrip(b"\0")
+    if not r or r[0] >= 0x80:
+        r = b"\0" + r
+    if not s or s[0] >= 0x80:
+        s = b"\0" + s
+    return b"\x30%c\x02%c%b\x02%c%b" % (len(r) + len(s) + 4, len(r), r, len(s), s)
 
 
 # --- public halves ------------------------------------------------------------------------------
@@ -136,10 +156,8 @@ class VerifyingKey(PublicKey):
             raise Forged(
                 f"a signature of {len(signature)} octets: R || S of {self.curve.name} has {2 * width}"
             )
-        r = int.from_bytes(signature[:width], "big")
-        s = int.from_bytes(signature[width:], "big")
         try:
-            self._key.verify(encode_dss_signature(r, s), message, self.curve.ecdsa)
+            self._key.verify(to_der(signature, width), message, self.curve.ecdsa)
         except InvalidSignature:
             raise Forged("the signature does not verify") from None
 
@@ -220,10 +238,8 @@ class SigningKey(_Private):
 
     def sign(self, message: bytes) -> bytes:
         """R || S over `message` with the curve's hash; the backend draws the nonce."""
-        der = self.backend().sign(message, self.curve.ecdsa)
-        r, s = decode_dss_signature(der)
-        width = self.curve.width
-        return r.to_bytes(width, "big") + s.to_bytes(width, "big")
+        curve = self.curve
+        return from_der((self._key or self.backend()).sign(message, curve.ecdsa), curve.width)
 
     @property
     def public(self) -> VerifyingKey:
