@@ -202,21 +202,18 @@ def _hls7(suite_id: int) -> Pair:
     signers, ecdsa = list(private), keys.curve.ecdsa
 
     def ours(challenge: bytes) -> bool:
-        ends, effects, at = (client, meter), list(client.associate(challenge)), 0
-        while effects:
-            effect = effects[0]
-            if isinstance(effect, Compute):
-                effects = list(ends[at].resume(effect.token, effect.job()))
-                continue
-            if isinstance(effect, Associated) and at == 0:
+        ends, effects, at = (client, meter), client.associate(challenge), 0
+        while True:
+            effect = effects[-1]  # at the meter `Associated` comes before the answer
+            if type(effect) is Compute:
+                effects = ends[at].resume(effect.token, effect.job())
+            elif type(effect) is Reply:
+                at = 1 - at
+                effects = ends[at].receive(effect.octets)
+            elif type(effect) is Associated and at == 0:
                 break
-            if isinstance(effect, Associated):
-                effects = effects[1:]
-                continue
-            if not isinstance(effect, Reply):
+            else:
                 raise AssertionError(effect)
-            at = 1 - at
-            effects = list(ends[at].receive(effect.octets))
         client.end()
         return True
 

@@ -36,14 +36,13 @@ def certificate(key: SigningKey, title: bytes, by: Authority = ROOT) -> Certific
 def meter(folder: Path, **changes: Any) -> tuple[FakeMeter, Credentials]:
     """A fake meter of suite 1 and the credentials of its one role, files in `folder`."""
     fake = FakeMeter(Role(policy=3))
-    profile = fake.profiles[2]
-    old = profile.setup
+    old = fake.profiles[2].setup
     trust = Trust([ROOT.certificate], lambda: datetime.now(UTC))
-    profile.setup = SecuritySetup(
+    setup = SecuritySetup(
         suite(1), TITLE, CLIENT_TITLE, old.policy, old.unicast,
         signing=METER, certificate=certificate(METER, TITLE).der, directory=trust,
     )  # fmt: skip
-    profile.mechanism = 7
+    fake.profiles[2] = replace(fake.profiles[2], setup=setup, mechanism=7)
     (folder / "root.pem").write_bytes(ROOT.certificate.to_pem())
     (folder / "own.pem").write_bytes(certificate(CLIENT, CLIENT_TITLE).to_pem())
     key = folder / "own.key"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from meterseal.apdu.acse import Aare, Aarq
-from meterseal.association import Associated, Operation, State
+from meterseal.association import Associated, Operation, Reply, State
 from meterseal.codec.types import Tag
 from meterseal.crypto import random_octets
 from meterseal.security import KeyInUse, Style
@@ -108,7 +108,7 @@ def test_B01_every_bit_of_the_AARQ(here: Running) -> None:
         (octets,) = [changed for at, changed in flipped(genuine) if at == bit]
         answer = client.line.ask(octets, client.sap)
         effects = client.machine.receive(answer)
-        if client.machine.state is State.OPENING or not effects or not hasattr(effects[0], "octets"):
+        if client.machine.state is State.OPENING or not effects or not isinstance(effects[0], Reply):
             client.line.close()
             continue
         effects = client.machine.receive(client.line.ask(effects[0].octets, client.sap))

@@ -174,7 +174,7 @@ class Asking:
         if m.outcome.result == SUCCESS:
             self._single(False)
             self._all_sent()
-        return tuple(_action_outcome(m.outcome) for _ in self.operations)
+        return (_action_outcome(m.outcome),) * len(self.operations)
 
     def _done_list(self, m: s.ActionResponseWithList) -> tuple[Outcome, ...]:
         self._single(True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from types import GeneratorType
 from typing import Any, TypeVar, cast
 
@@ -70,7 +71,7 @@ class Association(ABC):
         if not slow:
             return go(outcome_of(job))
         self._parked = go
-        return [Compute(self._next_token(), lambda: outcome_of(job))]
+        return [Compute(self._next_token(), partial(outcome_of, job))]
 
     def _through(
         self, found: T | Steps[T], go: Callable[[T], list[Effect]], during: str = _SENDING
@@ -102,13 +103,19 @@ class Association(ABC):
             return []
         self._parked = None
         during, self._during = self._during, _SENDING
-        return self._afterwards(self._guarded(lambda: go(result), during))
+        try:
+            effects = go(result)
+        except MetersealError as error:
+            effects = self._refuse(error, during)
+        return self._afterwards(effects)
 
     @staticmethod
     def _check_size(octets: bytes, agreed: int) -> None:
         """Raises TooLarge for an APDU above the agreed size (0: none)."""
-        limit = max(agreed, ACSE_ROOM) if octets[:1] and octets[0] in ACSE_TAGS else agreed
-        if limit and len(octets) > limit:
+        if not agreed or len(octets) <= agreed:
+            return
+        limit = max(agreed, ACSE_ROOM) if octets[0] in ACSE_TAGS else agreed
+        if len(octets) > limit:
             raise TooLarge(f"an APDU of {len(octets)} octets, {limit} were agreed")
 
     def _guarded(self, go: Go, during: str) -> list[Effect]:

@@ -7,6 +7,7 @@ protection, service, form, invoke-id and block (design 4, 5).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from meterseal import apdu
@@ -23,8 +24,9 @@ from meterseal.association.profile import ClientProfile, conformance
 from meterseal.association.requesting import Requesting
 from meterseal.association.states import TABLE, Role, State, Step, kind_of
 from meterseal.association.usual import UsualGet
-from meterseal.codec.data import Data, Tag
+from meterseal.codec.data import Data, Tag, decode
 from meterseal.codec.message import Message
+from meterseal.crypto import VerifyingKey
 from meterseal.errors import (
     DecodeError,
     MetersealError,
@@ -40,7 +42,7 @@ from meterseal.security.protect import PROTECTED, unprotecting
 from meterseal.security.sealed import TAG, Sealed
 from meterseal.security.steps import Steps
 
-_REPLY_TO_HLS = Operation(Service.ACTION, 15, bytes.fromhex("0000280000FF"), 1)
+_REPLY_TO_HLS = (15, bytes.fromhex("0000280000FF"), 1)
 _GENERAL_PROTECTION = conformance("general-protection")
 _ACTION_ONLY = conformance("action")
 _BLOCK = bytes((gbt.TAG,))
@@ -197,11 +199,13 @@ class ClientAssociation(Requesting):
 
     def _accept(self, step: Step, message: Aare, opened: Opened) -> list[Effect]:
         opening = self._opening
-        accepted, key = opening.accept(message), opening.take_key(message)
-        return self._through(key, lambda _: self._accepted(step, opening, accepted), _RECEIVING)
+        accepted, key = opening.accept(message), opening.peer_key(message)
+        return self._through(key, lambda key: self._accepted(step, opening, accepted, key), _RECEIVING)
 
-    def _accepted(self, step: Step, opening: Opening, accepted: Accepted) -> list[Effect]:
-        initiate = accepted.initiate
+    def _accepted(
+        self, step: Step, opening: Opening, accepted: Accepted, key: VerifyingKey | None
+    ) -> list[Effect]:
+        initiate, opening.handshake.peer_key = accepted.initiate, key
         self.negotiated = initiate.negotiated_conformance
         self.server_max_pdu = self.profile.within(initiate.server_max_receive_pdu_size)
         self.server_title = accepted.server_title
@@ -221,7 +225,8 @@ class ClientAssociation(Requesting):
         return self._computed(self.profile.scheme.needs_keys, opening.prove, self._carry_proof)
 
     def _carry_proof(self, proof: bytes | MetersealError) -> list[Effect]:
-        operation = _REPLY_TO_HLS._replace(data=Data.of(_or_raise(proof), Tag.OCTET_STRING))
+        token = Data.of(_or_raise(proof), Tag.OCTET_STRING)
+        operation = Operation(Service.ACTION, *_REPLY_TO_HLS, None, token)
         self._next_transaction()
         self._asking = Asking((operation,), self._next_invoke(), _ACTION_ONLY, self._room(), _PROOF_LIMIT)
         return self._send(self._asking.first())
@@ -236,7 +241,7 @@ class ClientAssociation(Requesting):
         code, data = outcomes[0]
         if code != SUCCESS:
             raise refused(Service.ACTION, code, bool(opened.applied) or not self.profile.ciphered)
-        proof = None if data is None else Data.decode(data).value
+        proof = None if data is None else decode(data)
 
         def verified(error: MetersealError | None) -> list[Effect]:
             _or_raise(error)
@@ -244,7 +249,8 @@ class ClientAssociation(Requesting):
             self.state = step.outcomes["proved"]
             return [Associated(self.profile.user)]
 
-        return self._computed(self.profile.scheme.needs_keys, lambda: opening.verify(proof, opened), verified)
+        job = partial(opening.verify, proof, opened)
+        return self._computed(self.profile.scheme.needs_keys, job, verified)
 
     def _answer(self, step: Step, message: Any, opened: Opened) -> list[Effect]:
         answered = identity(message)

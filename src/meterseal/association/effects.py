@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from meterseal.apdu.common import SelectiveAccess
 from meterseal.association.operations import Operation, Outcome
@@ -19,8 +19,7 @@ from meterseal.security.sealed import Sealed
 from meterseal.security.third import Third
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """Send these octets.  `penalty` marks the answer to a failed sign-on: it may be delayed."""
 
     octets: bytes
@@ -36,16 +35,14 @@ class Need:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class Compute:
+class Compute(NamedTuple):
     """Run `job` (a pure call, perhaps in a pool) and resume with its result."""
 
     token: int
     job: Callable[[], Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Indication:
+class Indication(NamedTuple):
     """At the meter: these operations are allowed; do them and `respond` with one outcome each.
 
     `applied` is the protection the request came under, `user` the id behind the client; `broadcast`
@@ -64,43 +61,37 @@ class Indication:
     third: Third | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Associated:
+class Associated(NamedTuple):
     """The association stands.  `user` is the user id of the AARQ, where one was given."""
 
     user: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Released:
+class Released(NamedTuple):
     """The association has ended; `warning` says what was wrong with the way it ended, if anything."""
 
     warning: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Confirmed:
+class Confirmed(NamedTuple):
     """At the client: the outcome of each operation of the request."""
 
     outcomes: tuple[Outcome, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Carried:
+class Carried(NamedTuple):
     """At the client: the sealed answer to what was carried."""
 
     sealed: Sealed
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(NamedTuple):
     """At the client: the request or the sign-on ended with this error."""
 
     error: MetersealError
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(NamedTuple):
     """For the journal: what arrived was refused, and why exactly; the peer is told less."""
 
     error: MetersealError

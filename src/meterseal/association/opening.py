@@ -20,6 +20,7 @@ from meterseal.apdu.initiate import (
     InitiateResponse,
 )
 from meterseal.association.profile import ClientProfile
+from meterseal.crypto import VerifyingKey
 from meterseal.errors import (
     AuthenticationFailed,
     Malformed,
@@ -52,29 +53,32 @@ class Opening:
     """
 
     def __init__(self, profile: ClientProfile, challenge: bytes) -> None:
-        lengths = profile.scheme.challenges
-        if profile.scheme.passes == 4 and len(challenge) not in lengths:
+        setup, scheme = profile.setup, profile.scheme
+        lengths = scheme.challenges
+        if scheme.passes == 4 and len(challenge) not in lengths:
             raise Misuse(f"a challenge has {lengths[0]} to {lengths[-1]} octets")
         if profile.dedicated_key is not None and not profile.ciphered:
             raise Misuse("a dedicated key needs a context with ciphering")
-        if profile.scheme.needs_keys:
-            profile.setup.signing_key()  # without one there is nothing to sign on with
+        if scheme.needs_keys:
+            setup.signing_key()  # without one there is nothing to sign on with
         self.profile = profile
         self.handshake = Handshake(
-            profile.setup,
-            own_title=profile.setup.own_title,
+            setup,
+            own_title=setup.own_title,
             peer_title=b"",
             own_challenge=challenge,
             secret=profile.secret,
             manufacturer=profile.manufacturer,
             shares_counter="hls_token_shares_counter" in profile.options,
         )
-        policy = profile.setup.policy if profile.ciphered else 0
-        self.answer_minimum = of_response(policy) & ~profile.waived
-        self.response_minimum = of_response(policy) & SUITE_BITS
+        policy = setup.policy if profile.ciphered else 0
+        response = of_response(policy)
+        self.answer_minimum = response & ~profile.waived
+        self.response_minimum = response & SUITE_BITS
         # A dedicated key travels authenticated and encrypted, or not at all.
         self.request_protection = SUITE_BITS if profile.dedicated_key else of_request(policy) & SUITE_BITS
-        self.server_title = profile.setup.peer_title
+        self.server_title = setup.peer_title
+        self.initiates = self.context()
 
     def context(self) -> Context:
         """What Initiates are protected and opened with: the global keys."""
@@ -82,12 +86,12 @@ class Opening:
 
     def aarq(self) -> bytes:
         """The AARQ; takes one counter when the Initiate is protected."""
-        profile, scheme = self.profile, self.profile.scheme
+        profile, setup, scheme = self.profile, self.profile.setup, self.profile.scheme
         value = {0: None, 1: profile.secret, 4: self.handshake.own_challenge}[scheme.passes]
         return Aarq(
             application_context_name=acse.context_name(profile.context_number),
-            calling_ap_title=profile.setup.own_title if profile.with_titles else None,
-            calling_ae_qualifier=profile.setup.certificate if scheme.needs_keys else None,
+            calling_ap_title=setup.own_title if profile.with_titles else None,
+            calling_ae_qualifier=setup.certificate if scheme.needs_keys else None,
             calling_ae_invocation_id=profile.user,
             sender_acse_requirements=acse.AUTHENTICATION_UNIT if scheme.passes else None,
             mechanism_name=acse.mechanism_name(scheme.number) if scheme.passes else None,
@@ -105,7 +109,7 @@ class Opening:
         if not self.request_protection:
             return octets
         style = Style.GENERAL_GLO if profile.general else Style.GLO
-        return protect(self.context(), octets, self.request_protection, style)
+        return protect(self.initiates, octets, self.request_protection, style)
 
     # --- the answer -------------------------------------------------------------------------
 
@@ -139,18 +143,16 @@ class Opening:
                 f"the meter gives the system title {title.hex().upper()}, "
                 f"not the expected {self.server_title.hex().upper()}"
             )
-        self.server_title = self.handshake.peer_title = title
+        self.server_title = self.handshake.peer_title = self.initiates.peer_title = title
 
-    def take_key(self, aare: Aare) -> Steps[None] | None:
-        """Look up the meter's signature key, of an AARE that was accepted; where it signs, the steps to it.
+    def peer_key(self, aare: Aare) -> VerifyingKey | Steps[VerifyingKey] | None:
+        """The meter's signature key, of an AARE that was accepted, or the steps to it; None where none signs.
 
         Raises UnknownKey, CertificateRefused.
         """
-        return self._taking_key(aare.responding_ae_qualifier) if self.profile.scheme.needs_keys else None
-
-    def _taking_key(self, certificate: bytes | None) -> Steps[None]:
-        setup, title = self.profile.setup, self.handshake.peer_title
-        self.handshake.peer_key = yield from setup.introduced(title, certificate)
+        if not self.profile.scheme.needs_keys:
+            return None
+        return self.profile.setup.introduced(self.handshake.peer_title, aare.responding_ae_qualifier)
 
     def _mechanism(self, aare: Aare) -> bool:
         """True when the sign-on goes on with pass 3.  Raises when the meter asks for less."""
@@ -179,7 +181,7 @@ class Opening:
         """The InitiateResponse of an AARE or RLRE.  Raises TooWeak when it is protected less than asked."""
         if not octets:
             raise TooWeak("there is no Initiate response")
-        opened = unprotect(self.context(), octets) if octets[0] in FORMS else Opened(octets, 0, Style.PLAIN)
+        opened = unprotect(self.initiates, octets) if octets[0] in FORMS else Opened(octets, 0, Style.PLAIN)
         required = self.response_minimum | self.request_protection
         if required & ~opened.applied:
             raise TooWeak(f"the Initiate response is {text(opened.applied)}, less than {text(required)}")
@@ -206,7 +208,7 @@ class Opening:
         """What a refusing AARE says inside, as far as it can be read; only ever a hint."""
         try:
             if octets and octets[0] in FORMS:
-                octets = unprotect(self.context(), octets).apdu
+                octets = unprotect(self.initiates, octets).apdu
             message = apdu.decode(octets) if octets else None
         except MetersealError:
             return ""

@@ -51,6 +51,10 @@ class Profile:
     `compression` are the V.44 parameters where compression is on: both ends are told the same.  `window` is
     how many blocks of a general block transfer this end takes before it acknowledges (1 to 63),
     `reassembly_limit` how many octets of a transfer it keeps.
+
+    What follows from these is told once: `scheme` is the row of the mechanism, `context_number` the
+    application context with logical names (3 with ciphering, 1 without), and `with_titles` says that both
+    sides have to give their system title at sign-on.
     """
 
     client_sap: int
@@ -65,11 +69,14 @@ class Profile:
     compression: Parameters | None = None
     window: int = 8
     reassembly_limit: int = 1 << 16
+    scheme: Mechanism = field(init=False, repr=False)
+    context_number: int = field(init=False, repr=False)
+    with_titles: bool = field(init=False, repr=False)
 
-    @property
-    def scheme(self) -> Mechanism:
-        """The row of the mechanism."""
-        return MECHANISMS[self.mechanism]
+    def __post_init__(self) -> None:
+        self.scheme = MECHANISMS[self.mechanism]
+        self.context_number = 3 if self.ciphered else 1
+        self.with_titles = self.ciphered or self.scheme.needs_titles
 
     def context(self, peer_title: bytes | None, **more: Any) -> Context:
         """A context under this profile's setup, options and limits."""
@@ -82,16 +89,6 @@ class Profile:
     def waived(self) -> int:
         """Protection of a request that its answer need not have: the signature, of peers that sign none."""
         return SIGNED if "unsigned_answers" in self.options else 0
-
-    @property
-    def context_number(self) -> int:
-        """The application context: 3 with ciphering, 1 without (logical names)."""
-        return 3 if self.ciphered else 1
-
-    @property
-    def with_titles(self) -> bool:
-        """True when both sides have to give their system title at sign-on."""
-        return self.ciphered or self.scheme.needs_titles
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Hashable
+from functools import partial
 from typing import Any
 
 from meterseal import apdu
@@ -31,7 +32,8 @@ from meterseal.association.repeating import Repeating
 from meterseal.association.serving import SUITE_BITS, error_response
 from meterseal.association.signon import Proposal, Rejected, Request
 from meterseal.association.states import TABLE, Kind, Role, State, Step, kind_of
-from meterseal.codec.data import Data, Tag
+from meterseal.codec.data import Tag, encode
+from meterseal.crypto import VerifyingKey
 from meterseal.errors import (
     AuthenticationFailed,
     DecodeError,
@@ -183,14 +185,14 @@ class ServerAssociation(Repeating):
             return self._reject(step, proposal, rejected)
         accepted = proposal
         certified = signon.certified(proposal.request)
-        return self._through(certified, lambda refused: self._examined(step, accepted, refused), "signing on")
+        return self._through(certified, lambda key: self._examined(step, accepted, key), "signing on")
 
-    def _examined(self, step: Step, proposal: Proposal, rejected: Rejected | None) -> list[Effect]:
-        if rejected is not None:
-            return self._reject(step, proposal, rejected)
+    def _examined(self, step: Step, proposal: Proposal, key: signon.Certified) -> list[Effect]:
+        if isinstance(key, Rejected):
+            return self._reject(step, proposal, key)
         self._forget(proposal.request.context)
         self.state = State.IDLE
-        return self._with_counters(1, lambda: self._accept(step, proposal))
+        return self._with_counters(1, lambda: self._accept(step, proposal, key))
 
     def _request(self, octets: bytes) -> Request:
         try:
@@ -200,22 +202,23 @@ class ServerAssociation(Repeating):
                 raise
             raise Rejected(error) from error
 
-    def _accept(self, step: Step, proposal: Proposal) -> list[Effect]:
+    def _accept(self, step: Step, proposal: Proposal, key: VerifyingKey | None) -> list[Effect]:
         profile, initiate, request = self.profile, proposal.initiate, proposal.request
+        scheme = profile.scheme
         self.user, self._initiate = request.user, proposal.opened
         self.negotiated = initiate.proposed_conformance & profile.conformance
         self.client_max_pdu = initiate.client_max_receive_pdu_size
         self.context.general = bool(self.negotiated & _GENERAL_PROTECTION)
-        challenged = profile.scheme.passes == 4
+        challenged = scheme.passes == 4
         aare = Aare(
             application_context_name=request.aarq.application_context_name,
             result=signon.ACCEPTED,
             user_diagnostic=signon.AUTHENTICATION_REQUIRED if challenged else signon.NULL,
             responding_ap_title=profile.setup.own_title if profile.with_titles else None,
-            responding_ae_qualifier=profile.setup.certificate if profile.scheme.needs_keys else None,
+            responding_ae_qualifier=profile.setup.certificate if scheme.needs_keys else None,
             responder_acse_requirements=acse.AUTHENTICATION_UNIT if challenged else None,
             mechanism_name=request.aarq.mechanism_name if challenged else None,
-            responding_authentication_value=self._challenge(request) if challenged else None,
+            responding_authentication_value=self._challenge(request, key) if challenged else None,
             user_information=self._initiate_answer(proposal.opened, request.context),
         )
         if self.context.dedicated is not None:
@@ -224,23 +227,25 @@ class ServerAssociation(Repeating):
         reply = Reply(aare.encode())
         return [reply] if challenged else [self._established(), reply]
 
-    def _challenge(self, request: Request) -> bytes:
-        theirs = request.aarq.calling_authentication_value or b""
-        drawn = (self._draw(self.profile.scheme.drawn) for _ in range(DRAWS))
-        ours = next((c for c in drawn if c != theirs and c not in self.profile.recent), None)
-        if ours is None:
+    def _challenge(self, request: Request, key: VerifyingKey | None) -> bytes:
+        profile, theirs = self.profile, request.aarq.calling_authentication_value or b""
+        for _ in range(DRAWS):
+            ours = self._draw(profile.scheme.drawn)
+            if ours != theirs and ours not in profile.recent:
+                break
+        else:
             raise Misuse("the random source of the challenges repeats itself")
         self._handshake = Handshake(
-            self.profile.setup,
-            own_title=self.profile.setup.own_title,
+            profile.setup,
+            own_title=profile.setup.own_title,
             peer_title=request.context.peer_title or b"",
             own_challenge=ours,
             peer_challenge=theirs,
-            secret=self.profile.secret(),
-            manufacturer=self.profile.manufacturer,
-            shares_counter="hls_token_shares_counter" in self.profile.options,
+            secret=profile.secret(),
+            manufacturer=profile.manufacturer,
+            shares_counter="hls_token_shares_counter" in profile.options,
             window=self.context.window,
-            peer_key=request.peer_key,
+            peer_key=key,
         )
         return ours
 
@@ -302,13 +307,13 @@ class ServerAssociation(Repeating):
             if error is not None:
                 return self._not_proved(message, opened, error)
             return self._with_counters(
-                2, lambda: self._computed(scheme.needs_keys, lambda: prove(handshake), answer)
+                2, lambda: self._computed(scheme.needs_keys, partial(prove, handshake), answer)
             )
 
         def answer(proof: bytes | MetersealError) -> list[Effect]:
             return self._answer_proof(step, message, opened, proof)
 
-        return self._computed(scheme.needs_keys, lambda: verify(handshake, proof, opened), verified)
+        return self._computed(scheme.needs_keys, partial(verify, handshake, proof, opened), verified)
 
     def _proof(self, message: services.ActionRequestNormal, opened: Opened) -> bytes:
         method = message.method
@@ -346,8 +351,7 @@ class ServerAssociation(Repeating):
     ) -> list[Effect]:
         if isinstance(proof, MetersealError):
             raise proof
-        token = Data.of(proof, Tag.OCTET_STRING)
-        answer = self._action_answer(message, opened, Outcome(SUCCESS, token.raw))
+        answer = self._action_answer(message, opened, Outcome(SUCCESS, encode(proof, Tag.OCTET_STRING)))
 
         def proved(octets: bytes) -> list[Effect]:
             self.state = step.outcomes["proved"]

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import GeneratorType
+from typing import TypeAlias
 
 from meterseal import apdu
 from meterseal.apdu import acse
@@ -56,6 +58,10 @@ class Rejected(Exception):
         self.initiate = initiate
 
 
+Certified: TypeAlias = VerifyingKey | Rejected | None
+"""The key that a sign-on is to be proved by, where it is by one, or why there is none."""
+
+
 @dataclass(slots=True, eq=False)
 class Request:
     """A sign-on being checked.
@@ -67,7 +73,6 @@ class Request:
     aarq: Aarq
     context: Context
     user: int | None = None
-    peer_key: VerifyingKey | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -199,21 +204,26 @@ def _challenge_or_password(proposal: Proposal) -> None:
     profile.recent.append(value)
 
 
-def certified(request: Request) -> Rejected | Steps[Rejected | None] | None:
-    """Look up the client's signature key: known before, or in a certificate that it sends along.
+def certified(request: Request) -> Certified | Steps[Certified]:
+    """The client's signature key, known before or in a certificate sent along; None where none signs.
 
     Last of all checks, because it may cost several signatures: whoever has no keys does not get this far.
     """
-    return _certifying(request) if request.profile.scheme.needs_keys else None
-
-
-def _certifying(request: Request) -> Steps[Rejected | None]:
+    if not request.profile.scheme.needs_keys:
+        return None
     title, sent = request.context.peer_title or b"", request.aarq.calling_ae_qualifier
     try:
-        request.peer_key = yield from request.profile.setup.introduced(title, sent)
+        found = request.profile.setup.introduced(title, sent)
     except MetersealError as error:
         return Rejected(error)
-    return None
+    return _certifying(found) if isinstance(found, GeneratorType) else found
+
+
+def _certifying(steps: Steps[VerifyingKey]) -> Steps[Certified]:
+    try:
+        return (yield from steps)
+    except MetersealError as error:
+        return Rejected(error)
 
 
 BEFORE: tuple[Callable[[Request], None], ...] = (

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from types import GeneratorType
+from typing import TypeVar, cast
 
 from meterseal.apdu.ciphered import GLOBAL
 from meterseal.crypto import (
@@ -28,7 +29,7 @@ from meterseal.keys.exchanges import Exchanges
 from meterseal.security import protection
 from meterseal.security.changes import Changes
 from meterseal.security.directory import Directory, KnownKeys
-from meterseal.security.steps import Steps, through
+from meterseal.security.steps import Steps
 
 
 @dataclass(slots=True, eq=False)
@@ -93,11 +94,15 @@ class SecuritySetup:
 
     def signing_key(self) -> SigningKey:
         """This end's digital signature key.  Raises UnknownKey when none is set."""
-        return _held(self.signing, "digital signature key")
+        if self.signing is None:
+            raise UnknownKey("this end has no digital signature key")
+        return self.signing
 
     def agreement_key(self) -> AgreementKey:
         """This end's static key agreement key.  Raises UnknownKey when none is set."""
-        return _held(self.agreement, "key agreement key")
+        if self.agreement is None:
+            raise UnknownKey("this end has no key agreement key")
+        return self.agreement
 
     def verifying_key(self, title: bytes, certificate: bytes | None = None) -> VerifyingKey:
         """The signature key of another party; `certificate` is one that it sent along, DER.
@@ -106,10 +111,15 @@ class SecuritySetup:
         """
         return _of_suite(self.directory.verifying_key(title, certificate), self.suite)
 
-    def introduced(self, title: bytes, certificate: bytes | None) -> Steps[VerifyingKey]:
-        """The same at a sign-on, where `certificate` may be new and takes curve work to verify."""
-        key = yield from through(self.directory.introduced(title, certificate))
-        return _of_suite(key, self.suite)
+    def introduced(self, title: bytes, certificate: bytes | None) -> VerifyingKey | Steps[VerifyingKey]:
+        """The same at a sign-on, where `certificate` may be new and takes curve work: then the steps."""
+        found = self.directory.introduced(title, certificate)
+        if isinstance(found, GeneratorType):
+            return self._introduced(found)
+        return _of_suite(cast("VerifyingKey", found), self.suite)
+
+    def _introduced(self, steps: Steps[VerifyingKey]) -> Steps[VerifyingKey]:
+        return _of_suite((yield from steps), self.suite)
 
     def agreement_point(self, title: bytes) -> AgreementPoint:
         """The static key agreement key of another party.  Raises UnknownKey, CertificateRefused."""
@@ -123,12 +133,6 @@ class SecuritySetup:
 
 
 CurveKey = TypeVar("CurveKey", SigningKey, AgreementKey, VerifyingKey, AgreementPoint)
-
-
-def _held(key: CurveKey | None, what: str) -> CurveKey:
-    if key is None:
-        raise UnknownKey(f"this end has no {what}")
-    return key
 
 
 def _of_suite(key: CurveKey, suite: Suite) -> CurveKey:

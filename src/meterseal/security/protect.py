@@ -138,7 +138,8 @@ def unprotect(context: Context, octets: bytes) -> Opened:
     Raises Malformed, Truncated, UnknownKey, Unsupported, TooWeak, Replayed, Forged and
     CertificateRefused; nothing has changed then.
     """
-    return settle(unprotecting(context, octets))
+    found = unprotecting(context, octets)
+    return found if type(found) is Opened else settle(found)
 
 
 def protecting(
