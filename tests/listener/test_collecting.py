@@ -194,17 +194,23 @@ async def test_nobody_to_ask(tmp_path: Path) -> None:
             await listener.open(parse("hdlc+tcp://127.0.0.1:1"))
 
 
-async def test_what_was_not_asked_for_is_passed_over(tmp_path: Path) -> None:
+async def test_B22_what_was_not_asked_for_is_passed_over_and_forged_or_repeated_refused(
+    tmp_path: Path,
+) -> None:
     """A meter that answers for another server, or another client, is not taken for the one that was asked."""
     on_line(tmp_path / "m.toml", ADDRESS.format(17, 2), title=title_of(17))
 
     async def lie(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(100)
         frames = [(103, 2, 17), (104, 1, 17), (103, 1, 18), (103, 1, 17)]
-        for ic, (client, server, device) in enumerate(frames, 1):
+        pushes = [sealed(ic, title=title_of(17)) for ic in (1, 2, 3, 4)]
+        more = [sealed(5, title=title_of(17))[:-1] + b"\0", pushes[-1]]
+        for (client, server, device), push in zip(
+            [*frames, frames[-1], frames[-1]], [*pushes, *more], strict=True
+        ):
             frame = hdlc.Frame(
                 hdlc.Address(client), hdlc.Address(server, device), 0x13,
-                hdlc.RESPONSE + sealed(ic, title=title_of(17)),
+                hdlc.RESPONSE + push,
             )  # fmt: skip
             writer.write(hdlc.encode(frame))
         await reader.read()
@@ -213,6 +219,7 @@ async def test_what_was_not_asked_for_is_passed_over(tmp_path: Path) -> None:
     liar = await asyncio.start_server(lie, "127.0.0.1", 0)
     where = f"hdlc+tcp://127.0.0.1:{liar.sockets[0].getsockname()[1]}"
     async with collecting(where, tmp_path) as (_, got):
-        await until(lambda: bool(got))
-        assert [one.layers[-1]["invocation_counter"] for one in got] == [4]
+        await until(lambda: len(got) == 3)
+        assert [one.layers[-1]["invocation_counter"] for one in got] == [4, 5, 4]
+        assert [one.error and one.error.kind for one in got] == [None, "forged", "replayed"]
     liar.close()

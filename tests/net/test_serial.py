@@ -7,7 +7,8 @@ import builtins
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,11 +32,11 @@ QUICK = Timing(response=0.3, retries=2, pause=0.01, hold=0.05)
 class Wire:
     """Two serial ports, or more on a bus, and what runs between them; `dropped` pieces are lost on the way.
 
-    `carries(octets)` may hold a piece back for a while: it is called in the thread that carries.
+    With `baud` each octet takes its time, ten bits of it.
     """
 
     ends: int = 2
-    carries: Callable[[bytes], None] = lambda octets: None
+    baud: int = 0
     masters: list[int] = field(default_factory=list)
     slaves: list[int] = field(default_factory=list)
     dropped: int = 0
@@ -54,18 +55,26 @@ class Wire:
     def _carry(self, source: int) -> None:
         try:
             while octets := os.read(source, 4096):
-                self.carries(octets)
                 if self.dropped:
                     self.dropped -= 1
                     continue
-                for sink in self.masters:
-                    if sink != source:
-                        os.write(sink, octets)
+                for piece in self._paced(octets):
+                    for sink in self.masters:
+                        if sink != source:
+                            os.write(sink, piece)
         except OSError:
             pass
 
-    def url(self, end: int, baud: int = 115200) -> str:
-        return f"serial://{os.ttyname(self.slaves[end])}?baud={baud}"
+    def _paced(self, octets: bytes) -> Iterator[bytes]:
+        if not self.baud:
+            yield octets
+            return
+        for octet in octets:
+            time.sleep(10 / self.baud)
+            yield bytes((octet,))
+
+    def url(self, end: int) -> str:
+        return f"serial://{os.ttyname(self.slaves[end])}?baud={self.baud or 115200}"
 
     def close(self) -> None:
         for descriptor in self.slaves + self.masters:
@@ -114,7 +123,30 @@ async def test_a_blocking_client(wire: Wire) -> None:
         await asyncio.to_thread(talk)
 
 
-async def test_what_is_lost_on_the_wire_comes_again(wire: Wire) -> None:
+@pytest.mark.parametrize("baud", [4800, pytest.param(300, marks=pytest.mark.soak)])
+async def test_H07_octet_by_octet_at_the_pace_of_the_line(baud: int) -> None:
+    """In real time; at 300 baud a frame takes longer than the response time, and is asked for once."""
+    wire, sizes = Wire(baud=baud), Parameters(128, 128)
+    apdu = APDU if baud > 300 else APDU * 9
+
+    def talk() -> None:
+        with blocking.connect(wire.url(1), hdlc=Asking(17, wanted=sizes)) as line:
+            line.send(16, 1, apdu)
+            assert line.receive_for(None, 60) == (1, 16, apdu)
+
+    parties = Parties()
+    try:
+        async with await serve(wire, parties):
+            async with await net.connect(wire.url(1), hdlc=Asking(17, wanted=sizes)) as line:
+                await line.send(16, 1, apdu)
+                assert await line.receive(60) == (1, 16, apdu)
+            await asyncio.to_thread(talk)
+        assert [payload for _, _, payload in parties.made[0].frames] == [apdu, apdu]
+    finally:
+        wire.close()
+
+
+async def test_H07_what_is_lost_on_the_wire_comes_again(wire: Wire) -> None:
     asking = Asking(timing=QUICK, wanted=Parameters(64, 64, 3, 3))
     async with await serve(wire, Parties(), QUICK), await net.connect(wire.url(1), hdlc=asking) as line:
         channel = line.channel(16, 1)
@@ -124,7 +156,7 @@ async def test_what_is_lost_on_the_wire_comes_again(wire: Wire) -> None:
             assert await channel.receive(10) == APDU * 10
 
 
-async def test_half_a_frame_is_forgotten(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_F10_half_a_frame_is_forgotten(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("meterseal.net.serial_line.INTER_OCTET", 0.05)
     parties = Parties()
     async with await serve(wire, parties):
@@ -138,7 +170,7 @@ async def test_half_a_frame_is_forgotten(wire: Wire, monkeypatch: pytest.MonkeyP
             assert await line.receive(10) == (1, 16, APDU)
 
 
-async def test_half_an_answer_is_forgotten(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_F10_half_an_answer_is_forgotten(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("meterseal.net.blocking_hdlc.SerialPort.patience", 0.05)
 
     def talk() -> None:
