@@ -195,3 +195,25 @@ def test_a_server_needs_no_memory_budget() -> None:
     alone = ServerAssociation(pair.server.profile, drawing())
     alone.end()
     assert not alone.half_open and alone.timed_out() == []
+
+
+@pytest.mark.parametrize("datagrams", [False, True])
+def test_F11_data_in_the_middle_of_an_answer_is_of_another_exchange(datagrams: bool) -> None:
+    """Blocks whose numbers would follow are dropped; the answer goes on, and nothing is raised."""
+    pair = blocky(server={"window": 4}, client={"window": 4}, datagrams=datagrams)
+    request = asked_octets(pair)
+    answer = [gbt.decode(octets) for octets in replies(pair.to_meter(request))]
+    assert answer[0].data and not answer[-1].last
+    for number in (1, 2, 3):
+        stray = Block(number, b"stray", last=number == 3, window=1, acknowledged=1)
+        (again,) = map(gbt.decode, replies(pair.to_meter(gbt.encode(stray))))
+        assert again.data and again.number == 2 and not again.acknowledged
+    assert pair.server.answering
+
+
+def asked_octets(pair: Pair) -> bytes:
+    """A read of what is long, as the client sends it."""
+    pair.plant.values[REGISTER, 2] = LONG.raw
+    (effect,) = pair.client.request((get(),))
+    assert isinstance(effect, Reply)
+    return effect.octets

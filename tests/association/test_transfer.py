@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,7 +21,7 @@ SEVEN = 7 + 10
 """Octets of a block with ten octets of data: APDU is seven of them."""
 
 
-def transfer(size: int = SEVEN, window: int = 3, limit: int = 4096, **options: int) -> Transfer:
+def transfer(size: int = SEVEN, window: int = 3, limit: int = 4096, **options: Any) -> Transfer:
     return Transfer(size=size, window=window, limit=limit, **options)
 
 
@@ -303,12 +304,42 @@ def test_F11_repeats_change_nothing() -> None:
 
 def test_F11_repeats_without_end_are_refused() -> None:
     meter = transfer()
-    meter.send(APDU)
     repeated = Block(1, b"x", window=1)
     for _ in range(REPEATS + 1):
         meter.take(repeated)
     with pytest.raises(Malformed, match="progress"):
         meter.take(repeated)
+
+
+def test_F11_data_that_comes_while_the_answer_is_on_its_way_is_of_another_exchange() -> None:
+    meter = transfer()
+    meter.take(Block(1, b"request", last=True, window=1))
+    (first,) = meter.send(APDU)
+    for stray in (Block(2, b"stray", last=True, window=1), Block(3, b"stray", window=1, acknowledged=1)):
+        taken = meter.take(stray)
+        assert taken.whole is None and decode(taken.send[0]).acknowledged == 1
+    assert meter.held < len(APDU) + 100 and decode(first).data
+
+
+def test_C11_what_comes_twice_is_answered_by_one_end_alone() -> None:
+    """Else each repetition makes another one: who asks answers what brings something, and has the clock."""
+    meter, client = transfer(window=1), transfer(window=1, answers_repeats=False)
+    (question,) = client.send(b"question")
+    meter.take(decode(question))
+    first = decode(meter.send(APDU)[0])
+    (said,) = client.take(first).send
+    assert client.take(first).send == ()
+    assert client.take(Block(2, b"", True, window=2)).send == (), "an acknowledgement of nothing"
+    assert client.again() and meter.take(decode(said)).send and meter.take(decode(said)).send
+
+
+def test_F11_acknowledgements_of_acknowledgements_have_an_end() -> None:
+    one, other = transfer(), transfer()
+    queue = [(other, octets) for octets in one.acknowledge()]
+    with pytest.raises(Malformed, match="progress"):
+        for end, octets in queue:
+            assert len(queue) < 3 * REPEATS
+            queue += [(one if end is other else other, sent) for sent in end.take(decode(octets)).send]
 
 
 @pytest.mark.parametrize("order", [(1, 2), (2, 1)])

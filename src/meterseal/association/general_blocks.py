@@ -32,6 +32,11 @@ class GeneralBlocks(Association):
     _by_blocks = False
 
     @property
+    def _answers_repeats(self) -> bool:
+        """Is a block that brings nothing answered?"""
+        return True
+
+    @property
     def _prefers_blocks(self) -> bool:
         return PREFERS_BLOCKS in self.profile.options and bool(self.negotiated & BLOCKS)
 
@@ -70,7 +75,13 @@ class GeneralBlocks(Association):
         return self._take_whole(octets)
 
     def _begin_transfer(self, size: int) -> Transfer:
-        self._transfer = Transfer(size=size, window=self.profile.window, limit=self.profile.reassembly_limit)
+        profile = self.profile
+        self._transfer = Transfer(
+            size=size,
+            window=profile.window,
+            limit=profile.reassembly_limit,
+            answers_repeats=self._answers_repeats,
+        )
         return self._transfer
 
     def _end_transfer(self) -> None:

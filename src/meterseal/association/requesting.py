@@ -234,6 +234,11 @@ class Requesting(GeneralBlocks):
         if opened.layers and any(layer.transaction_id != transaction for layer in opened.layers):
             raise ProtocolViolation("the answer is of another exchange: it has another transaction-id")
 
+    @property
+    def _answers_repeats(self) -> bool:
+        """Over datagrams the meter does, who asks asks again when its time has passed."""
+        return not self.profile.datagrams
+
     def _transfer_of(self, block: Block) -> Transfer | None:
         if self._transfer is not None:
             return self._transfer

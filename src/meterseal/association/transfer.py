@@ -71,11 +71,15 @@ class Transfer:
     `size` is the largest APDU that the peer takes (0: any), `window` how many blocks this end takes before it
     acknowledges, `peer_window` the peer's until it says so itself.  `limit` bounds the octets that are
     joined, `blocks` their count.  After an error the transfer is over.
+
+    Where datagrams may come twice one end alone may answer what brings nothing (`answers_repeats`), or each
+    repetition would be answered by another for ever: the other end has the clock, and asks by `again`.
     """
 
     __slots__ = (
         "_acknowledged",
         "_ahead",
+        "_answers_repeats",
         "_apdu",
         "_at",
         "_complete",
@@ -96,13 +100,20 @@ class Transfer:
     )
 
     def __init__(
-        self, *, size: int, window: int, limit: int, blocks: int = MAX_BLOCKS, peer_window: int = 1
+        self,
+        *,
+        size: int,
+        window: int,
+        limit: int,
+        blocks: int = MAX_BLOCKS,
+        peer_window: int = 1,
+        answers_repeats: bool = True,
     ) -> None:
         for name, given in (("window", window), ("peer's window", peer_window)):
             if not 1 <= given <= MAX_WINDOW:
                 raise Misuse(f"the {name} is 1 to {MAX_WINDOW} blocks, not {given}")
         self._room, self._window, self._limit, self._most = room(size), window, limit, blocks
-        self._peer_window = peer_window
+        self._peer_window, self._answers_repeats = peer_window, answers_repeats
         # What is sent: the APDU and how far it has been cut; blocks that wait for their acknowledgement.
         self._apdu, self._at, self._number = b"", 0, 0
         self._unacknowledged: deque[Block] = deque()
@@ -197,9 +208,12 @@ class Transfer:
         """
         self._check(block)
         self._useless += 1
-        self._forget_acknowledged(block)
         before = self._complete
-        self._store(block)
+        moves = self._forget_acknowledged(block)
+        speaking = self.sending or any(held.data for held in self._unacknowledged)
+        # Who answers has all that was asked: data that comes while ours is on its way is of another exchange.
+        if not (block.data and speaking) and self._store(block):
+            moves = moves or speaking or bool(block.data)
         if self._useless > REPEATS:
             raise Malformed(f"general block transfer: {REPEATS} blocks without any progress")
         self._peer_window = max(block.window, 1)
@@ -208,6 +222,8 @@ class Transfer:
             whole, self._data, self._octets = bytes(self._data), bytearray(), 0
             return Taken(whole=whole)
         if block.streaming and not (block.last and block.data):
+            return NOTHING
+        if not moves and not self._answers_repeats:
             return NOTHING
         outstanding = self.sending or self._unacknowledged
         if self._complete and not outstanding and not block.data:
@@ -225,16 +241,19 @@ class Transfer:
         if block.number > self._most:
             raise TooLarge(f"general block transfer above {self._most} blocks")
 
-    def _forget_acknowledged(self, block: Block) -> None:
-        queue = self._unacknowledged
+    def _forget_acknowledged(self, block: Block) -> bool:
+        """Let go of what has arrived.  True when there was data in it: nothing else is progress."""
+        queue, data = self._unacknowledged, False
         while queue and queue[0].number <= block.acknowledged:
-            queue.popleft()
+            data = bool(queue.popleft().data) or data
+        if data:
             self._tries = self._useless = 0
+        return data
 
-    def _store(self, block: Block) -> None:
-        """Keep a block that is new; a repeated one is dropped with its content."""
+    def _store(self, block: Block) -> bool:
+        """Keep a block that is new; a repeated one is dropped with its content.  True when it is new."""
         if block.number <= self._received or block.number in self._ahead:
-            return
+            return False
         behind = bool(self._last) and block.number > self._last
         if block.data and (behind or (block.last and max(self._ahead, default=0) > block.number)):
             raise Malformed("general block transfer: data after the last block")
@@ -250,3 +269,4 @@ class Transfer:
             self._received += 1
             self._data += following.data
         self._complete = bool(self._last) and self._received >= self._last
+        return True
