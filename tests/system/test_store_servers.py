@@ -9,6 +9,7 @@ import pytest
 
 from meterseal.authority.store import FileVault, create_store, open_store
 from meterseal.authority.store.hsm import HsmVault
+from meterseal.authority.store.opening import kek_to_be
 from meterseal.authority.store.rewrapping import change_kek, rewrap
 from meterseal.credentials.hsm import token_of
 from meterseal.crypto import GcmKey
@@ -36,6 +37,11 @@ def test_a_store_whose_KEK_is_in_an_HSM_seals_there(softhsm: SoftHsm, tmp_path: 
         assert isinstance(handle, TokenGcmKey)
         assert handle.seal(0x30, IV, b"message") == GcmKey(ek).seal(0x30, IV, b"message")
         assert store.core.verify_journal() > 0
+    with pytest.raises(ConfigurationError, match="has a key"):
+        kek_to_be(uri, make=True)
+    with pytest.raises(ConfigurationError, match="NoSuchKey"):
+        kek_to_be(f"{uri}-2")
+    assert kek_to_be(f"{uri}-2", make=True).kcv == kek_to_be(f"{uri}-2").kcv
     with pytest.raises(ConfigurationError, match="under storage KEK"):
         open_store(where, new_kek(softhsm), by="test")
     held = b"".join(path.read_bytes() for path in tmp_path.iterdir())

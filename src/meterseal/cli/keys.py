@@ -45,13 +45,19 @@ def family(
 
 
 @app.command("init")
-def init(store: given.Where, kek: given.Kek = None, by: given.By = None, json: options.Json = False) -> None:
+def init(
+    store: given.Where,
+    kek: given.Kek = None,
+    make_kek: given.MakeKek = False,
+    by: given.By = None,
+    json: options.Json = False,
+) -> None:
     """Make a new store, and a storage KEK in a file where there is none. Keep the two in different places."""
     with answering():
         given.from_server()
         from meterseal.authority.store import create_store
 
-        with create_store(store, given.place(kek), by=actor(by)) as made:
+        with create_store(store, given.place(kek), by=actor(by), make_kek=make_kek) as made:
             where, check = made.core.where, made.core.vault.kcv
     if json:
         output.emit_json({"store": where, "kek": check})
@@ -301,6 +307,7 @@ def rewrap(
         str | None,
         typer.Option("--to", help="The new storage KEK: a file, made where there is none.", metavar="FILE"),
     ] = None,
+    make_kek: given.MakeKek = False,
     kek: given.Kek = None,
     by: given.By = None,
     why: given.Why = "",
@@ -318,7 +325,7 @@ def rewrap(
             given.act(opened, "rewrap")
         else:
             given.act(opened, "master-key", {"storage-kek": new}, why)
-            change_kek(opened.core, kek_to_be(given.place(new) or Path(new)), why)
+            change_kek(opened.core, kek_to_be(given.place(new) or Path(new), make_kek), why)
         *_, done = 0, *rewrap(opened.core)
         check = opened.core.vault.kcv
     if json:

@@ -44,6 +44,9 @@ Kek = Annotated[
         metavar="FILE",
     ),
 ]
+MakeKek = Annotated[
+    bool, typer.Option("--make-kek", help="Make the new storage KEK in its HSM first, never to leave it.")
+]
 Device = Annotated[str, typer.Option("--device", help="System title, 16 hex digits.", metavar="TITLE")]
 MaybeDevice = Annotated[
     str | None, typer.Option("--device", help="Only this device: its system title.", metavar="TITLE")

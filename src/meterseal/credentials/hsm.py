@@ -51,6 +51,14 @@ def wrapping_key(text: str, folder: Path = Path()) -> TokenWrappingKey:
     return TokenWrappingKey(token, label)
 
 
+def new_wrapping_key(text: str) -> None:
+    """Make the KEK that a URI names in its token.  Raises as `token_of`, also for a label in use."""
+    token, label = token_of(text)
+    from meterseal.crypto.token import make_kek
+
+    make_kek(token, label)
+
+
 def private_key(
     text: str, kind: type[SigningKey] | type[AgreementKey], folder: Path = Path()
 ) -> SigningKey | AgreementKey:

@@ -19,6 +19,7 @@ from meterseal.authority.store.pairs import Pairs
 from meterseal.authority.store.people import People
 from meterseal.authority.store.rotating import Rotating
 from meterseal.authority.store.vault import FileVault, Vault, kek_place
+from meterseal.credentials.hsm import new_wrapping_key
 from meterseal.errors import ConfigurationError
 
 WITNESS: Final = "METERSEAL_WITNESS"
@@ -73,8 +74,13 @@ def vault_at(place: Path | str) -> Vault:
     return FileVault(place) if isinstance(place, Path) else HsmVault(place)
 
 
-def kek_to_be(place: Path | str) -> Vault:
-    """The storage KEK at a place; where that is a file which is not there, a new one."""
+def kek_to_be(place: Path | str, make: bool = False) -> Vault:
+    """The storage KEK at a place; where that is a file which is not there, a new one.
+
+    `make`: one in an HSM is made there first.  Raises ConfigurationError, HsmUnavailable.
+    """
+    if make and isinstance(place, str):
+        new_wrapping_key(place)
     if isinstance(place, Path) and not place.exists():
         return FileVault.create(place)
     return vault_at(place)
@@ -100,12 +106,22 @@ def open_store(
     return Store(KeyStore(where, vault_at(place), by=by, witness=witness, clock=clock, restored=restored))
 
 
-def create_store(where: str, kek: Path | str | None = None, *, by: str = "", clock: Clock = utc_now) -> Store:
-    """A new store, and where there is none a new storage KEK in a file; one in an HSM is there before.
+def create_store(
+    where: str,
+    kek: Path | str | None = None,
+    *,
+    by: str = "",
+    clock: Clock = utc_now,
+    make_kek: bool = False,
+) -> Store:
+    """A new store, and where there is none a new storage KEK in a file; one in an HSM is there before, or is
+    made with `make_kek`.
 
     Raises ConfigurationError for a store that is there.
     """
     place = kek_place(file_of(where), kek)
     return Store(
-        KeyStore.create(where, kek_to_be(place), by=by, witness=witness_file(where, place), clock=clock)
+        KeyStore.create(
+            where, kek_to_be(place, make_kek), by=by, witness=witness_file(where, place), clock=clock
+        )
     )
