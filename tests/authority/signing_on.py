@@ -51,7 +51,7 @@ class Street:
     def open(self) -> Iterator[Street]:
         """The meters at work, until the end of the block."""
         ready, theirs = _fork.Pipe(duplex=False)
-        process = _fork.Process(target=partial(self._serve, theirs))
+        process = _fork.Process(target=partial(self._serve, theirs), daemon=True)
         process.start()
         try:
             for _ in range(self.count):
@@ -110,7 +110,7 @@ class Worker:
 
     def __init__(self, act: Any) -> None:
         self._ear, mouth = _fork.Pipe(duplex=False)
-        self._process = _fork.Process(target=partial(act, mouth.send))
+        self._process = _fork.Process(target=partial(act, mouth.send), daemon=True)
         self._process.start()
         mouth.close()
 
