@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from meterseal.errors import (
     AuthenticationFailed,
     ConfigurationError,
     CounterUnknown,
+    Expired,
     Misuse,
     Refused,
     StateDamaged,
@@ -69,6 +72,20 @@ def test_the_state_folder_may_be_named(
     assert not (tmp_path / "meter.toml.state").exists()
     with pytest.raises(Misuse, match="give one"):
         meterseal.link(credentials=path, counters=MemoryCounters(), state=tmp_path)
+
+
+def test_an_association_that_outlasts_keys_that_are_lent_has_its_block_and_no_more(
+    memory_twin: Twin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake, end = FakeMeter(), datetime.now(UTC) + timedelta(hours=1)
+    lent, past = (fake.credentials(not_after=one) for one in (end, end - timedelta(hours=2)))
+    later = SimpleNamespace(now=lambda zone: end + timedelta(seconds=1))
+    with pytest.raises(Expired, match="lent until"), memory_twin.connect(fake, credentials=lent) as meter:
+        monkeypatch.setattr(keyring, "datetime", later)
+        for _ in range(100):
+            meter.read("1.0.1.8.0.255")
+    with pytest.raises(Expired, match="lent until"), memory_twin.connect(fake, credentials=past):
+        pass
 
 
 def test_keys_without_a_place_for_their_counters_are_not_used(memory_twin: Twin) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from meterseal.errors import ConfigurationError
+from meterseal.errors import ConfigurationError, Expired
 from meterseal.listener import Book
 from meterseal.listener.book import LOOK_EVERY
 from meterseal.state import MemoryCounters
@@ -34,6 +34,21 @@ def test_a_bad_file_is_left_out_with_a_warning(tmp_path: Path, caplog: pytest.Lo
     book = Book(tmp_path, MemoryCounters())
     assert len(book) == 1
     assert "bad.toml is left out" in caplog.text and "nameless.toml names no system title" in caplog.text
+
+
+def test_keys_that_were_lent_are_left_out_after_their_end(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path / "one.toml")
+    write(tmp_path / "lent.toml", OTHER)
+    text = (tmp_path / "lent.toml").read_text()
+    (tmp_path / "lent.toml").write_text(
+        text.replace("guek =", 'not_after = "2020-01-01T00:00:00Z"\nguek =', 1)
+    )
+    book = Book(tmp_path, MemoryCounters())
+    assert len(book) == 1 and "lent.toml is left out" in caplog.text and "lent until" in caplog.text
+    with pytest.raises(Expired):
+        Book(tmp_path / "lent.toml", MemoryCounters())
 
 
 def test_nothing_to_open_by_is_an_error(tmp_path: Path) -> None:
