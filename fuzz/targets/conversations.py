@@ -103,7 +103,10 @@ class Watched(Pair):
     def deliver(self, sender: Direction, octets: bytes) -> list[tuple[Direction, Effect]]:
         """A frame arrives, as if from `sender`."""
         end, other = (self.server, TO_CLIENT) if sender == TO_METER else (self.client, TO_METER)
-        effects = end.receive(octets)
+        try:
+            effects = end.receive(octets)
+        except MetersealError as error:
+            raise AssertionError(f"what comes raises nothing, and {octets.hex()} did") from error
         believed = (Indication, Confirmed, Associated) if self.protected else ()
         if any(isinstance(effect, believed) for effect in effects):
             assert (sender, octets) in self.made, f"believed, and nobody made it: {octets.hex()}"

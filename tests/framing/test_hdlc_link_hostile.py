@@ -76,7 +76,9 @@ def only(frames: list[Frame]) -> Control:
 
 
 @pytest.mark.parametrize(
-    "source", [Address(0), Address(16, 1, 4)], ids=["no station", "client of four octets"]
+    "source",
+    [Address(0), Address(0x7F), Address(16, 1, 4)],
+    ids=["no station", "all stations", "client of four octets"],
 )
 def test_F10_strange_clients_get_no_answer(source: Address) -> None:
     here = Stranger()
@@ -276,7 +278,7 @@ def test_F10_links_of_all_clients_have_an_end() -> None:
         for form in (Address(client), Address(client, 5)):
             for server in (Address(1), Address(1, 17), Address(17, 17, 4)):
                 here.connect(source=form, destination=server)
-    assert len(here.meter.links) == 127 * 2
+    assert len(here.meter.links) == 126 * 2
     here.now = 11
     here.meter.tick(here.now)
     assert not here.meter.links and here.meter.deadline is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import random
 from typing import Any
 
 import pytest
@@ -20,7 +21,12 @@ PIECE = 32
 
 
 class SlowLine:
-    """Octets that arrive later, in order: `latency` seconds, and `octet` seconds for each octet."""
+    """Octets that arrive later, in order: `latency` seconds, and `octet` seconds for each octet.
+
+    Of the frames `loss` (0 to 1) lose a piece on their way.
+    """
+
+    loss, chance = 0.0, random.Random()
 
     def __init__(self, primary: Primary, secondary: Secondary, latency: float, octet: float = 0.0) -> None:
         self.client, self.meter = Party(primary), Party(secondary)
@@ -40,8 +46,10 @@ class SlowLine:
         for way, party in (("to", self.client), ("from", self.meter)):
             for octets in party.frames():
                 self.frames.append((way, hdlc.decode(octets)))
-                for at in range(0, len(octets), PIECE):
-                    piece = octets[at : at + PIECE]
+                pieces = [octets[at : at + PIECE] for at in range(0, len(octets), PIECE)]
+                if self.loss and self.chance.random() < self.loss:
+                    pieces[self.chance.randrange(len(pieces))] = b""
+                for piece in pieces:
                     self.free[way] = max(self.free[way], self.now) + len(piece) * self.octet
                     heapq.heappush(self.due, (self.free[way] + self.latency, next(self.order), way, piece))
 
@@ -124,6 +132,32 @@ def test_H08_whatever_the_latency_each_apdu_arrives_once_and_in_order(
 ) -> None:
     here = line(latency, octet, size, window, response=2.0, retries=100_000)
     sent = [bytes((0xC0, number)) * length for number, length in enumerate(lengths)]
+    for number, apdu in enumerate(sent, 1):
+        here.send(apdu)
+        while len(here.client.apdus) < number and here.now < 1e6:
+            here.run(100)
+    assert here.meter.apdus == sent
+    assert here.client.apdus == [apdu + b"!" for apdu in sent]
+
+
+@pytest.mark.slow
+@settings(max_examples=25)
+@given(
+    st.integers(0, 2**32),
+    st.sampled_from([0.05, 0.3]),
+    st.sampled_from([0.0, 1.5, 5.0]),
+    st.sampled_from([3, 30, 128]),
+    st.tuples(st.integers(1, 7), st.integers(1, 7)),
+)
+def test_H07_H08_frames_are_lost_on_a_line_that_is_slow_too(
+    seed: int, loss: float, latency: float, size: int, windows: tuple[int, int]
+) -> None:
+    """Small frames, narrow windows, latency beyond the response time: each APDU once, in order, whole."""
+    ours, theirs = (Parameters(size, size, window, window) for window in windows)
+    primary = Primary(17, wanted=ours, timing=Timing(response=2.0, retries=100_000))
+    here = SlowLine(primary, meter(wanted=theirs, timing=Timing(inactivity=None)), latency, 10 / 9600)
+    here.loss, here.chance = loss, random.Random(seed)
+    sent = [bytes((0xC0, number)) * here.chance.randrange(1, 60) for number in range(4)]
     for number, apdu in enumerate(sent, 1):
         here.send(apdu)
         while len(here.client.apdus) < number and here.now < 1e6:

@@ -11,7 +11,7 @@ from typing import Final
 
 from meterseal.errors import Misuse, TimedOut
 
-from .address import ALL_STATION, Address
+from .address import ALL_STATION, CLIENT, Address
 from .control import Control, Kind
 from .frame import Frame
 from .link import Link
@@ -24,7 +24,7 @@ NOTICES: Final = 16
 
 _SHORTEST: Final = 128  # information of UI frames where no link has agreed on another size
 
-
+_NO_CLIENTS: Final = (CLIENT["no-station"], CLIENT["all"])
 _POLL: Final = 0x10
 _BROADCAST: Final = Control(Kind.UI)
 
@@ -96,7 +96,7 @@ class Secondary(Station):
         """A frame has come, for this station or another one."""
         self._turn = None  # the primary has gone on: nobody waits for the old answer any more
         meaning, client, server = frame.meaning, frame.source, frame.destination.upper
-        if client.size == 4 or not client.upper or not self._serves(server):
+        if client.size == 4 or client.upper in _NO_CLIENTS or not self._serves(server):
             return
         if not self._for_this(frame.destination):
             if meaning == _BROADCAST and self._for_all(frame.destination):
