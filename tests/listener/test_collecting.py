@@ -202,17 +202,17 @@ async def test_B22_what_was_not_asked_for_is_passed_over_and_forged_or_repeated_
 
     async def lie(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(100)
-        frames = [(103, 2, 17), (104, 1, 17), (103, 1, 18), (103, 1, 17)]
-        pushes = [sealed(ic, title=title_of(17)) for ic in (1, 2, 3, 4)]
-        more = [sealed(5, title=title_of(17))[:-1] + b"\0", pushes[-1]]
-        for (client, server, device), push in zip(
-            [*frames, frames[-1], frames[-1]], [*pushes, *more], strict=True
+        good, forged = sealed(4, title=title_of(17)), sealed(5, title=title_of(17))[:-1] + b"\0"
+        for control, client, server, device, push in (
+            (0x03, 103, 2, 17, sealed(1, title=title_of(17))),
+            (0x03, 104, 1, 17, sealed(2, title=title_of(17))),
+            (0x03, 103, 1, 18, sealed(3, title=title_of(17))),
+            (0x03, 103, 1, 17, good),
+            (0x03, 103, 1, 17, forged),
+            (0x13, 103, 1, 17, good),
         ):
-            frame = hdlc.Frame(
-                hdlc.Address(client), hdlc.Address(server, device), 0x13,
-                hdlc.RESPONSE + push,
-            )  # fmt: skip
-            writer.write(hdlc.encode(frame))
+            whose = hdlc.Address(client), hdlc.Address(server, device)
+            writer.write(hdlc.encode(hdlc.Frame(*whose, control, hdlc.RESPONSE + push)))
         await reader.read()
         writer.close()
 

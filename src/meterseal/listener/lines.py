@@ -188,7 +188,12 @@ class Collector(Kept):
         layer = Layer("hdlc", {**fields, "control": "UI", "llc": "response"})
         items = self._reader.carried(layer, payload)
         self._desk.take(items, str(self._where), _WayBack(self._link, one), WINDOW)
-        self._link.poll(destination, source, None)
+        # What it is confirmed by goes out first: the listener was told before.
+        asyncio.get_running_loop().call_soon(self._ask_again, one)
+
+    def _ask_again(self, one: Called) -> None:
+        if one in self._asked.values():
+            self._link.poll(one.client, one.number, None)
 
     def parted(self, source: int, destination: int, cause: Exception | None) -> None:
         """There are no links."""
