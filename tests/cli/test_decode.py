@@ -205,6 +205,7 @@ def test_link_frames() -> None:
         ([*WITH_KEYS, GLO_GET + "00"], "malformed", ""),
         (["DD00"], "truncated", ""),
         (["C0"], "truncated", ""),
+        ([""], "truncated", ""),
         ([GET[:-1]], "malformed", "the last octet has only one"),
     ],
 )

@@ -214,6 +214,12 @@ def test_recorded_pushes(tmp_path: Path) -> None:
     assert TIROL
 
 
+def test_what_is_too_weak_is_called_what_it_is(file: Path) -> None:
+    """It might have been signed inside; nobody has looked, and the text says nothing of it."""
+    (one,) = receiver(file).take([item(sealed(1, sc=0x20))], "x")
+    assert str(one.error) == "encrypted, and pushes have to be authenticated+encrypted here"
+
+
 def test_telegrams_in_clear_and_sealed(file: Path) -> None:
     clear = Item((Layer("p1", {"identification": "x", "checked": True}),), p1_telegram(), P1_TELEGRAM)
     assert kinds(receiver(file).take([clear], "x")) == ["too-weak"]

@@ -49,6 +49,8 @@ def _file(word: str) -> bytes | None:
 
     A regular file or a pipe: anything else could be read for ever. Raises ConfigurationError, TooLarge.
     """
+    if not word:
+        return None  # and not the folder that this would name
     path = Path(word)
     try:
         mode = path.stat().st_mode
