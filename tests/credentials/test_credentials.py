@@ -55,6 +55,13 @@ def path(tmp_path: Path) -> Path:
     return file
 
 
+def test_a_url_that_the_caller_gives_is_not_the_fault_of_the_file(path: Path) -> None:
+    held = Credentials.load(path)
+    assert held.at("udp://192.0.2.9").meter.url == "udp://192.0.2.9"
+    with pytest.raises(ConfigurationError, match="^a line's URL begins with one of tcp://"):
+        held.at("192.0.2.9:4059")
+
+
 def test_a_mark_of_byte_order_does_not_matter(path: Path) -> None:
     plain = Credentials.load(path)
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())

@@ -13,6 +13,7 @@ from typing import Any, Final
 from meterseal.credentials import files, named, rules, toml
 from meterseal.credentials.fields import METER, NAME, PEER, ROLE, THIRD_PARTY, Where, read_table
 from meterseal.credentials.records import MeterCredentials, RoleCredentials, ThirdPartyCredentials
+from meterseal.net.url import parse as parse_url
 
 _LONGEST_LINE: Final = 4096
 """Characters: what a parser does with one line may grow faster than the line."""
@@ -160,7 +161,8 @@ class Credentials:
         return replace(self, roles={**self.roles, role: replace(self.role(role), **changed)})
 
     def at(self, url: str) -> Credentials:
-        """The same with another URL."""
+        """The same with another URL.  Raises ConfigurationError; the file is not to blame for it."""
+        parse_url(url)
         return replace(self, meter=replace(self.meter, url=url))
 
     def to_toml(self) -> str:
