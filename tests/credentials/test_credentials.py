@@ -58,7 +58,7 @@ def path(tmp_path: Path) -> Path:
 def test_a_url_that_the_caller_gives_is_not_the_fault_of_the_file(path: Path) -> None:
     held = Credentials.load(path)
     assert held.at("udp://192.0.2.9").meter.url == "udp://192.0.2.9"
-    with pytest.raises(ConfigurationError, match="^a line's URL begins with one of tcp://"):
+    with pytest.raises(ConfigurationError, match=r"^a line's URL begins with one of tcp:"):
         held.at("192.0.2.9:4059")
 
 
