@@ -178,8 +178,9 @@ def test_data_that_is_none_is_judged_by_the_general_road(data: bytes) -> None:
     pair.client.request((get(),))
     (usual,) = pair.client._usual.values()
     answer = b"\xc4\x01" + bytes((usual.invoke,)) + b"\x00"
-    assert usual.taken(answer + data) is None
-    assert usual.taken(answer + SMALL.raw) == SMALL.raw
+    good, bad = sealed(pair, answer + SMALL.raw), sealed(pair, answer + data)
+    assert pair.client.answered(bad) is None
+    assert usual.answered(good) == SMALL.raw
     (failed,) = pair.client.receive(sealed(pair, answer + data))
     assert isinstance(failed, Failed) and isinstance(failed.error, DecodeError)
 

@@ -21,7 +21,6 @@ from meterseal.association.states import State
 from meterseal.association.transfer import LARGEST, Transfer
 from meterseal.association.usual import ANSWERED, ASKED, CONFIRMED_HIGH, UsualGet
 from meterseal.errors import (
-    MetersealError,
     Misuse,
     ProtocolViolation,
     TimedOut,
@@ -139,10 +138,7 @@ class Requesting(GeneralBlocks):
         invoke = self._invoke + 1 & SHORT_INVOKE_ID
         if self.state is not State.ASSOCIATED or invoke in self._given_up:
             return None
-        try:
-            sealed = usual.again(invoke)
-        except MetersealError:
-            return None  # counters are to be reserved first, or there are none
+        sealed = usual.again(invoke)
         if sealed is not None:
             self._invoke, self._asking = invoke, usual
             self._transfer = self._pieces = None

@@ -15,7 +15,7 @@ from meterseal.association.asking import Asking
 from meterseal.association.operations import Operation, Service
 from meterseal.codec.data import Data
 from meterseal.codec.data_decode import read_value
-from meterseal.errors import DecodeError
+from meterseal.errors import DecodeError, MetersealError
 from meterseal.security.prepared import Sealing, Unsealing
 
 CONFIRMED_HIGH = 0xC0
@@ -60,33 +60,28 @@ class UsualGet(Asking):
         )
 
     def again(self, number: int) -> bytes | None:
-        """Ask once more, under another invoke-id (0 to 15): the APDU, sealed; None where that holds no more.
-
-        Raises as `Sealing.seal`.
-        """
-        sealed = self.sealing.seal(_HEADS[number] + self._tail)
+        """Ask once more, under another invoke-id (0 to 15): the APDU, sealed; None where it cannot be."""
+        try:
+            sealed = self.sealing.seal(_HEADS[number] + self._tail)
+        except MetersealError:
+            return None  # counters are to be reserved first, or there are none
         self.invoke, self.identity, self._incoming = CONFIRMED_HIGH | number, number, None
         self._answer = _ANSWERS[number]
         return sealed
 
     def answered(self, octets: bytes) -> bytes | None:
-        """The data of its answer, A-XDR, whose counter is taken then; None for anything else, unchanged."""
-        found = self.unsealing.open(octets)
-        if found is None:
+        """The data of its answer, A-XDR, whose counter is taken then; None for `take` to judge, unchanged."""
+        unsealing = self.unsealing
+        found = unsealing.open(octets)
+        if found is None or not found[0].startswith(self._answer):
             return None
         plain, counter = found
-        data = self.taken(plain)
-        if data is not None:
-            self.unsealing.key.rx.commit(counter)
-        return data
-
-    def taken(self, plain: bytes) -> bytes | None:
-        """The data where the plain APDU is this request's answer with data; None for `take` to judge."""
-        if not plain.startswith(self._answer):
-            return None
         size = len(plain)
         try:
             _, end = read_value(plain, _DATA, size)
         except DecodeError:
             return None
-        return plain[_DATA:] if end == size else None
+        if end != size:
+            return None
+        unsealing.key.rx.commit(counter)
+        return plain[_DATA:]

@@ -54,29 +54,28 @@ def fits(context: Context, tag: int, style: Style) -> bool:
 class Sealing:
     """How APDUs that begin with `tag` go out, authenticated and encrypted; made where `fits`."""
 
-    __slots__ = ("_changes", "_key", "_lead", "_number", "_sc", "_title")
+    __slots__ = ("_form",)
 
     def __init__(self, context: Context, tag: int, style: Style) -> None:
-        setup = context.setup
-        self._changes, self._number = setup.changes, setup.changes.number
-        self._key, self._title = context.sending_key(style.key_set), setup.own_title
-        self._sc = BOTH << 4 | setup.suite.id
-        self._lead = _lead(style, tag, setup.own_title)
+        setup, key = context.setup, context.sending_key(style.key_set)
+        sc, lead = BOTH << 4 | setup.suite.id, _lead(style, tag, setup.own_title)
+        # One tuple: its parts are needed together, and lie together.
+        self._form = setup.changes, setup.changes.number, key, sc, setup.own_title, lead
 
     def seal(self, apdu: bytes) -> bytes | None:
         """As `protect`; None once anything has changed that this was worked out from.
 
         Raises CountersNeeded, CounterExhausted, UnknownKey.
         """
-        if self._number != self._changes.number:
+        changes, number, key, sc, title, lead = self._form
+        if number != changes.number:
             return None
-        key, sc = self._key, self._sc
         counter = key.tx.take()
-        body = key.handle.seal(sc, _nonce(self._title, counter), apdu)
+        body = key.handle.seal(sc, _nonce(title, counter), apdu)
         size = len(body) + _HEADER
         if size <= _SHORT:
-            return self._lead + _header(size, sc, counter) + body
-        return self._lead + length_octets(size) + _long_header(sc, counter) + body
+            return lead + _header(size, sc, counter) + body
+        return lead + length_octets(size) + _long_header(sc, counter) + body
 
 
 class Unsealing:
@@ -85,16 +84,17 @@ class Unsealing:
     `most` is the size of the largest one, 0 for any.
     """
 
-    __slots__ = ("_at", "_changes", "_lead", "_least", "_most", "_number", "_sc", "_tag", "_title", "key")
+    __slots__ = ("_form", "key")
 
     def __init__(self, context: Context, tag: int, style: Style, most: int = 0) -> None:
-        setup, self._title = context.setup, context.peer_title or b""
-        self._changes, self._number = setup.changes, setup.changes.number
+        setup, title = context.setup, context.peer_title or b""
         self.key: KeyInUse = context.receiving_key(style.key_set, False)
-        self._lead, self._tag = _lead(style, tag, self._title), bytes((tag,))
-        self._at, self._sc = len(self._lead), BOTH << 4 | setup.suite.id
-        shortest, longest = self._at + 1 + _HEADER + TAG_LENGTH, self._at + 1 + _SHORT
-        self._least, self._most = shortest, min(most or longest, longest)
+        sc, lead = BOTH << 4 | setup.suite.id, _lead(style, tag, title)
+        at = len(lead)
+        least, longest = at + 1 + _HEADER + TAG_LENGTH, at + 1 + _SHORT
+        most = min(most or longest, longest)
+        # As of a `Sealing`.
+        self._form = setup.changes, setup.changes.number, lead, at, least, most, sc, title, bytes((tag,))
 
     def open(self, octets: bytes) -> tuple[bytes, int] | None:
         """The APDU inside, verified, and its counter, which whoever takes it has to `commit` to the key.
@@ -102,20 +102,21 @@ class Unsealing:
         None for whatever is not of this form, or not acceptable, or does not verify: nothing has changed,
         and `unprotect` says why.
         """
-        at, size, sc = self._at, len(octets), self._sc
+        changes, number, lead, at, least, most, sc, title, tag = self._form
+        size = len(octets)
         if (
-            self._number != self._changes.number
-            or not self._least <= size <= self._most
+            number != changes.number
+            or not least <= size <= most
             or octets[at] != size - at - 1
             or octets[at + 1] != sc
-            or not octets.startswith(self._lead)
+            or not octets.startswith(lead)
         ):
             return None
         key, (counter,) = self.key, _counter_at(octets, at + 2)
         if not key.rx.lowest <= counter < LIMIT:
             return None
         try:
-            plain = key.handle.open(sc, self._title + octets[at + 2 : at + 6], octets[at + 6 :])
+            plain = key.handle.open(sc, title + octets[at + 2 : at + 6], octets[at + 6 :])
         except MetersealError:
             return None
-        return (plain, counter) if plain.startswith(self._tag) else None
+        return (plain, counter) if plain.startswith(tag) else None
