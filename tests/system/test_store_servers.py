@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from meterseal.authority.campaign import Campaign, Plan
+from meterseal.authority.revoking import planned, revoke, steps
 from meterseal.authority.store import FileVault, create_store, open_store
 from meterseal.authority.store.hsm import HsmVault
 from meterseal.authority.store.opening import kek_to_be
@@ -14,7 +16,9 @@ from meterseal.authority.store.rewrapping import change_kek, rewrap
 from meterseal.credentials.hsm import token_of
 from meterseal.crypto import GcmKey
 from meterseal.crypto.token import TokenGcmKey, make_kek
-from meterseal.errors import ConfigurationError
+from meterseal.errors import ConfigurationError, Misuse
+from meterseal.keys.kinds import Slot
+from meterseal.keys.lifecycle import State
 from tests.authority.vaulted import GUEK, TITLE, add, adopt
 from tests.system.conftest import SoftHsm
 
@@ -81,3 +85,19 @@ def test_a_store_in_PostgreSQL(postgres: str, tmp_path: Path) -> None:
     with open_store(postgres, kek, by="test") as store:
         assert store.handles.gcm(TITLE, "operator").kcv == record.kcv
         assert store.core.verify_journal() > 0
+
+
+def test_marks_and_campaigns_are_one_transaction_in_PostgreSQL(postgres: str, tmp_path: Path) -> None:
+    with create_store(postgres, tmp_path / "kek", by="test") as store:
+        add(store, TITLE)
+        record = adopt(store)
+        found = [(one, None) for one in store.exposures.same(record.id)]
+        todo = steps(store, found)
+        Campaign.new(store, "leak-1", Plan(("gak",)), [TITLE])
+        with pytest.raises(Misuse, match="nothing is marked"):
+            revoke(store, found, todo, "a leak", "leak")
+        assert store.keys.find(record.id).record.state is State.ACTIVE
+        revoke(store, found, todo, "a leak", "other")
+        assert store.keys.find(record.id).record.state is State.COMPROMISED
+        assert Campaign(store, "other-1").counts()["waiting"] == 1 and planned(store, "other")
+        assert store.pairs.elsewhere(Slot(TITLE, "operator", "client-sign")) is None
