@@ -1,4 +1,4 @@
-"""House rules no other tool knows: first lines, file lengths, no machine's paths, a clean lock."""
+"""House rules no other tool knows: first lines, file lengths, imports one way, no machine paths, the lock."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+
+import grimp
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = "constraints.txt"
@@ -90,9 +93,24 @@ def version() -> Iterator[str]:
         yield f"src/meterseal/__init__.py: __version__ is not {stated} as in pyproject.toml"
 
 
+def circles(imports: Mapping[str, set[str]]) -> Iterator[str]:
+    """Complain about modules that import each other in a circle, be it for the sake of types."""
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as error:
+        yield f"a circle of imports: {' <- '.join(error.args[1])}"
+
+
+def imports_of(package: str) -> dict[str, set[str]]:
+    """What each file of a package imports of it; a folder only hands on the names of its files."""
+    graph = grimp.build_graph(package, cache_dir=None)
+    rooms = {module for module in graph.modules if not graph.find_children(module)}
+    return {module: graph.find_modules_directly_imported_by(module) & rooms for module in rooms}
+
+
 def main() -> int:
     """Check all files, print complaints and long files; return the exit code."""
-    complaints = [*version()]
+    complaints = [*version(), *circles(imports_of("meterseal"))]
     names = tracked()
     for name in names:
         if Path(name).suffix in DATA:

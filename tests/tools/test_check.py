@@ -56,3 +56,15 @@ def test_machine_paths(line: str, complains: bool) -> None:
 )
 def test_lock(lines: list[str], complains: bool) -> None:
     assert bool([*check.lock(lines)]) is complains
+
+
+def test_a_circle_of_imports_is_found() -> None:
+    assert not list(check.circles({"a": {"b"}, "b": {"c"}, "c": set()}))
+    (complaint,) = check.circles({"a": {"b"}, "b": {"c"}, "c": {"a"}})
+    assert all(name in complaint for name in "abc")
+
+
+def test_every_file_of_the_package_is_looked_at() -> None:
+    imports = check.imports_of("meterseal")
+    assert "meterseal.meter.server" in imports["meterseal.meter.fleet"]
+    assert len(imports) > 300

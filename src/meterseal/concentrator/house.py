@@ -21,9 +21,10 @@ from meterseal.concentrator.pushes import Inlet, Outlet, take
 from meterseal.concentrator.record import Record
 from meterseal.errors import ConnectionLost, MetersealError, Misuse
 from meterseal.meter import Meter, Party, open_meter, write_credentials
+from meterseal.meter.live import Handle
 from meterseal.meter.running import PathLike, run_until_signal, say
 from meterseal.meter.server import TICK
-from meterseal.meter.session import Handle, Session
+from meterseal.meter.session import Session
 from meterseal.net import Admission, Link, Listening, WireLog, listen, parse
 from meterseal.state.folder import make_folder
 

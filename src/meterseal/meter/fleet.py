@@ -22,12 +22,12 @@ from meterseal.meter.blueprint import Blueprint
 from meterseal.meter.events import log
 from meterseal.meter.founding import found
 from meterseal.meter.ledger import Ledger
+from meterseal.meter.live import Timer
 from meterseal.meter.model import Meter
 from meterseal.meter.orders import Order
 from meterseal.meter.plan import MeterPlan
 from meterseal.meter.pool import Jobs, inline
 from meterseal.meter.server import Party
-from meterseal.meter.session import Timer
 from meterseal.meter.switchboard import Switchboard
 from meterseal.meter.together import Together
 from meterseal.net import Handler, Link

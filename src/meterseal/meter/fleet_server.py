@@ -16,13 +16,13 @@ from meterseal.credentials.files import sync_folder, write_private
 from meterseal.errors import ConfigurationError, Misuse, StateUnavailable
 from meterseal.meter.config import load_plan
 from meterseal.meter.fleet import Fleet
+from meterseal.meter.live import Handle
 from meterseal.meter.model import Meter
 from meterseal.meter.plan import MeterPlan
 from meterseal.meter.pool import Pool
 from meterseal.meter.pushing import Pusher
 from meterseal.meter.running import PathLike, run_until_signal, say, write_credentials
 from meterseal.meter.server import TICK
-from meterseal.meter.session import Handle
 from meterseal.net import PER_SOURCE, Admission, Limits, Listening, WireLog, allow_files, serve
 
 INDEX: Final = "index.json"

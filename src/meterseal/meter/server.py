@@ -17,10 +17,11 @@ from meterseal.errors import MetersealError, Misuse, StateUnavailable
 from meterseal.meter.delays import Delays
 from meterseal.meter.events import Event
 from meterseal.meter.keyring import KeyRing
+from meterseal.meter.live import Handle, Live, Timer
 from meterseal.meter.model import Meter
 from meterseal.meter.pool import Jobs, Pool, inline
 from meterseal.meter.pushing import Overhearing, Pusher
-from meterseal.meter.session import Handle, Live, Session, Timer
+from meterseal.meter.session import Session
 from meterseal.net import (
     Admission,
     Answering,

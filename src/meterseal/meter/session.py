@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 from meterseal.apdu.acse import Aarq
 from meterseal.association import (
@@ -26,10 +26,10 @@ from meterseal.association import (
     ServerAssociation,
     ServerProfile,
     State,
+    TransferMemory,
 )
 from meterseal.association.serving import error_response
 from meterseal.codec.data import Data
-from meterseal.crypto import suite
 from meterseal.errors import (
     ConnectionLost,
     MetersealError,
@@ -38,14 +38,16 @@ from meterseal.errors import (
     TimedOut,
 )
 from meterseal.meter.association_object import Association
+from meterseal.meter.delays import Delays
+from meterseal.meter.events import Events
+from meterseal.meter.live import Handle, Live, Timer, nobody
+from meterseal.meter.model import Meter
 from meterseal.meter.objects import Asker
+from meterseal.meter.pool import Jobs
 from meterseal.net import Link
-from meterseal.security import AUTHENTICATED, ENCRYPTED, SecuritySetup
-from meterseal.security.protection import policy_bits
+from meterseal.security import AUTHENTICATED, SecuritySetup
+from meterseal.security.context import Counted
 from meterseal.security.steps import Steps, outcome_of
-
-if TYPE_CHECKING:
-    from meterseal.meter.server import Party
 
 PENDING_TIME: Final = 10.0
 """Seconds from the AARE to the proof of pass 3."""
@@ -56,61 +58,31 @@ TRANSFER_TIME: Final = 30.0
 HELD: Final = 16
 """Frames of one association that are kept while an answer of it waits."""
 
-_SEALED: Final = AUTHENTICATED | ENCRYPTED
 
+class Host(Protocol):
+    """The party that a session belongs to: the meter, its time, and what all its sessions share."""
 
-class Handle(Protocol):
-    """A timer that runs."""
+    meter: Meter
+    timer: Timer
+    compute: Jobs
+    events: Events
+    delays: Delays
+    memory: TransferMemory
 
-    def cancel(self) -> None:
-        """Stop it."""
+    def left(self, session: Session) -> None:
+        """A connection has ended."""
 
+    def replace(self, newcomer: Live, at: Session) -> None:
+        """A newcomer has proved itself where one is enough."""
 
-class Timer(Protocol):
-    """Time in seconds from any zero, and calls after some of it; an asyncio loop is one."""
+    def note(self, setup: SecuritySetup) -> None:
+        """Make durable what was received, if that can be."""
 
-    def time(self) -> float:
-        """The time."""
+    def keep(self, setup: SecuritySetup, then: Callable[[StateUnavailable | None], None]) -> None:
+        """Make durable what was received, and call `then`, with the error if that could not be."""
 
-    def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> Handle:
-        """Call after `delay` seconds."""
-
-
-class Nobody:
-    """The view of SAPs that no role has: nothing."""
-
-    def right(self, operation: Operation, user: int | None) -> int | None:
-        """Never any."""
-        return None
-
-
-class Live:
-    """One association on one connection: the machine, and what waits for it.
-
-    `held` is not None while an answer waits, to a failed sign-on or for the disk: later frames of this
-    association wait behind it, so that answers keep their order.  `gone` once its link has ended: that
-    answer is not sent.  `opening` while its sign-on is complete and not yet on disk.
-    """
-
-    def __init__(self, association: Association | None, machine: ServerAssociation) -> None:
-        self.association, self.machine = association, machine
-        self.held: deque[tuple[int, int, bytes]] | None = None
-        self.after: list[Callable[[bool], None]] = []
-        self.ending: list[Callable[[], None]] = []
-        self.gone = self.opening = False
-        self.deadline: Handle | None = None
-        self.touched = 0.0
-
-    def waits(self, frames: deque[tuple[int, int, bytes]]) -> bool:
-        """Put frames behind an answer that waits; False when none does."""
-        if self.held is not None:
-            self.held.extend(frames)
-        return self.held is not None
-
-    @property
-    def open(self) -> bool:
-        """True while the association stands after a sign-on."""
-        return self.machine.state is State.ASSOCIATED
+    def reserve(self, key: Counted, count: int, then: Callable[[], None]) -> None:
+        """Bring in sending counters, durably; `then` is called also when none could be had."""
 
 
 class Session:
@@ -120,7 +92,7 @@ class Session:
     wrong delays nothing else that comes from there, and ends nothing.
     """
 
-    def __init__(self, party: Party, link: Link, *, datagrams: bool = False) -> None:
+    def __init__(self, party: Host, link: Link, *, datagrams: bool = False) -> None:
         self._party, self._link, self._datagrams = party, link, datagrams
         self._meter, self._timer = party.meter, party.timer
         self._live: dict[tuple[int, int], Live] = {}
@@ -205,7 +177,7 @@ class Session:
             live = self._live[source, destination] = self._new(held)
             return live
         if self._nobody is None:
-            self._nobody = Live(None, self._machine(_nobody(self._meter.system_title)))
+            self._nobody = Live(None, self._machine(nobody(self._meter.system_title)))
         return self._nobody
 
     # --- a frame ----------------------------------------------------------------------------
@@ -461,12 +433,3 @@ def _responding(
 
 
 _NOT_POSSIBLE: Final = error_response(ProtocolViolation("another answer is under way"), False)
-
-
-def _nobody(title: bytes) -> ServerProfile:
-    """A profile that nothing opens: its policy asks for an Initiate under a key, and it has none.
-
-    So an unknown SAP answers every AARQ, of any shape, as a ciphered HLS-GMAC association does (I03).
-    """
-    setup = SecuritySetup(suite(0), title, policy=policy_bits(_SEALED, _SEALED))
-    return ServerProfile(client_sap=0, server_sap=0, setup=setup, view=Nobody(), mechanism=5, ciphered=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from meterseal.errors import StateUnavailable
-from meterseal.meter.session import Handle, Timer
+from meterseal.meter.live import Handle, Timer
 
 Then: TypeAlias = Callable[[StateUnavailable | None], None]
 """Told that all is durable, or why not."""
