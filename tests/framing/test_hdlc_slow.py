@@ -141,7 +141,7 @@ def test_H08_whatever_the_latency_each_apdu_arrives_once_and_in_order(
 
 
 @pytest.mark.slow
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(
     st.integers(0, 2**32),
     st.sampled_from([0.05, 0.3]),
