@@ -170,7 +170,7 @@ def test_no_event_no_answer_without_a_link_and_rr_on_one() -> None:
 
 def test_a_meter_alone_on_its_line_pushes_unasked() -> None:
     here = line(secondary=meter(unasked=True))
-    here.secondary.send(103, 1, b"\x0fpush", here.now)
+    here.secondary.notify(103, 1, b"\x0fpush", here.now)
     here.settle()
     assert here.client.told == [Received(103, 1, b"\x0fpush", numbered=False)]
     (frame,) = (frame for _, frame in here.trace)

@@ -159,6 +159,25 @@ def test_F10_segments_without_end_are_cut_off_and_the_next_link_is_free(here: Ru
     assert line.take() is not None
 
 
+def test_F10_what_comes_without_a_link_is_not_answered_and_pushes_no_push_out(here: Running) -> None:
+    line = Stranger(here)
+    line.frame(Control(Kind.UI, True), client=2)
+    assert line.quiet()
+
+    def push() -> None:
+        for link in here.party.links():
+            link.notify(1, 2, b"\x0fpush")
+
+    here.do(push)
+    for _ in range(20):
+        line.frame(Control(Kind.UI), hdlc.COMMAND + b"\xc8\x00", 2)
+        line.frame(Control(Kind.UI), hdlc.COMMAND + GET, 2)
+    line.frame(Control(Kind.UI, True), client=2)
+    assert line.next().information == hdlc.RESPONSE + b"\x0fpush"
+    line.frame(Control(Kind.UI, True), client=2)
+    assert line.quiet()
+
+
 def test_F10_lies_about_numbers_cost_the_link_and_nothing_else(here: Running) -> None:
     line = Stranger(here)
     line.connect(16)

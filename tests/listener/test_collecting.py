@@ -77,12 +77,12 @@ async def test_pushes_of_several_meters_on_one_bus(tmp_path: Path) -> None:
                     await net.listen(net.parse(wire.url(end)), parties, hdlc=answering)  # type: ignore[arg-type]
                 )
             links: dict[int, Link] = {device: (await made.last()).link for device, made in meters.items()}
-            links[17].send(1, 103, sealed(1, title=title_of(17)))
-            links[18].send(
+            links[17].notify(1, 103, sealed(1, title=title_of(17)))
+            links[18].notify(
                 1, 103, sealed(1, title=title_of(18), inside=b"\x0f\0\0\0\1\0\x09\x81\xfa" + bytes(250))
             )
             for block in unconfirmed(sealed(2, title=title_of(17)), 24):
-                links[17].send(1, 103, block)
+                links[17].notify(1, 103, block)
             _, got = await stack.enter_async_context(collecting(wire.url(2), folder))
             await until(lambda: len(got) == 3)
             assert [one.error for one in got] == [None] * 3
@@ -93,8 +93,8 @@ async def test_pushes_of_several_meters_on_one_bus(tmp_path: Path) -> None:
             sealed_in = "general-glo-ciphering"
             assert kinds == {("hdlc", sealed_in), ("hdlc", "general-block-transfer", sealed_in)}
             assert got[0].source == wire.url(2).partition("?")[0]
-            links[18].send(1, 103, sealed(5, title=title_of(18)))
-            links[18].send(1, 103, sealed(5, title=title_of(18)))
+            links[18].notify(1, 103, sealed(5, title=title_of(18)))
+            links[18].notify(1, 103, sealed(5, title=title_of(18)))
             await until(lambda: len(got) == 5)
             assert got[3].error is None and got[4].error is not None and got[4].error.kind == "replayed"
     finally:
@@ -169,15 +169,15 @@ async def test_a_line_that_is_lost_is_opened_again_and_files_may_come_and_go(
         parse("hdlc+tcp://127.0.0.1:0"), parties, hdlc=Answering(lambda server: server == 1, 17)
     )
     async with server, collecting(server.url, tmp_path) as (_, got):
-        (await parties.last()).link.send(1, 103, sealed(1, title=title_of(17)))
+        (await parties.last()).link.notify(1, 103, sealed(1, title=title_of(17)))
         await until(lambda: len(got) == 1)
         parties.made[0].link.abort()
         second = await parties.last(2)
-        second.link.send(1, 103, sealed(2, title=title_of(17)))
+        second.link.notify(1, 103, sealed(2, title=title_of(17)))
         await until(lambda: len(got) == 2)
         assert server.url in caplog.text, "it was told of"
         on_line(tmp_path / "c.toml", ADDRESS.format(17, 4), title=title_of(17), client=104)
-        second.link.send(1, 104, sealed(3, title=title_of(17)))
+        second.link.notify(1, 104, sealed(3, title=title_of(17)))
         await until(lambda: len(got) == 3)
         freed: list[tuple[int, int]] = []
         monkeypatch.setattr(HdlcConnection, "free", lambda self, *pair: freed.append(pair))

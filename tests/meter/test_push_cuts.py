@@ -136,9 +136,9 @@ async def test_H06_a_push_waits_for_a_line_that_is_away_and_goes_once(tmp_path: 
         attempts = [0]
         attempt = pusher._attempt
 
-        async def counted(order: Any, octets: bytes) -> None:
+        async def counted(order: Any, octets: bytes, answered: Any) -> None:
             attempts[0] += 1
-            await attempt(order, octets)
+            await attempt(order, octets, answered)
 
         pusher._attempt = counted  # type: ignore[method-assign]
         async with await net.serve("127.0.0.1", 0, _Hangs) as away:

@@ -206,7 +206,7 @@ class Own:
     def __init__(self, sent: list[bytes]) -> None:
         self.sent = sent
 
-    def send(self, source: int, destination: int, payload: bytes) -> None:
+    def notify(self, source: int, destination: int, payload: bytes) -> None:
         self.sent.append(payload)
 
 
@@ -332,3 +332,19 @@ async def test_what_nobody_confirms_on_the_own_line_is_pushed_again_and_given_up
     await until(lambda: not pusher.busy)
     assert sent == [b"\x0f\x00", b"\x0f\x01", b"\x0f\x02"], "under a new counter each time"
     assert len(notes) == 1 and "nobody confirmed it" in notes[0]
+
+
+async def test_a_confirmation_that_is_late_ends_the_pause_and_one_more_is_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("meterseal.meter.pushing.PATIENCE", 0.01)
+    sent: list[bytes] = []
+    pusher = Pusher(pytest.fail, hdlc_lines=lambda: [Own(sent)])  # type: ignore[list-item]
+    pusher.send(order(HDLC, 0, delays=(60.0,), confirms=lambda answer: answer == b"\x10yes"))
+    await until(lambda: len(sent) == 1)
+    await asyncio.sleep(0.05)  # nobody has confirmed it in time
+    assert pusher.busy and not pusher.confirmed(b"\x10no")
+    assert pusher.confirmed(b"\x10yes")
+    await until(lambda: not pusher.busy)
+    assert pusher.confirmed(b"\x10yes") and not pusher.confirmed(b"\x10no")
+    assert len(sent) == 1

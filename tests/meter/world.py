@@ -110,6 +110,8 @@ class Line:
         if not self.is_closing:
             self.arrived.append((source, destination, payload))
 
+    notify = send
+
     def hold(self, source: int, destination: int, on: bool) -> None:
         pass
 

@@ -208,7 +208,8 @@ async def test_a_push_without_a_link_is_collected() -> None:
     parties = Parties()
     async with serving(parties) as server, await net.connect(server.url) as line:
         party = await parties.last()
-        party.link.send(1, 16, b"\x0fpush")
+        party.link.send(1, 16, b"\xc4late")  # an answer without a link is lost
+        party.link.notify(1, 16, b"\x0fpush")
         channel = line.channel(16, 1)
         assert await channel.receive(5) == b"\x0fpush"
 
@@ -217,7 +218,7 @@ async def test_a_meter_that_speaks_unasked_is_heard() -> None:
     parties = Parties()
     answering = Answering(serves, unasked=True)
     async with serving(parties, answering) as server, await net.connect(server.url) as line:
-        (await parties.last()).link.send(1, 103, b"\x0fpush" * 100)
+        (await parties.last()).link.notify(1, 103, b"\x0fpush" * 100)
         assert await line.receive(5) == (1, 103, b"\x0fpush" * 100)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from meterseal import net
@@ -19,6 +21,9 @@ AT_ONCE: Final = 32
 
 PATIENCE: Final = 10.0
 """Seconds for a line to open, and for a confirmation."""
+
+_REMEMBERED: Final = 4
+"""Pushes that were confirmed or given up, and of which another confirmation is known."""
 
 _SCHEMES: Final = {TCP: "tcp", UDP: "udp"}
 
@@ -39,6 +44,8 @@ class Pusher:
         self._note, self._wire_log, self._hdlc_lines = note, wire_log, hdlc_lines
         self._tasks: dict[asyncio.Task[None], Obis] = {}
         self._unconfirmed: dict[asyncio.Future[None], Callable[[bytes], bool]] = {}
+        # Each attempt may be confirmed, and what comes late is no request of an association.
+        self._over: deque[Callable[[bytes], bool]] = deque(maxlen=_REMEMBERED)
 
     def send(self, order: Order) -> None:
         """Send a push, now or when its time comes."""
@@ -68,28 +75,31 @@ class Pusher:
 
     async def _carry_out(self, order: Order) -> None:
         await asyncio.sleep(order.start)
-        octets: bytes | None = None
-        for delay in (*order.delays, None):
-            try:
-                # The very same octets again where nobody answers: who has them knows their counter.  Where a
-                # confirmation is waited for it may be this that was lost, so then a new counter.
-                if octets is None or order.confirms is not None:
-                    octets = order.seal()
-                await self._attempt(order, octets)
-            except MetersealError as error:
-                if delay is None or isinstance(error, StateUnavailable):
-                    self._note(f"push {order.name} did not reach {order.destination}: {error}")
+        with self._expecting(order) as answered:
+            octets: bytes | None = None
+            for delay in (*order.delays, None):
+                try:
+                    # The very same octets again where nobody answers: who has them knows their counter.
+                    # Where a confirmation is waited for it may be this that was lost: then a new counter.
+                    if octets is None or order.confirms is not None:
+                        octets = order.seal()
+                    await self._attempt(order, octets, answered)
+                except MetersealError as error:
+                    if delay is None or isinstance(error, StateUnavailable):
+                        self._note(f"push {order.name} did not reach {order.destination}: {error}")
+                        return
+                else:
                     return
-            else:
-                return
-            await asyncio.sleep(delay)
+                if await _happens(answered, delay):
+                    return
 
-    async def _attempt(self, order: Order, octets: bytes) -> None:
+    async def _attempt(self, order: Order, octets: bytes, answered: asyncio.Future[None]) -> None:
         whole = not order.blocks or len(octets) <= order.blocks
         parts = [octets] if whole else unconfirmed(octets, order.blocks)
         if order.transport == HDLC:
             self._give_out(order, parts)
-            await self._until_confirmed(order)
+            if order.confirms is not None and not await _happens(answered, PATIENCE):
+                raise TimedOut(f"nobody confirmed it within {PATIENCE:g} s")
             return
         url = f"{_SCHEMES[order.transport]}://{order.destination}"
         async with await net.connect(url, timeout=PATIENCE, wire_log=self._wire_log) as line:
@@ -102,27 +112,26 @@ class Pusher:
                 if order.confirms(frame[2]):
                     return
 
-    async def _until_confirmed(self, order: Order) -> None:
-        """Wait for what comes in on the meter's own line.  Raises TimedOut."""
-        if order.confirms is None:
-            return
+    @contextmanager
+    def _expecting(self, order: Order) -> Iterator[asyncio.Future[None]]:
+        """What is done once the confirmation has come in on the meter's own line, at whatever attempt."""
         answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._unconfirmed[answered] = order.confirms
+        expected = order.confirms if order.transport == HDLC else None
+        if expected is not None:
+            self._unconfirmed[answered] = expected
         try:
-            async with asyncio.timeout(PATIENCE):
-                await answered
-        except TimeoutError:
-            raise TimedOut(f"nobody confirmed it within {PATIENCE:g} s") from None
+            yield answered
         finally:
-            del self._unconfirmed[answered]
+            if self._unconfirmed.pop(answered, None) is not None and expected is not None:
+                self._over.append(expected)
 
     def confirmed(self, payload: bytes) -> bool:
-        """Does an APDU that came on the meter's own line confirm a push that waits for it?"""
+        """Does an APDU that came on the meter's own line confirm a push that waits, or waited, for it?"""
         for answered, confirms in self._unconfirmed.items():
             if not answered.done() and confirms(payload):
                 answered.set_result(None)
                 return True
-        return False
+        return any(confirms(payload) for confirms in self._over)
 
     def _give_out(self, order: Order, parts: list[bytes]) -> None:
         """On the meter's own line, where clients ask for what waits."""
@@ -133,7 +142,13 @@ class Pusher:
             raise TooLarge(f"{len(parts)} blocks, and at most {NOTICES} wait on an HDLC line for the client")
         for own in lines:
             for part in parts:
-                own.send(order.source, order.client, part)
+                own.notify(order.source, order.client, part)
+
+
+async def _happens(answered: asyncio.Future[None], seconds: float) -> bool:
+    """Wait so long, or until it has happened."""
+    await asyncio.wait((answered,), timeout=seconds)
+    return answered.done()
 
 
 class Overhearing:

@@ -121,6 +121,10 @@ class Branch:
         """As the connection does, from the wPort of the logical device `source`."""
         self._link.send(self._address(source), destination, payload)
 
+    def notify(self, source: int, destination: int, payload: bytes) -> None:
+        """As `send`."""
+        self._link.notify(self._address(source), destination, payload)
+
     @property
     def peer(self) -> str:
         """The other end's address, and whom it speaks to."""

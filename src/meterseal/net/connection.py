@@ -130,6 +130,10 @@ class Stream(asyncio.BaseProtocol):
         """One whole APDU. Nothing happens when the connection is gone."""
         raise NotImplementedError
 
+    def notify(self, source: int, destination: int, payload: bytes) -> None:
+        """Sent as anything else."""
+        self.send(source, destination, payload)
+
     def _write(self, octets: bytes) -> None:
         """Whole frames, as long as there is a transport."""
         transport = self._transport
@@ -358,10 +362,6 @@ class Connection(Stream, asyncio.BufferedProtocol):
 
     def poll(self, client: int, server: int, timeout: float | None) -> None:
         """The peer speaks when it likes."""
-
-    def notify(self, client: int, server: int, payload: bytes) -> None:
-        """Sent as anything else."""
-        self.send(client, server, payload)
 
     def free(self, client: int, server: int) -> None:
         """Pairs have no state of their own here."""

@@ -129,9 +129,9 @@ class Peer:
     def poll(self, client: int, server: int, timeout: float | None) -> None:
         """The peer speaks when it likes."""
 
-    def notify(self, client: int, server: int, payload: bytes) -> None:
+    def notify(self, source: int, destination: int, payload: bytes) -> None:
         """Sent as anything else."""
-        self.send(client, server, payload)
+        self.send(source, destination, payload)
 
     def free(self, client: int, server: int) -> None:
         """Pairs have no state of their own here."""

@@ -54,6 +54,9 @@ class Link(Protocol):
     def send(self, source: int, destination: int, payload: bytes) -> None:
         """One whole APDU; an answer swaps the wPorts. Nothing happens when the connection is gone."""
 
+    def notify(self, source: int, destination: int, payload: bytes) -> None:
+        """One APDU that nobody asked for, and nothing answers: on HDLC it needs no link, elsewhere `send`."""
+
     def hold(self, source: int, destination: int, on: bool) -> None:
         """Nothing more from `source` to `destination` for the moment (or again): told where a line can."""
 
@@ -79,9 +82,6 @@ class CallingLink(Link, Protocol):
 
     def poll(self, client: int, server: int, timeout: float | None) -> None:
         """An APDU from `server` to `client` is waited for, at most `timeout` seconds (None: for ever)."""
-
-    def notify(self, client: int, server: int, payload: bytes) -> None:
-        """One APDU that nothing answers and that needs no link; where there are none, `send`."""
 
     def free(self, client: int, server: int) -> None:
         """The pair is no longer spoken for."""

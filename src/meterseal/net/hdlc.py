@@ -134,12 +134,16 @@ class HdlcConnection(Stream, asyncio.Protocol):
             station.poll(client, server, FOREVER if wait is None else now + wait, now)
             self._carry_out()
 
-    def notify(self, client: int, server: int, payload: bytes) -> None:
-        """One APDU in UI frames."""
-        station = self._station
-        if isinstance(station, Primary) and not self.is_closing:
-            station.notify(client, server, payload, self._loop.time())
-            self._carry_out()
+    def notify(self, source: int, destination: int, payload: bytes) -> None:
+        """One APDU that needs no link: in UI frames, where none stands."""
+        station, now = self._station, self._loop.time()
+        if self.is_closing:
+            return
+        if isinstance(station, Primary):
+            station.notify(source, destination, payload, now)
+        else:
+            station.notify(destination, source, payload, now)
+        self._carry_out()
 
     def hold(self, source: int, destination: int, on: bool) -> None:
         """The pair's link says RNR while `on`. Who calls takes an answer only when it asks for it."""

@@ -63,10 +63,9 @@ class Secondary(Station):
     # --- for the user ---------------------------------------------------------------------------
 
     def send(self, client: int, server: int, apdu: bytes, now: float) -> None:
-        """An APDU over the link of the pair; without a link it is a notification."""
+        """An APDU over the link of the pair; without a link it is lost, as an answer that comes too late."""
         link = self._links.get((client, server))
         if link is None or link.state is not State.CONNECTED:
-            self.notify(client, server, apdu, now)
             return
         self._owed.discard((client, server))
         link.send(apdu)
@@ -81,7 +80,14 @@ class Secondary(Station):
             link.busy = on
 
     def notify(self, client: int, server: int, apdu: bytes, now: float) -> None:
-        """An APDU in UI frames: at the client's next question, or at once where that is allowed."""
+        """An APDU that nobody asked for: over the link of the pair, if it stands.
+
+        Else in UI frames: at the client's next question, or at once where that is allowed.
+        """
+        link = self._links.get((client, server))
+        if link is not None and link.state is State.CONNECTED:
+            self.send(client, server, apdu, now)
+            return
         if self._unasked:
             size = min(self._sizes)
             own = Address(server, None if size == 1 else self._lower, size)
