@@ -54,10 +54,13 @@ def main(
         False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
     ),
 ) -> None:
-    """Exit codes: 0 done, 1 refused or failed (one line on stderr says why), 2 not understood, 3 again."""
+    """What stands before the command; the help of the whole is `HELP`."""
 
 
-HELP = "DLMS/COSEM security: simulate a meter, speak to one, hear what meters send, open captured frames."
+HELP = """DLMS/COSEM security: simulate a meter, speak to one, hear what meters send, open captured frames.
+
+Exit codes: 0 done, 1 refused or failed (one line on stderr says why), 2 not understood, 3 to be run again.
+"""
 
 
 def build(names: Iterable[str]) -> typer.Typer:
