@@ -100,7 +100,7 @@ def all_mutants() -> Iterator[Mutant]:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Equal, but for the text of an error and for `strict=True` of a zip."""
+    """Equal, but for the text of an error, for `strict=True` of a zip and for the type that a cast names."""
     if type(one) is not type(other):
         return False
     if isinstance(one, ast.Call):
@@ -117,11 +117,14 @@ def _without_words(one: ast.Call, other: ast.Call) -> tuple[Any, Any]:
 
     The text of an error is for people, and any other text is as good; that there is one, every test sees to
     (tests/conftest.py).  `strict=True` claims what holds anyway: where it holds, a zip is the same without.
+    The type that a cast names is for who checks types, and nothing when the program runs.
     """
     if _is_text_of_error(one) and _is_text_of_error(other):
         return (one.func, one.args[1:], one.keywords), (other.func, other.args[1:], other.keywords)
     if _is_zip(one) and _is_zip(other) and any(_is_strict(keyword) for keyword in one.keywords):
         return (one.func, one.args), (other.func, other.args)
+    if _is_cast(one) and _is_cast(other):
+        return (one.func, one.args[1:]), (other.func, other.args[1:])
     return (one.func, one.args, one.keywords), (other.func, other.args, other.keywords)
 
 
@@ -134,6 +137,10 @@ def _is_text_of_error(call: ast.Call) -> bool:
 
 def _is_zip(call: ast.Call) -> bool:
     return isinstance(call.func, ast.Name) and call.func.id == "zip"
+
+
+def _is_cast(call: ast.Call) -> bool:
+    return isinstance(call.func, ast.Name) and call.func.id == "cast" and len(call.args) == 2
 
 
 def _is_strict(keyword: ast.keyword) -> bool:
