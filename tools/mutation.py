@@ -197,7 +197,7 @@ class Trial(Runner):
         gc.freeze()  # forks share what there is
 
     def _mixed(self, tests: Sequence[int]) -> list[int]:
-        """The best of each file, then the second best: a line that all come by is seen from all sides early."""
+        """The best of each file, then the second best: a line that all come by is seen from all sides."""
         ranks: Counter[Path] = Counter()
         order = []
         for number in tests:

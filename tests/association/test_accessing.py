@@ -290,3 +290,18 @@ def test_a_read_whose_value_is_missing_is_an_error_of_the_meter() -> None:
     (confirmed,) = [e for _, e in pair.events if isinstance(e, Confirmed)]
     assert confirmed.outcomes == (Outcome(0xFA),)
     assert not [e for _, e in pair.events if isinstance(e, Refusal)]
+
+
+def test_selections_of_lists_come_with_their_attributes() -> None:
+    """In lists of reads and of writes, whole and in blocks, each attribute has its own."""
+    parts = [SelectiveAccess(2, FIVE), None]
+    for operations in (
+        [get(selection=part) for part in parts],
+        [put(FIVE)._replace(selection=part) for part in parts],
+        [put(octet_string(bytes(400)))._replace(selection=part) for part in parts],
+    ):
+        pair = associated(server={"max_pdu": 300})
+        pair.hold = True
+        pair.run(pair.client.request(operations))
+        (asked,) = pair.held
+        assert asked.operations == tuple(operations)

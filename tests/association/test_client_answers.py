@@ -307,3 +307,13 @@ def test_the_end_of_the_line_leaves_nothing() -> None:
     assert (pair.client.state, pair.client._asking) == (State.IDLE, None)
     with pytest.raises(UnknownKey):
         key.handle.seal(0x30, bytes(12), b"")
+
+
+@pytest.mark.parametrize("datagrams", [False, True])
+def test_what_was_given_up_is_over_where_answers_come_in_order(datagrams: bool) -> None:
+    """On a stream every answer is later than what was asked before; a plain datagram says nothing of that."""
+    pair = associated(mechanism=0, ciphered=False, datagrams=datagrams)
+    pair.client.request([get()])
+    pair.client.give_up()
+    assert pair.outcomes(put(SMALL)) == (Outcome(0),)
+    assert pair.client._given_up == ({1} if datagrams else set())

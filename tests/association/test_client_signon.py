@@ -161,7 +161,7 @@ def test_a_refusal_is_told_as_the_meter_says_it(aare: Aare, reason: str, code: i
     assert isinstance(effect.error, Refused)
     assert (effect.error.reason, effect.error.code) == (reason, code)
     assert effect.error.source == "association-result"
-    assert not effect.error.authenticated
+    assert effect.error.authenticated is False
 
 
 @pytest.mark.parametrize(

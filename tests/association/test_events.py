@@ -143,3 +143,12 @@ def test_the_reply_is_an_effect_like_any_other() -> None:
     pair = pair_of([])
     (effect,) = pair.server.notify(get(), CODE)
     assert isinstance(effect, Reply) and not effect.penalty
+
+
+@pytest.mark.parametrize("user", [None, 5])
+def test_the_right_to_hear_is_the_users(user: int | None) -> None:
+    pair = pair_of(
+        [], client={"user": user}, server={**TOLD["server"], "users": lambda: {5: "a"} if user else {}}
+    )
+    tell(pair)
+    assert pair.view.asked[-1] == (get(REGISTER), user)

@@ -8,12 +8,15 @@ import pytest
 
 from meterseal.apdu import services as s
 from meterseal.apdu.common import DataBlock
-from meterseal.association import Associated, Effect, Need, Refusal, Reply, conformance
+from meterseal.association import Associated, Compute, Effect, Need, Refusal, Reply, conformance
 from meterseal.association.operations import Operation
+from meterseal.crypto import SigningKey, curve
 from meterseal.errors import CountersNeeded, Refused
 from meterseal.security import Style, protect
+from meterseal.security.protection import policy_bits
 from tests.association.line import ATTRIBUTE, FIRST_INVOKE, LONG, Line
 from tests.association.pair import (
+    CLIENT_TITLE,
     HIDDEN,
     REGISTER,
     SMALL,
@@ -24,6 +27,7 @@ from tests.association.pair import (
     put,
     replies,
 )
+from tests.association.test_layers import associated_in
 from tests.association.thirds import carrier
 from tests.association.thirds import get as sealed_get
 
@@ -176,3 +180,30 @@ def test_what_was_waited_for_is_told_of_that_step_alone() -> None:
     refusal, reply = pair.server.resume(need.token)
     assert isinstance(refusal, Refusal) and isinstance(reply, Reply)
     assert isinstance(refusal.error, CountersNeeded) and refusal.during == "sending"
+
+
+def test_it_says_so_of_a_later_job_too() -> None:
+    """The key of a layer holds, the signature inside does not: both are jobs of one message."""
+    pair = associated_in("one-pass", policy=policy_bits(7, 7))
+    stranger = SigningKey.generate(curve("P-256"))
+    known = pair.server.profile.setup.directory
+    (ephemeral,) = pair.client.request([get()])
+    assert isinstance(ephemeral, Compute)
+    octets: list[bytes] = []
+
+    def kept(direction: str, sent: bytes) -> list[bytes]:
+        octets.append(sent)
+        return []
+
+    pair.tap = kept
+    pair.run([ephemeral])
+    (first,) = pair.server.receive(octets[0])
+    assert isinstance(first, Compute)
+    result = first.job()
+    known.signing[CLIENT_TITLE] = stranger.public  # type: ignore[attr-defined]
+    effects = pair.server.resume(first.token, result)
+    while isinstance(effects[0], Compute):
+        effects = pair.server.resume(effects[0].token, effects[0].job())
+    (refusal, _) = effects
+    assert isinstance(refusal, Refusal)
+    assert (refusal.error.kind, refusal.during) == ("forged", "receiving general-ciphering")

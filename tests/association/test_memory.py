@@ -176,3 +176,17 @@ def test_F12_a_transfer_that_breaks_off_gives_its_memory_back() -> None:
     refusal = owner.receive(gbt.encode(gbt.Block(0, b"x", window=8)))[0]
     assert isinstance(refusal, Refusal)
     assert memory.total == 0
+
+
+def test_F12_what_is_kept_is_on_the_account_of_its_source() -> None:
+    kept: list[tuple[object, object, int]] = []
+
+    class Ledger(TransferMemory):
+        def keep(self, holder: object, share: object, octets: int) -> None:
+            kept.append((holder, share, octets))
+
+    one = standing(Ledger())("a source")
+    one.receive(FIRST)
+    assert kept == [(one, "a source", 4000)] and one.half_open
+    one.timed_out()
+    assert kept[1:] == [(one, "a source", 0)] and not one.half_open

@@ -239,12 +239,15 @@ def test_what_a_client_has_before_and_after_an_association() -> None:
     for challenge in (bytes(16), bytes(range(16))):
         assert client.state is State.IDLE and client.passed_over is None
         assert client.context.dedicated is None and not client.context.exclusive_dedicated
+        if challenge == bytes(16):
+            assert (client.negotiated, client.server_max_pdu, pair.server.negotiated) == (0, 0, 0)
         assert client.receive(bytes.fromhex("C401C10000")) != []
         with pytest.raises(Misuse, match="non-associated, not associated"):
             client.request([get()])
         assert pair.sign_on(challenge) == [Associated(None)]
         pair.outcomes(get())
         pair.release()
+        assert pair.server.negotiated == 0 and pair.server.user is None
 
 
 def test_nobody_waits_for_blocks_where_none_are_under_way() -> None:

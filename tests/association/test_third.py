@@ -327,3 +327,16 @@ def test_a_plain_answer_to_what_was_sealed_is_none() -> None:
 
     pair.tap = instead
     assert isinstance(pair.refused(pair.seal(get())), ProtocolViolation)
+
+
+def test_E11_who_asks_through_the_client_is_told_to_the_party() -> None:
+    pair = carrier()
+    pair.hold = True
+    pair.run(pair.client.forward(pair.seal(get())))
+    (asked,) = pair.held
+    assert asked.third is not None and asked.third.title == UTILITY and asked.applied == BOTH
+    effects = pair.server.respond(asked.token, [pair.plant.do(asked.operations[0])])
+    pair.run(effects, "meter")
+    pair.hold, pair.held = True, []
+    pair.run(pair.client.request([own_get()]))
+    assert pair.held[0].third is None

@@ -96,3 +96,18 @@ def test_every_change_of_a_setup_is_counted_and_nothing_else() -> None:
         assert changes.number == before + at
     c.peer_title = None
     assert changes.number == before + 3
+
+
+def test_which_key_is_missing_is_said_by_its_name() -> None:
+    setup = context().setup
+    for ask, name in (
+        (setup.signing_key, "this end has no digital signature key"),
+        (setup.agreement_key, "this end has no key agreement key"),
+        (lambda: setup.verifying_key(b"MSLHES01"), "no signature key of 4D534C4845533031 is known here"),
+        (
+            lambda: setup.agreement_point(b"MSLHES01"),
+            "no key agreement key of 4D534C4845533031 is known here",
+        ),
+    ):
+        with pytest.raises(UnknownKey, match=f"^{name}$"):
+            ask()

@@ -277,3 +277,24 @@ def test_a_value_may_be_compressed_where_that_was_agreed(suite_id: int) -> None:
     assert opened(meter, elements, octets).plain == long
     with pytest.raises(Malformed, match="compression is off"):
         opened(both(suite_id)[1], elements, octets)
+
+
+@pytest.mark.parametrize("length", [0, 1, 63, 64])
+def test_B02_a_signed_value_is_longer_than_its_signature(length: int) -> None:
+    for suite_id in (0, 1):
+        _, meter = both(suite_id)
+        signature = parameters(signed=True)[:1]
+        with pytest.raises(Malformed, match="longer than its signature"):
+            opened(meter, signature, bytes(length))
+
+
+@pytest.mark.parametrize("form", ["one-pass", "wrapped"])
+def test_D07_a_key_made_for_one_value_is_taken_once_where_counters_say_nothing(form: str) -> None:
+    options = frozenset({"fresh_key_any_counter"})
+    client, meter = both(options=options)
+    first, second = (made(client, parameters(form)) for _ in range(2))
+    for elements, octets in (second, first):
+        opened(meter, elements, octets).commit()
+    for elements, octets in (first, second):
+        with pytest.raises(Replayed):
+            opened(meter, elements, octets)

@@ -338,3 +338,23 @@ def test_what_layers_add_is_known_beforehand_to_the_octet(suite_id: int) -> None
         more = overhead(layers, client.setup.suite) - added
         spare = 5 if len(layers) == 2 or not suite_id else 3  # lengths below 128 take one octet
         assert 0 <= more <= spare, (layers, added)
+
+
+@pytest.mark.parametrize("form", MIRRORED)
+def test_long_contents_of_a_layer_are_compressed_where_that_was_agreed(form: str) -> None:
+    client, meter = both(compression=COMPRESSION["packet-default"])
+    long = b"\xc4" + b"A" * 400
+    sent = by(client, form, ALL, long)
+    assert len(sent) < len(long)
+    opened = unprotect(meter, sent)
+    assert (opened.apdu, opened.layers[0].sc & 0x80) == (long, 0x80)
+
+
+@pytest.mark.parametrize("form", FRESH)
+def test_D07_no_lasting_key_and_no_floor_where_counters_say_nothing(form: str) -> None:
+    client, meter = both(options=frozenset({"fresh_key_any_counter"}))
+    for applied in (BOTH, ALL):
+        opened = unprotect(meter, by(client, form, applied, transaction=b"%d" % applied))
+        assert opened.key is None and opened.lowest_before == 0
+    signed = unprotect(meter, protect(client, GET, SIGNED, Style.PLAIN, (signing(b"s"),)))
+    assert signed.key is None and signed.lowest_before == 0

@@ -193,9 +193,12 @@ def test_B06_the_broadcast_key_by_key_info() -> None:
         made = GeneralCiphering.decode(protect(client, apdu, applied, Style.LAYERED, (layer, signed)))
         return made.replace(key_info=IdentifiedKey(1)).encode()
 
-    for recipient in (METER,):
-        opened = unprotect(meter, sent(SET, recipient))
-        assert opened.broadcast
+    assert unprotect(meter, sent(SET, METER)).broadcast
+    client.peer_title = b""
+    assert unprotect(meter, sent(SET, b"")).broadcast, "to everybody"
+    to_nobody = Layer(CIPHERING, b"", b"", TRANSACTION, "identified")
+    refused(meter, protect(client, SET, BOTH, Style.LAYERED, (to_nobody,)), UnknownKey)
+    client.peer_title = METER
     assert unprotect(meter, sent(SET, METER, ALL)).applied == ALL
     refused(meter, sent(GET, METER), UnknownKey)
     refused(meter, sent(GET, METER, ALL), UnknownKey)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from meterseal.crypto.v44 import compress
 from meterseal.errors import Malformed, TooWeak
 from meterseal.security.packing import COMPRESSION, check_packed, pack, unpack
 from tests.security.parties import CLIENT, METER, party
@@ -72,3 +73,10 @@ def test_B07_compression_where_it_has_no_place(
     c = party(METER, CLIENT, suite_id, compression=compression)
     with pytest.raises(error, match=f"security control {text}"):
         check_packed(c, sc, "glo-get", fits=fits)
+
+
+def test_what_gets_no_shorter_stays_as_it_is() -> None:
+    """Of the same length compressed: nothing is gained, so nothing is said to be."""
+    same = bytes.fromhex("4141414174066676")
+    assert len(compress(same, PACKING)) == len(same)
+    assert pack(party(CLIENT, METER, compression=PACKING), AUTHENTICATED, same) == (AUTHENTICATED, same)
