@@ -40,7 +40,7 @@ def test_an_authority_of_two_people(tmp_path: Path) -> None:
     assert "nobody is on the roll" in house.pki(*init, code=2).err
     house.add("anna", "officer")
     house.add("bob", "approver", by="anna")
-    assert "takes two" in house.pki(*init, by="anna", code=1).err
+    assert "takes two: `pki ask` and" in house.pki(*init, by="anna", code=1).err
     assert "not-allowed" in house.pki(*init, code=1).err
     assert "Say --store" in house.pki("ask", *init, by="anna", store=False, code=2).err
     assert "bob is approver" in house.pki("ask", *init, by="bob", code=1).err

@@ -43,7 +43,8 @@ _WORKERS: Final = (Duty.OFFICER, Duty.OPERATOR)
 class Deed:
     """A row: who may do it, whether it takes two, which verbs of a key's life it carries out.
 
-    `opens`: secrets are unwrapped for it; `master`: it may also stage the KEK of a device.
+    `opens`: secrets are unwrapped for it; `master`: it may also stage the KEK of a device; `asked`: the
+    command that asks for it.
     """
 
     meaning: str
@@ -52,6 +53,7 @@ class Deed:
     verbs: frozenset[Verb] = frozenset()
     opens: bool = False
     master: bool = False
+    asked: str = "keys request"
 
 
 _OFFICER: Final = (Duty.OFFICER,)
@@ -63,7 +65,9 @@ DEEDS: Final[Mapping[str, Deed]] = {
         "bring in a trust anchor that the store does not know, or change a device's",
         _OFFICER, four_eyes=True, verbs=_ADOPT,
     ),
-    "authority": Deed("make an authority, a root or one below another", _OFFICER, four_eyes=True),
+    "authority": Deed(
+        "make an authority, a root or one below another", _OFFICER, four_eyes=True, asked="pki ask"
+    ),
     "certify": Deed("let an authority certify a key, promise that, or say what is revoked", _OFFICER),
     "import": Deed("take meters of a file into the store", _OFFICER, verbs=_ADOPT),
     "generate": Deed("make new meters, their keys sealed for a receiver", _OFFICER, verbs=_ADOPT),

@@ -269,8 +269,9 @@ class People:
     ) -> int:
         """The number of the request, once all of it has been looked at."""
         if number is None:
+            rule = DEEDS[deed]
             raise NotApproved(
-                f"to {DEEDS[deed].meaning} takes two: `keys request` and another's `keys approve` come first"
+                f"to {rule.meaning} takes two: `{rule.asked}` and another's `keys approve` come first"
             )
         row, epoch, now = self._row(connection, number), self._store.epoch(connection), self._store.now
         known = {one.id: one for one in self._roll(connection)}
