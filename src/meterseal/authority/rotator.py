@@ -31,8 +31,8 @@ _TOGETHER: Final = ("guek", "gak", "lls", "hls")
 _SIGNING: Final = ("client-sign", "meter-sign")
 """Keys that open an association only together; the second where it is signed on to by signature."""
 
-_LOOKS: Final = (*_TOGETHER[1:], *_SIGNING, "client-agree", "meter-agree", "gbek", "kek")
-"""What a survey looks at beyond GUEKs, in its order: whose proof needs others comes after them."""
+_LOOKS: Final = (*_TOGETHER, *_SIGNING, "client-agree", "meter-agree", "gbek", "kek")
+"""What a survey looks at, in its order: whose proof needs others comes after them."""
 
 _MIXED: Final = frozenset({Proof.ASSOCIATION, Proof.MECHANISM, Proof.SIGNATURE})
 """Proofs that need the others of them."""
