@@ -292,7 +292,10 @@ def _compile(source: Source, head: str, name: str) -> Any:
 
 def read_octets(b: bytes, p: int, e: int) -> tuple[bytes, int]:
     """OCTET STRING: length and octets."""
-    size, p = read_length(b, p, e)
+    if p < e and (size := b[p]) < 0x80:  # nearly all
+        p += 1
+    else:
+        size, p = read_length(b, p, e)
     q = p + size
     if q > e:
         raise Truncated(f"an octet string of {size} octets, {e - p} left")

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import GCM
 
-from meterseal.crypto.check import AES_LENGTHS, kcv_of
+from meterseal.crypto.check import AES_LENGTHS, kcv
 from meterseal.crypto.secret import Guarded
 from meterseal.errors import Forged, KeyLength, Malformed, Misuse, TooLarge, TooWeak, UnknownKey
 
@@ -68,20 +68,20 @@ class GcmKey(Guarded):
     uniqueness is the caller's charge.
     """
 
-    __slots__ = ("_additional", "_ak", "_alive", "_cipher", "_encrypt", "_kcv")
+    __slots__ = ("_additional", "_ak", "_alive", "_ek", "_encrypt", "_kcv")
 
-    _cipher: AES | None
+    _ek: bytes | None
     _kcv: str | None  # made when asked for
 
     def __init__(self, ek: bytes, ak: bytes = b"") -> None:
-        self._alive, self._cipher, self._kcv = False, None, None
+        self._alive, self._ek, self._kcv = False, None, None
         lengths = len(ek), len(ak)
         if lengths[0] not in AES_LENGTHS or lengths[1] not in (0, lengths[0]):
             del ek, ak  # a traceback shows locals
             raise KeyLength(
                 f"EK of {lengths[0]} and AK of {lengths[1]} octets: an EK has 16 or 32, AK as many or none"
             )
-        self._cipher = AES(ek)
+        self._ek = bytes(ek)
         # One object per key for good: making one costs many times a call.
         self._revive(bytes(ak), AESGCM(ek).encrypt)
 
@@ -98,8 +98,8 @@ class GcmKey(Guarded):
     @property
     def kcv(self) -> str:
         """The check value of the EK: 10 hex digits; known even after `destroy`."""
-        if self._kcv is None and self._cipher is not None:
-            self._kcv = kcv_of(self._cipher)
+        if self._kcv is None and self._ek is not None:
+            self._kcv = kcv(self._ek)
         return self._kcv or ""
 
     def seal(self, sc: int, iv: bytes, information: bytes, header: bytes = b"") -> bytes:
@@ -167,16 +167,16 @@ class GcmKey(Guarded):
 
         The invocation counters of the EK go on.  Raises as `with_key`.
         """
-        if self._cipher is None:
+        if self._ek is None:
             del ak
             raise UnknownKey(_GONE)
-        return GcmKey(bytes(self._cipher.key), ak)
+        return GcmKey(self._ek, ak)
 
     def holds(self, ek: bytes) -> bool:
         """True when `ek` is this very EK (constant time); for refusing the same key again."""
-        if self._cipher is None:
+        if self._ek is None:
             raise UnknownKey(_GONE)
-        return compare_digest(self._cipher.key, ek)
+        return compare_digest(self._ek, ek)
 
     def destroy(self, *, named: bool = True) -> None:
         """Drop EK and AK; every later use raises UnknownKey.
@@ -185,7 +185,7 @@ class GcmKey(Guarded):
         """
         if named:
             self._kcv = self.kcv
-        self._alive, self._cipher = False, None
+        self._alive, self._ek = False, None
         self._ak = b""
         self._encrypt = _gone
         self._additional = {}
@@ -260,9 +260,9 @@ class GcmKey(Guarded):
 
     def _open_stream(self, sc: int, iv: bytes, body: bytes, header: bytes) -> bytes:
         end = _information_end(body)
-        if self._cipher is None:
+        if self._ek is None:
             raise UnknownKey(_GONE)
-        decryptor = Cipher(self._cipher, GCM(iv, body[end:], min_tag_length=TAG_LENGTH)).decryptor()
+        decryptor = Cipher(AES(self._ek), GCM(iv, body[end:], min_tag_length=TAG_LENGTH)).decryptor()
         decryptor.authenticate_additional_data(self._sc_ak(sc) + header)
         text = decryptor.update(body[:end])
         try:

@@ -14,7 +14,7 @@ AES-WRAP for the master key.
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum
+from enum import IntEnum
 from typing import Final, NamedTuple
 
 from meterseal.codec.octets import length_octets
@@ -28,7 +28,7 @@ printed in edition 8.0, which the British companion specification uses."""
 _ARC: Final = {CORRECTED: bytes.fromhex("6085740508"), AS_PRINTED: bytes.fromhex("6085740608")}
 
 
-class Use(Enum):
+class Use(IntEnum):
     """What the agreed key will be used for; the value is added to the arc of the AlgorithmID."""
 
     GCM = 0
@@ -39,7 +39,7 @@ def algorithm_id(suite: Suite, use: Use, form: str = CORRECTED) -> bytes:
     """The seven octets of an AlgorithmID.  Raises Unsupported for a suite that agrees on no keys."""
     if suite.curve is None:
         raise Unsupported(f"security suite {suite.id} agrees on no keys")
-    return _ARC[form] + bytes((3, use.value + (suite.key_length == 32)))
+    return _ARC[form] + bytes((3, use + (suite.key_length == 32)))
 
 
 class Scheme(NamedTuple):

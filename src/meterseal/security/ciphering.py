@@ -40,7 +40,7 @@ def seal(context: Context, layer: Layer, applied: int, apdu: bytes) -> Steps[byt
     key that this end or the directory does not have.
     """
     setup, form = context.setup, FORMS[layer.form]
-    layer = layer._replace(originator=setup.own_title, recipient=recipient_of(context, layer))
+    layer = Layer(layer.kind, setup.own_title, recipient_of(context, layer), *layer[3:])
     message = _message(layer, applied)
     if not applied:
         return message.replace(ciphered_content=_HEADER.pack(setup.suite.id, 0) + apdu).encode()

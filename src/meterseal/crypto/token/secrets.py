@@ -158,7 +158,7 @@ class TokenGcmKey(GcmKey):
 
     def __init__(self, token: Token, held: Held, ak: bytes) -> None:
         """`held`: an AES key that may encrypt and decrypt.  Raises what getting it raises."""
-        self._alive, self._cipher, self._kcv = False, None, None
+        self._alive, self._ek, self._kcv = False, None, None
         self._token, self._inside = token, held
         token.use(held, lambda _: None)
         self._revive(ak, self._sealed)
