@@ -21,6 +21,7 @@ from meterseal.keys.lifecycle import State
 from meterseal.meter import load_plan, write_credentials
 from meterseal.meter.pairs import AGREEMENT, SIGNATURE, Kind
 from meterseal.meter.plan import MeterPlan
+from meterseal.security.steps import settle
 from tests.authority.changing import CONFIG, Scene
 
 MORE = """
@@ -90,12 +91,13 @@ class PairScene(Scene):
         assert pairs is not None
         titles = {role.name: role.client_system_title for role in self._plan.roles}
         for short, (own, purpose, kind) in KINDS.items():
-            request = Request(pairs.request(own))
-            pairs.take(certifier.certificate(request, self.meter.system_title, purpose).der)
+            request = Request(settle(pairs.requesting(own)))
+            made = certifier.certificate(request, self.meter.system_title, purpose)
+            settle(pairs.taking(made.der))
             for name in CLIENTS:
                 key, title = kind.generate(curve(self.on)), titles[name] or b""
                 certificate = certifier.certificate(Request(make_request(key, title)), title, purpose)
-                pairs.take(certificate.der)
+                settle(pairs.taking(certificate.der))
                 files[f"{name}-{short}.key"] = write_key(key)
                 files[f"{name}-{short}.pem"] = certificate.to_pem()
         self.meter.pairs_changed()

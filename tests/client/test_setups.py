@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,11 +14,12 @@ from typing import Any
 import pytest
 
 import meterseal
-from meterseal.client import ByEntity
+from meterseal.client import ByEntity, setups
 from meterseal.client.setups import SetupSteps
+from meterseal.client.steps import Work
 from meterseal.codec.data import Data
 from meterseal.credentials import Credentials
-from meterseal.crypto import SigningKey, random_octets
+from meterseal.crypto import AgreementKey, SigningKey, random_octets
 from meterseal.crypto.certificates import Certificate, Purpose
 from meterseal.crypto.issuing import Request, Validity
 from meterseal.errors import Forged, KeyLength, Misuse, ProtocolViolation, Refused, UnknownKey
@@ -226,6 +228,39 @@ def test_what_is_asked_wrongly_is_not_sent(tmp_path: Path) -> None:
             setup.generate_key_pair("other")
         with pytest.raises(Misuse, match="entity"):
             setup.export_certificate(ByEntity("nobody", "tls"))
+
+
+def test_curve_work_of_key_agreement_is_handed_to_the_driver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[tuple[str, bool]] = []
+    working = False
+
+    def handed(job: Any) -> Work:
+        def at_work() -> Any:
+            nonlocal working
+            working = True
+            try:
+                return job()
+            finally:
+                working = False
+
+        return Work(at_work)
+
+    def noting(verb: str, call: Any) -> Any:
+        def noted(*given: Any) -> Any:
+            if threading.current_thread() is threading.main_thread():  # the meter has a thread of its own
+                done.append((verb, working))
+            return call(*given)
+
+        return noted
+
+    with meter(tmp_path, "suite1") as (_, path), connected("blocking", path, "manager") as client:
+        monkeypatch.setattr(setups, "Work", handed)
+        monkeypatch.setattr(AgreementKey, "generate", noting("generate", AgreementKey.generate))
+        monkeypatch.setattr(AgreementKey, "agree", noting("agree", AgreementKey.agree))
+        assert client.security_setup().key_agreement("guek")
+    assert done == [("generate", True), ("agree", True)]
 
 
 def test_a_role_without_a_signature_key_agrees_on_nothing(tmp_path: Path) -> None:

@@ -224,3 +224,24 @@ def test_lists_that_come_while_a_way_is_looked_for_count_at_its_end() -> None:
     party.take_list(listed(sent))
     with pytest.raises(CertificateRefused, match="revoked"):
         steps.send(way)
+
+
+def test_D16_an_authority_removed_while_a_certificate_was_verified_leads_nowhere() -> None:
+    party, sent = trust(), signature()
+    steps = party.verifying(sent)
+    way = next(steps)()
+    party.remove(SUB.certificate)
+    with pytest.raises(CertificateRefused, match="removed"):
+        steps.send(way)
+    assert party.held == []
+
+
+def test_D10_a_key_that_another_party_came_to_have_meanwhile_is_refused() -> None:
+    party, key = trust(), SigningKey.generate(P256).public
+    sent, others = (SUB.issue(key, title, Purpose.SIGNATURE, VALIDITY) for title in (TITLE, OTHER))
+    steps = party.verifying(sent)
+    way = next(steps)()
+    party.take(others)
+    with pytest.raises(CertificateRefused, match="another party already"):
+        steps.send(way)
+    assert party.held == [others]

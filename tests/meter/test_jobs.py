@@ -6,22 +6,28 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import meterseal
+from meterseal.codec.data import decode
+from meterseal.codec.types import Tag, Type
 from meterseal.credentials import Credentials
 from meterseal.crypto import SigningKey, curve, random_octets
 from meterseal.crypto.certificates import Certificate, Purpose
-from meterseal.crypto.issuing import Validity
+from meterseal.crypto.issuing import Request, Validity
 from meterseal.keys.kinds import GUEK
 from meterseal.meter import Meter, MeterServer, load_plan, write_credentials
 from meterseal.meter.delays import LONGEST
 from meterseal.meter.manufacture import maker_of
+from meterseal.meter.pairs import AGREEMENT, TLS
 from meterseal.meter.pool import Pool, inline
+from meterseal.security.steps import outcome_of
 from tests.meter.killed import ITEMS
+from tests.meter.test_certificate_methods import ENTITY
 from tests.meter.test_key_agreement import INSTALLER, Agreeing
 from tests.meter.world import NOON, Client, World, call, world
 
@@ -265,3 +271,79 @@ def test_after_the_end_nobody_is_told() -> None:
         return heard
 
     assert len(asyncio.run(some())) <= 4
+
+
+# --- key pairs and certificates --------------------------------------------------------------------
+
+SETUP = "0.0.43.0.1.255"
+
+
+def what(job: Any) -> str:
+    """The name of the pure call that a job is."""
+    while isinstance(job, partial):
+        job = job.args[0] if job.func is outcome_of else job.func
+    return str(job.__qualname__)
+
+
+class Manager:
+    """The manager at work on key pairs: each call, with the jobs that the meter made of it."""
+
+    def __init__(self, here: World) -> None:
+        self.here, self.client, self.other = here, here.signed_on("manager"), here.signed_on("public")
+
+    def begin(self, method: int, value: Any, type_: Type) -> Waiting:
+        jobs = Waiting()
+        self.here.party.compute = jobs.run
+        (asked,) = self.client.machine.request((call(64, SETUP, method, value, type_),))
+        self.client.line.put(asked.octets, self.client.sap)  # type: ignore[union-attr]
+        return jobs
+
+    def call(self, method: int, value: Any, type_: Type = Tag.ENUM) -> tuple[list[str], bytes | None]:
+        jobs, done = self.begin(method, value, type_), list[str]()
+        while jobs.jobs:
+            assert not self.client.line.arrived and self.other.get(8, "0.0.1.0.0.255")
+            done.append(what(jobs.jobs[0][0]))
+            jobs.do()
+        self.here.party.compute = inline
+        (answer,) = self.client.line.answers()
+        ((outcome,),) = [e.outcomes for e in self.client.machine.receive(answer)]  # type: ignore[union-attr]
+        assert outcome.code == 0
+        return done, outcome.data
+
+
+def test_pairs_are_drawn_requested_and_certified_while_others_are_served(here: World) -> None:
+    manager, pairs, maker = Manager(here), here.meter.pairs, maker_of(here.meter.store)
+    assert pairs is not None and maker is not None
+    drawn, _ = manager.call(4, TLS.number)
+    waits = pairs.own(TLS).waiting
+    assert drawn == ["_Private.generate"] and waits is not None
+    signed, octets = manager.call(5, TLS.number)
+    request = Request(decode(octets or b""))
+    assert signed == ["make_request"] and request.key(Purpose.TLS) == waits.public
+    made = maker.issue(waits.public, here.meter.system_title, Purpose.TLS, VALIDITY)
+    taken, _ = manager.call(6, made.der, Tag.OCTET_STRING)
+    assert taken == ["Certificate", "verify_chain"] and pairs.own(TLS).certificate == made
+    exported, octets = manager.call(7, (0, (0, TLS.number, here.meter.system_title)), ENTITY)
+    assert exported == [] and decode(octets or b"") == made.der
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_a_certificate_for_an_association_that_has_ended_is_not_imported(here: World, after: int) -> None:
+    manager = Manager(here)
+    client, made = newcomer(here)
+    jobs = manager.begin(6, made.der, Tag.OCTET_STRING)
+    for _ in range(after):
+        jobs.do()
+    manager.client.line.abort()
+    jobs.do_all()
+    assert held(here, client) != made
+
+
+def test_a_pair_for_an_association_that_has_ended_is_dropped(here: World) -> None:
+    manager, pairs = Manager(here), here.meter.pairs
+    assert pairs is not None
+    before = pairs.own(AGREEMENT).waiting
+    jobs = manager.begin(4, AGREEMENT.number, Tag.ENUM)
+    manager.client.line.abort()
+    jobs.do_all()
+    assert pairs.own(AGREEMENT).waiting is before

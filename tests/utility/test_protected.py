@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,10 @@ import pytest
 from meterseal.association import Operation, Service
 from meterseal.codec import data as codec
 from meterseal.codec.types import Array, Structure, Tag
+from meterseal.crypto import AgreementKey, SigningKey, VerifyingKey
 from meterseal.errors import Altered, MetersealError, Misuse, Refused, Replayed
+from meterseal.meter import Party
+from meterseal.meter.session import Session
 from meterseal.security.data_protection import answered as swapped
 from meterseal.security.data_protection import between, unprotecting_data
 from meterseal.security.parameters import elements_value
@@ -25,7 +30,7 @@ from meterseal.utility.blocking import ProtectedMeter
 from meterseal.utility.protected import ProtectedSession, _objects
 from tests.utility.street import Street, street
 
-OBJECT = "0.0.43.2.0.255"
+OBJECT, ENERGY = "0.0.43.2.0.255", bytes.fromhex("0100010800FF")
 MORE = """
 [[objects]]
 class = 30
@@ -227,6 +232,70 @@ def test_the_buffer_holds_what_the_parameters_say(tmp_path: Path) -> None:
         octets = codec.decode(manager.get(30, OBJECT, 2))
         opened = settle(unprotecting_data(between(session.context), swapped(elements), octets))
         assert opened.plain.startswith(b"\x02\x01\x06")
+
+
+class AtTheMeter:
+    """Curve work of a meter, by name: what was done in its jobs, and what outside of them."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.in_jobs, self.outside, self._handling, self._working = (
+            Counter[str](),
+            Counter[str](),
+            False,
+            False,
+        )
+        for key, verb in ((SigningKey, "sign"), (VerifyingKey, "verify"), (AgreementKey, "agree")):
+            patch.setattr(key, verb, self._noting(verb, getattr(key, verb)))
+        patch.setattr(AgreementKey, "generate", self._noting("generate", AgreementKey.generate))
+        patch.setattr(Session, "received", self._while("_handling", Session.received))
+        party = Party.__init__
+        patch.setattr(Party, "__init__", lambda made, meter, timer: party(made, meter, timer, self._compute))
+
+    def _noting(self, verb: str, call: Any) -> Any:
+        def noted(*given: Any) -> Any:
+            if self._handling:
+                (self.in_jobs if self._working else self.outside)[verb] += 1
+            return call(*given)
+
+        return noted
+
+    def _while(self, what: str, call: Any) -> Any:
+        def during(*given: Any) -> Any:
+            setattr(self, what, True)
+            try:
+                return call(*given)
+            finally:
+                setattr(self, what, False)
+
+        return during
+
+    def _compute(self, job: Any, then: Any, broken: Any) -> None:
+        then(self._while("_working", job)())
+
+
+@pytest.mark.parametrize("form", ["static", "one-pass"])
+def test_curve_work_on_protected_values_is_done_in_jobs(
+    tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = AtTheMeter(monkeypatch)
+    with protecting(tmp_path, role="manager") as p:
+        session, manager = p.session, p.street.carrier
+        session.third = replace(session.third, layers=form)
+        at.in_jobs.clear()  # what signing on took
+        p.utility.read("1/0.0.96.1.10.255:2")
+        seen = [at.in_jobs.copy()]
+        p.utility.write("1/0.0.96.1.10.255:2", b"AB", "os")
+        seen.append(at.in_jobs.copy())
+        p.utility.call("70/0.0.96.3.10.255:1")
+        seen.append(at.in_jobs.copy())
+        elements = session._elements(b"")
+        manager.set(30, OBJECT, 3, codec.encode(*_objects((Operation(Service.GET, 3, ENERGY, 2),))))
+        manager.set(30, OBJECT, 4, codec.encode(*elements_value(elements)))
+        for _ in range(3):  # what is read again and again is done in jobs again
+            manager.get(30, OBJECT, 2)
+            seen.append(at.in_jobs.copy())
+    assert not at.outside
+    assert all(later["agree"] > before["agree"] for before, later in pairwise(seen))
 
 
 def test_E03_a_value_is_not_for_another_object(tmp_path: Path) -> None:

@@ -8,16 +8,17 @@ role are returned for whoever hands them on.  Nothing is written to a credential
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from meterseal.client.access import Access
 from meterseal.client.session import Session
-from meterseal.client.steps import Steps
+from meterseal.client.steps import Steps, Work
 from meterseal.codec.data import Data, decode
 from meterseal.codec.types import Array, Structure, Tag
 from meterseal.cosem.obis import Obis
 from meterseal.cosem.rights import policy_to_wire
-from meterseal.crypto import AgreementKey, WrappingKey, curve
+from meterseal.crypto import WrappingKey
 from meterseal.errors import KeyLength, Misuse, ProtocolViolation, Refused
 from meterseal.keys.kinds import NAMES
 from meterseal.security import key_agreement
@@ -152,16 +153,13 @@ class SetupSteps:
             raise Misuse("the meter's system title is not known in this association")
         signing, signer = setup.signing_key(), setup.verifying_key(meter)
         own = yield from self._is_own()
-        ephemeral = {ids[name]: AgreementKey.generate(curve(setup.suite.curve)) for name in names}
-        items = [(key_id, key_agreement.offer(key_id, key, signing)) for key_id, key in ephemeral.items()]
+        ephemeral, items = yield Work(partial(key_agreement.question, setup.suite, ids.values(), signing))
         answered = yield from self._call(_AGREE, Data.of(items, _ITEMS))
         answers = _answers(answered, list(ephemeral))
-        points = {i: key_agreement.offered(setup.suite, i, data, signer) for i, data in answers.items()}
         parties, options = Parties(setup.own_title, meter), association.profile.options
-        new = {
-            key_id: key_agreement.agreed(setup.suite, key_id, ephemeral[key_id], point, parties, options)
-            for key_id, point in points.items()
-        }
+        new: dict[int, bytes] = yield Work(
+            partial(key_agreement.conclusion, setup.suite, answers, ephemeral, signer, parties, options)
+        )
         if own:
             yield from self._session.renew(new)
         return {NAMES[key_id]: octets for key_id, octets in new.items()}

@@ -20,10 +20,11 @@ from meterseal.meter import Meter
 from meterseal.meter.config import plan_from
 from meterseal.meter.events import Event
 from meterseal.meter.fields import Place
-from meterseal.meter.objects import OTHER_REASON, Asker, Denied, Value
+from meterseal.meter.objects import OTHER_REASON, Asker, Denied, Value, Writer
 from meterseal.meter.plan import MeterPlan
 from meterseal.meter.values import Held
 from meterseal.net import parse
+from meterseal.security.steps import Steps
 
 ROUTES: Final = Obis("0.0.96.50.0.255")
 """Data: an array of {name, network, address, title pinned, standing, title seen, four counts}.
@@ -87,17 +88,17 @@ def head_end(meter: Meter) -> str:
     return held.value if isinstance(held, Held) else ""
 
 
-def _checked(write: Callable[[Asker, Any], None]) -> Callable[[Asker, Any], None]:
+def _checked(write: Writer) -> Writer:
     """Take what is the URL of a head-end, or nothing."""
 
-    def checked(asker: Asker, value: Any) -> None:
+    def checked(asker: Asker, value: Any) -> Steps[None] | None:
         try:
             wrong = value and parse(value).scheme != "tcp"
         except MetersealError as error:
             raise Denied(OTHER_REASON, str(error)) from None
         if wrong:
             raise Denied(OTHER_REASON, "pushes go on to tcp://HOST:PORT")
-        write(asker, value)
+        return write(asker, value)
 
     return checked
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from datetime import datetime
 from functools import partial
 from itertools import pairwise
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from meterseal.crypto import AgreementPoint, Curve, VerifyingKey
 from meterseal.crypto.certificates import Certificate, Purpose, verify_chain
@@ -26,6 +26,11 @@ MOST: Final = 4096
 
 Introducing: TypeAlias = Generator[Callable[[], Any], Any, VerifyingKey]
 """Steps to the key of a certificate that came along: the calls that it yields are pure, and take time."""
+
+Finding: TypeAlias = Generator[Callable[[], Any], Any, list[Certificate]]
+"""Steps to the way from a certificate to its anchor."""
+
+T = TypeVar("T")
 
 Clock = Callable[[], datetime | None]
 """The time, with a zone; None where this party has none: dates are then not looked at."""
@@ -96,12 +101,17 @@ class Trust:
         Raises CertificateRefused: outside its dates, no way to an anchor, or more than MOST.
         """
         way = self.verify(certificate, others)
+        self.hold(way)
+        return way
+
+    def hold(self, way: list[Certificate]) -> None:
+        """Take in the first of a way that was verified right now (`take`, in steps)."""
+        certificate = way[0]
         if certificate.title is None:
             self._authorities[certificate.subject] = certificate
         else:
             self._put(way)
         self.withdrawn.discard(name_of(certificate))
-        return way
 
     def take_list(self, found: RevocationList) -> None:
         """Hold a revocation list.  Raises CertificateRefused unless it is of an anchor or an authority here,
@@ -117,9 +127,17 @@ class Trust:
 
     def verify(self, certificate: Certificate, others: Sequence[Certificate] = ()) -> list[Certificate]:
         """The way from a certificate to its anchor, without taking it in.  Raises CertificateRefused."""
-        return self._verifying(certificate, others)()
+        return _at_once(self.verifying(certificate, others))
 
-    def _verifying(
+    def verifying(self, certificate: Certificate, others: Sequence[Certificate] = ()) -> Finding:
+        """As `verify`, in steps: it holds when it is found, whatever others did meanwhile."""
+        way: list[Certificate] = yield self._to_verify(certificate, others)
+        if any(one not in (*self.anchors, *self._authorities.values(), *others) for one in way[1:]):
+            raise CertificateRefused("an authority on the way of the certificate was removed")
+        self._check_key(certificate)
+        return way
+
+    def _to_verify(
         self, certificate: Certificate, others: Sequence[Certificate] = ()
     ) -> Callable[[], list[Certificate]]:
         """A pure call that verifies it against what is held now."""
@@ -193,11 +211,9 @@ class Trust:
     def _introducing(self, title: bytes, der: bytes) -> Introducing:
         certificate = yield partial(Certificate, der)
         self._check_introduced(title, certificate)
-        way = yield self._verifying(certificate)
+        way = yield from self.verifying(certificate)
         # What is held may have changed meanwhile.
         self._check_introduced(title, certificate)
-        if any(one not in (*self.anchors, *self._authorities.values()) for one in way[1:]):
-            raise CertificateRefused("an authority on the way of the certificate was removed")
         self._put(way)
         return self.verifying_key(title)
 
@@ -229,12 +245,11 @@ def _standing(lists: RevocationLists, now: datetime | None, one: Certificate, is
     lists.check(one, issuer, now)
 
 
-def _at_once(steps: Introducing) -> VerifyingKey:
-    """The key, every call made here and now."""
+def _at_once(steps: Generator[Callable[[], Any], Any, T]) -> T:
+    """What they come to, every call made here and now."""
     result: Any = None
     try:
         while True:
             result = steps.send(result)()
     except StopIteration as done:
-        key: VerifyingKey = done.value
-        return key
+        return cast("T", done.value)

@@ -7,14 +7,24 @@ with an empty one, when there is only one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 from meterseal.codec.types import Array, Structure, Tag
 from meterseal.crypto.certificates import Certificate
 from meterseal.errors import MetersealError, StateUnavailable
-from meterseal.meter.objects import OBJECT_UNAVAILABLE, OTHER_REASON, TYPE_UNMATCHED, Asker, Denied, Value
+from meterseal.meter.objects import (
+    OBJECT_UNAVAILABLE,
+    OTHER_REASON,
+    TYPE_UNMATCHED,
+    Asker,
+    Caller,
+    Denied,
+    Value,
+)
 from meterseal.meter.pairs import KINDS, KeyPairs, Kind
+from meterseal.security.steps import Steps
 
 _INFO: Final = Array(Structure((Tag.ENUM, Tag.ENUM, *[Tag.OCTET_STRING] * 4)))
 _BY_ENTITY, _BY_SERIAL = 0, 1
@@ -29,7 +39,7 @@ class CertificateMethods:
 
     def __init__(self, pairs: KeyPairs, changed: Callable[[], None]) -> None:
         self._pairs, self._changed = pairs, changed
-        self.callers: dict[int, Callable[[Asker, Any], Value | None]] = {
+        self.callers: dict[int, Caller] = {
             4: self._generate_key_pair,
             5: self._generate_certificate_request,
             6: self._import_certificate,
@@ -45,32 +55,26 @@ class CertificateMethods:
         entity, kind = self._pairs.entity(one), self._pairs.type_of(one)
         return entity, kind, one.serial, one.issuer, one.subject, one.alternative_name
 
-    def _generate_key_pair(self, asker: Asker, number: int) -> None:
-        self._pairs.generate(_kind(number))
+    def _generate_key_pair(self, asker: Asker, number: int) -> Steps[None]:
+        return self._pairs.generating(_kind(number))
 
-    def _generate_certificate_request(self, asker: Asker, number: int) -> Value:
-        try:
-            return self._pairs.request(_kind(number)), Tag.OCTET_STRING
-        except MetersealError as error:
-            raise Denied(OTHER_REASON, str(error)) from error
+    def _generate_certificate_request(self, asker: Asker, number: int) -> Steps[Value]:
+        with _refused():
+            request = yield from self._pairs.requesting(_kind(number))
+        return request, Tag.OCTET_STRING
 
-    def _import_certificate(self, asker: Asker, der: bytes) -> None:
-        self._done(asker, lambda: self._pairs.take(der))
+    def _import_certificate(self, asker: Asker, der: bytes) -> Steps[None]:
+        with _refused():
+            yield from self._pairs.taking(der)
+        asker.after.append(lambda answered: self._changed())
 
     def _export_certificate(self, asker: Asker, identification: tuple[int, Any]) -> Value:
         return self._find(identification).der, Tag.OCTET_STRING
 
     def _remove_certificate(self, asker: Asker, identification: tuple[int, Any]) -> None:
         certificate = self._find(identification)
-        self._done(asker, lambda: self._pairs.remove(certificate))
-
-    def _done(self, asker: Asker, change: Callable[[], None]) -> None:
-        try:
-            change()
-        except StateUnavailable:
-            raise
-        except MetersealError as error:
-            raise Denied(OTHER_REASON, f"{error}") from error
+        with _refused():
+            self._pairs.remove(certificate)
         asker.after.append(lambda answered: self._changed())
 
     # --- which one --------------------------------------------------------------------------
@@ -91,6 +95,17 @@ class CertificateMethods:
 
     def _identity(self, one: Certificate) -> tuple[int, int, bytes]:
         return self._pairs.entity(one), self._pairs.type_of(one), one.title or b""
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
+    """What is wrong is the journal's; where the disk does not take it, it may be asked for again."""
+    try:
+        yield
+    except StateUnavailable:
+        raise
+    except MetersealError as error:
+        raise Denied(OTHER_REASON, f"{error}") from error
 
 
 def _kind(number: int) -> Kind:

@@ -15,7 +15,7 @@ written, and a method called, after all its layers hold and their counters are o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias, TypeVar
 
 from meterseal.association import Operation, Outcome, Service
 from meterseal.codec import data as codec
@@ -50,7 +50,7 @@ from meterseal.security.data_protection import (
 )
 from meterseal.security.parameters import Element, elements_value, read_elements, shares
 from meterseal.security.protection import of_request, of_response, text
-from meterseal.security.steps import Steps, settle
+from meterseal.security.steps import Steps, through
 
 MOST_OBJECTS: Final = 32
 """Objects of one list, and methods of one call."""
@@ -64,6 +64,12 @@ _SEVERAL: Final = shape(
     "{object_methods [@attribute], protection_parameters @protection_parameters, values os}"
 )
 """invoke_protected_method for a list of methods; the class table has the form for one."""
+
+
+Made: TypeAlias = tuple[tuple[Element, ...], bytes]
+"""A protected value, behind the elements with what they tell of their keys."""
+
+T = TypeVar("T")
 
 
 class DataProtection(Configured):
@@ -85,7 +91,7 @@ class DataProtection(Configured):
         self._reserve, self._note = reserve, note
         self._told: Value | None = None
         self.changed = self._forget_told
-        self.readers[_BUFFER] = self._read_buffer
+        self.slow_readers[_BUFFER] = self._read_buffer
         self.readers[_FOR_GET] = lambda asker: self._told or self.values[_FOR_GET]
         self.writers[_BUFFER] = self._write_buffer
         self.callers |= {1: self._get, 2: self._set, _INVOKE: self._invoke}
@@ -114,20 +120,23 @@ class DataProtection(Configured):
         given = operation.data
         invoked = (operation.service, operation.member) == (Service.ACTION, _INVOKE)
         if invoked and given is not None and fits(given.type, given.value, _SEVERAL):
-            return Outcome(0, codec.encode(*self._invoke(asker, given.value)))
+            return self._invoke_several(asker, given.value)
         return super().perform(asker, operation)
 
-    def _get(self, asker: Asker, given: Any) -> Value:
+    def _get(self, asker: Asker, given: Any) -> Steps[Value]:
         objects, parameters = given
         layers = _read(parameters)
-        made, octets = self._protected(asker, objects, layers, answered(layers))
-        return _told(made, octets)
+        return _told(*(yield from self._protected(asker, objects, layers, answered(layers))))
 
-    def _set(self, asker: Asker, given: Any) -> None:
+    def _set(self, asker: Asker, given: Any) -> Steps[None]:
         objects, parameters, octets = given
-        self._write_all(asker, objects, _read(parameters), octets)
+        return self._write_all(asker, objects, _read(parameters), octets)
 
-    def _invoke(self, asker: Asker, given: Any) -> Value:
+    def _invoke_several(self, asker: Asker, given: Any) -> Steps[Outcome]:
+        value, type_ = yield from self._invoke(asker, given)
+        return Outcome(0, codec.encode(value, type_))
+
+    def _invoke(self, asker: Asker, given: Any) -> Steps[Value]:
         """One method with its parameter, or a list of them with a structure of parameters; answered alike."""
         named, parameters, octets = given
         methods = _bounded(named) if isinstance(named, list) else [named]
@@ -142,29 +151,31 @@ class DataProtection(Configured):
                 for (class_id, name, index), at in zip(methods, _parameters(plain, named), strict=True)
             ]
 
-        outcomes = self._done(asker, parties, layers, octets, asked)
+        outcomes = yield from self._done(asker, parties, layers, octets, asked)
         returned = [_NULL if outcome.data is None else outcome.data for outcome in outcomes]
         plain = _structure(returned) if isinstance(named, list) else returned[0]
-        return _told(*self._protect(parties, answer, plain))
+        return _told(*(yield from self._protect(parties, answer, plain)))
 
     # --- the buffer ----------------------------------------------------------------------------
 
-    def _read_buffer(self, asker: Asker) -> Value:
+    def _read_buffer(self, asker: Asker) -> Steps[Value]:
         """The objects of the list, protected anew; a key that was made for that stands in attribute 4."""
-        if not self.values[_FOR_GET][0]:
+        listed_, asked = self.values[_LIST], self.values[_FOR_GET]
+        if not asked[0]:
             return b"", Tag.OCTET_STRING  # nothing is set up yet: there is no protected value
-        layers = _read(self.values[_FOR_GET][0])
+        layers = _read(asked[0])
         own = asker.association.profile.setup.own_title
         as_asked = [one.layer.originator for one in layers] != [own] * len(layers)
         answer = answered(layers) if as_asked else tuple(one._replace(key_data=b"") for one in layers)
-        made, octets = self._protected(asker, self.values[_LIST][0], answered(answer), answer)
-        self._told = elements_value(made) if any(one.key_data for one in made) else None
+        made, octets = yield from self._protected(asker, listed_[0], answered(answer), answer)
+        if self.values[_LIST] is listed_ and self.values[_FOR_GET] is asked:  # still, after curve work
+            self._told = elements_value(made) if any(one.key_data for one in made) else None
         return octets, Tag.OCTET_STRING
 
-    def _write_buffer(self, asker: Asker, value: Value) -> None:
+    def _write_buffer(self, asker: Asker, value: Value) -> Steps[None]:
         if not self.values[_FOR_SET][0]:
             raise Denied(SCOPE_VIOLATED, "nothing is set up by which a value would be opened")
-        self._write_all(asker, self.values[_LIST][0], _read(self.values[_FOR_SET][0]), value[0])
+        return self._write_all(asker, self.values[_LIST][0], _read(self.values[_FOR_SET][0]), value[0])
 
     def _forget_told(self) -> None:
         self._told = None
@@ -173,22 +184,19 @@ class DataProtection(Configured):
 
     def _protected(
         self, asker: Asker, objects: list[Any], layers: Sequence[Element], answer: Sequence[Element]
-    ) -> tuple[tuple[Element, ...], bytes]:
+    ) -> Steps[Made]:
         """The values of a list of objects, in the layers of the answer to what `layers` ask."""
         parties = parties_of(asker, layers)
         _check_bound(layers, objects)
         operations = [listed(one) for one in _bounded(objects)]
         for operation in operations:
             parties.allow(asker, operation, of_value=False)
-        values = [
-            _part(_outcome(asker, operation), one[3])
-            for operation, one in zip(operations, objects, strict=True)
-        ]
-        return self._protect(parties, answer, _structure(values))
+        values = []
+        for operation, one in zip(operations, objects, strict=True):
+            values.append(_part((yield from _outcome(asker, operation)), one[3]))
+        return (yield from self._protect(parties, answer, _structure(values)))
 
-    def _protect(
-        self, parties: Parties, answer: Sequence[Element], plain: bytes
-    ) -> tuple[tuple[Element, ...], bytes]:
+    def _protect(self, parties: Parties, answer: Sequence[Element], plain: bytes) -> Steps[Made]:
         if of_response(self.required) & ~parties.applied:
             raise Denied(SCOPE_VIOLATED, f"required is {text(of_response(self.required))} of the answer")
         try:
@@ -197,12 +205,13 @@ class DataProtection(Configured):
                     self._reserve(one, 1)
         except MetersealError as error:
             raise Denied(OTHER_REASON, f"{error.kind}: {error}") from error
-        made: tuple[tuple[Element, ...], bytes] = _settled(protecting_data(parties.context, answer, plain))
-        return made
+        return (yield from _refused(protecting_data(parties.context, answer, plain)))
 
     # --- writing and calling ----------------------------------------------------------------------
 
-    def _write_all(self, asker: Asker, objects: list[Any], layers: Sequence[Element], octets: bytes) -> None:
+    def _write_all(
+        self, asker: Asker, objects: list[Any], layers: Sequence[Element], octets: bytes
+    ) -> Steps[None]:
         named = _bounded(objects)
         _check_bound(layers, objects)
 
@@ -212,7 +221,7 @@ class DataProtection(Configured):
                 raise Denied(OTHER_REASON, f"{len(values)} values for {len(named)} objects")
             return [_writing(one, value) for one, value in zip(named, values, strict=True)]
 
-        self._done(asker, parties_of(asker, layers), layers, octets, asked)
+        yield from self._done(asker, parties_of(asker, layers), layers, octets, asked)
 
     def _done(
         self,
@@ -221,9 +230,9 @@ class DataProtection(Configured):
         layers: Sequence[Element],
         octets: bytes,
         asked: Callable[[bytes], list[Operation]],
-    ) -> list[Outcome]:
+    ) -> Steps[list[Outcome]]:
         """Open what is protected, look at all of it, move the counters, and only then do it in order."""
-        found = _settled(unprotecting_data(parties.context, layers, octets))
+        found = yield from _refused(unprotecting_data(parties.context, layers, octets))
         parties.check_counted()
         if of_request(self.required) & ~found.applied:
             raise Denied(SCOPE_VIOLATED, f"required is {text(of_request(self.required))} of the request")
@@ -233,7 +242,10 @@ class DataProtection(Configured):
         found.commit()
         for setup in parties.setups:
             self._note(setup)
-        return [_outcome(asker, operation) for operation in operations]
+        outcomes = []
+        for operation in operations:
+            outcomes.append((yield from _outcome(asker, operation)))
+        return outcomes
 
 
 def _read(parameters: Any) -> tuple[Element, ...]:
@@ -259,10 +271,10 @@ def _check_bound(layers: Sequence[Element], names: Sequence[tuple[Any, ...]]) ->
         raise Denied(OTHER_REASON, "the layers say that the value is for other objects")
 
 
-def _settled(steps: Steps[Any]) -> Any:
-    """The steps done here and now; the cause of a refusal is the journal's."""
+def _refused(steps: Steps[T]) -> Steps[T]:
+    """The same steps; the cause of a refusal is the journal's."""
     try:
-        return settle(steps)
+        return (yield from steps)
     except MetersealError as error:
         raise Denied(OTHER_REASON, f"{error.kind}: {error}") from error
 
@@ -297,12 +309,12 @@ def _writing(one: Any, value: Data) -> Operation:
     return Operation(Service.SET, class_id, Obis(name), index, None, value)
 
 
-def _outcome(asker: Asker, operation: Operation) -> Outcome:
+def _outcome(asker: Asker, operation: Operation) -> Steps[Outcome]:
     """What an operation that is allowed came to.  Raises Denied."""
     held = asker.association.view.held(operation.class_id, operation.instance)
     if held is None:
         raise Denied(OBJECT_UNDEFINED, "not in the logical device")
-    outcome = settle(held.perform(asker, operation))
+    outcome = yield from through(held.perform(asker, operation))
     if outcome.code:
         raise Denied(outcome.code, "not done")
     return outcome

@@ -33,6 +33,7 @@ from meterseal.meter.pairs import (
 from meterseal.meter.plan import MeterPlan
 from meterseal.meter.plant import Plant
 from meterseal.meter.store import MeterStore
+from meterseal.security.steps import settle
 
 _ROOT: Final = "maker/root"
 _DAY: Final = timedelta(days=1)
@@ -74,7 +75,7 @@ def _take(pairs: KeyPairs, whose: str, title: bytes | None, certificates: Sequen
             raise ConfigurationError(f"{whose}: a certificate of somebody else")
         if name_of(certificate) not in held:
             try:
-                pairs.take(certificate.der)
+                settle(pairs.taking(certificate.der))
             except CertificateRefused as error:
                 raise ConfigurationError(f"{whose}: {error}") from None
 

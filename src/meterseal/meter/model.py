@@ -322,7 +322,9 @@ class Meter:
     def again(self, asker: Asker, operation: Operation) -> Callable[[], Outcome] | None:
         """How a read of a whole attribute is done once more, while the association sees the same objects."""
         held = asker.association.view.held(operation.class_id, operation.instance)
-        return None if held is None else partial(self._once_more, held, asker, operation)
+        if held is None or operation.member in held.slow_readers:
+            return None
+        return partial(self._once_more, held, asker, operation)
 
     def _once_more(self, held: CosemObject, asker: Asker, operation: Operation) -> Outcome:
         try:

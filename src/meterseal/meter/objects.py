@@ -122,16 +122,18 @@ class Asker:
 
 
 Reader: TypeAlias = Callable[[Asker], Value]
+SlowReader: TypeAlias = Callable[[Asker], Steps[Value]]
 Selector: TypeAlias = Callable[[Asker, Selection], Value]
-Writer: TypeAlias = Callable[[Asker, Any], None]
-Caller: TypeAlias = Callable[[Asker, Any], Value | Steps[Value | None] | None]
-"""A method; one that takes curve work gives the steps to its result."""
+Writer: TypeAlias = Callable[[Asker, Any], Steps[None] | None]
+Caller: TypeAlias = Callable[[Asker, Any], Value | Steps[Value] | Steps[None] | None]
+"""A method.  What takes curve work, here and in the others, gives the steps to its result."""
 
 
 class CosemObject:
     """One object. `readers`, `writers` and `callers` are keyed by attribute and method index.
 
     `selectors` maps an attribute to its function for selective access and the selectors it takes.
+    `slow_readers` stand in place of readers where it takes curve work.
     Raises ConfigurationError for a class or version that the tables do not have.
     """
 
@@ -142,6 +144,7 @@ class CosemObject:
         self.table: InterfaceClass = table
         self.obis = obis
         self.readers: dict[int, Reader] = {1: lambda asker: (obis, Tag.OCTET_STRING)}
+        self.slow_readers: dict[int, SlowReader] = {}
         self.writers: dict[int, Writer] = {}
         self.callers: dict[int, Caller] = {}
         self.selectors: dict[int, tuple[Selector, tuple[int, ...]]] = {}
@@ -163,7 +166,8 @@ class CosemObject:
 
     def attribute_offer(self, index: int) -> int:
         """READ and WRITE as far as this object can do them with an attribute: no right goes beyond."""
-        return (READ if index in self.readers else 0) | (WRITE if index in self.writers else 0)
+        readable = index in self.readers or index in self.slow_readers
+        return (READ if readable else 0) | (WRITE if index in self.writers else 0)
 
     def method_offer(self, index: int) -> int:
         """ACCESS for a method that this object has."""
@@ -188,10 +192,11 @@ class CosemObject:
         value, type_ = reader(asker)
         return _outcome(Outcome, (0, codec.encode(value, type_)))
 
-    def _read(self, asker: Asker, operation: Operation) -> Outcome:
+    def _read(self, asker: Asker, operation: Operation) -> Outcome | Steps[Outcome]:
         index = operation.member
         if operation.selection is None:
-            return self.read(asker, index)
+            slow = self.slow_readers.get(index)
+            return self.read(asker, index) if slow is None else _later(slow(asker))
         return Outcome(0, codec.encode(*self._select(asker, index, operation.selection)))
 
     def _select(self, asker: Asker, index: int, access: SelectiveAccess) -> Value:
@@ -208,7 +213,7 @@ class CosemObject:
         except Unsupported as error:
             raise Denied(SCOPE_VIOLATED, str(error)) from error
 
-    def _write(self, asker: Asker, operation: Operation) -> Outcome:
+    def _write(self, asker: Asker, operation: Operation) -> Outcome | Steps[Outcome]:
         index, given = operation.member, operation.data
         writer, attribute = self.writers.get(index), self.table.attributes.get(index)
         if writer is None or attribute is None:
@@ -216,8 +221,7 @@ class CosemObject:
         if operation.selection is not None or given is None:
             raise Denied(TYPE_UNMATCHED, f"attribute {index} is written as a whole")
         need(given, attribute.shape, f"attribute {index}")
-        writer(asker, self.taken(index, given))
-        return Outcome(0)
+        return _done(writer(asker, self.taken(index, given)))
 
     def taken(self, index: int, given: Data) -> Any:
         """The value written to an attribute; classes that leave the type open look at it here."""
@@ -228,17 +232,18 @@ class CosemObject:
         caller, method = self.callers.get(index), self.table.methods.get(index)
         if caller is None or method is None:
             raise Denied(READ_WRITE_DENIED, f"method {index} cannot be called")
-        result = caller(asker, _parameter(method, given))
-        if isinstance(result, GeneratorType):
-            return _called_later(result)
-        return _returned(cast("Value | None", result))
+        return _done(caller(asker, _parameter(method, given)))
+
+
+def _done(result: Value | Steps[Value] | Steps[None] | None) -> Outcome | Steps[Outcome]:
+    return _later(result) if isinstance(result, GeneratorType) else _returned(cast("Value | None", result))
 
 
 def _returned(result: Value | None) -> Outcome:
     return Outcome(0, None if result is None else codec.encode(*result))
 
 
-def _called_later(steps: Steps[Value | None]) -> Steps[Outcome]:
+def _later(steps: Steps[Value] | Steps[None]) -> Steps[Outcome]:
     return _returned((yield from steps))
 
 

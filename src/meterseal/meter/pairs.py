@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from meterseal.crypto import AgreementKey, SigningKey, Suite, curve
@@ -29,6 +30,7 @@ from meterseal.keys.trust import Trust, name_of
 from meterseal.meter.plant import Plant
 from meterseal.meter.store import MeterStore
 from meterseal.security import SecuritySetup
+from meterseal.security.steps import Steps
 
 Private: TypeAlias = SigningKey | AgreementKey | TlsKey
 
@@ -164,33 +166,35 @@ class KeyPairs:
         """An own key pair."""
         return self._own[kind.number]
 
-    def generate(self, kind: Kind) -> None:
+    def generating(self, kind: Kind) -> Steps[None]:
         """Draw a new pair, which waits for its certificate; one that waited before is dropped."""
-        key, own = kind.key.generate(self._curve), self._own[kind.number]
+        key = yield partial(kind.key.generate, self._curve)
+        own = self._own[kind.number]
         self._store.keep({f"{pair_name(kind)}/waiting": key_text(key)})
         if own.waiting is not None:
             own.waiting.destroy()
         own.waiting = key
 
-    def request(self, kind: Kind) -> bytes:
+    def requesting(self, kind: Kind) -> Steps[bytes]:
         """PKCS#10 for the pair that waits, else for the one in use.  Raises UnknownKey without either."""
         own = self._own[kind.number]
         key = own.waiting or own.key
         if key is None:
             raise UnknownKey(f"there is no {kind.name} key pair")
-        return make_request(key, self.title)
+        request: bytes = yield partial(make_request, key, self.title)
+        return request
 
     # --- certificates -----------------------------------------------------------------------
 
-    def take(self, der: bytes) -> None:
+    def taking(self, der: bytes) -> Steps[None]:
         """Import a certificate.
 
         It leads to an anchor, is in date, on the suite's curve, and its key is no other party's and for no
         other purpose; the meter's own is that of the pair that waits or of the one in use.  Raises
         CertificateRefused, StateUnavailable.
         """
-        certificate = Certificate(der)
-        self.trust.verify(certificate)
+        certificate: Certificate = yield partial(Certificate, der)
+        way = yield from self.trust.verifying(certificate)
         if certificate in self.trust.anchors:
             raise CertificateRefused("trust anchors are not imported")
         self._check_key(certificate)
@@ -201,7 +205,7 @@ class KeyPairs:
         if self._store.get(name) is None and len(self.trust.held) + len(self.trust.authorities) >= MOST:
             raise CertificateRefused(f"{MOST} certificates of others are kept already")
         self._store.keep({name: certificate_text(certificate), **self._forgiven(certificate)})
-        self.trust.take(certificate)
+        self.trust.hold(way)
 
     def _take_own(self, certificate: Certificate) -> None:
         own = self._own[_kind(certificate).number]

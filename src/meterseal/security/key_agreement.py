@@ -6,7 +6,7 @@ into the KDF, their signature keys vouch for the ephemeral ones.  An ephemeral k
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from meterseal.crypto import AgreementKey, AgreementPoint, SigningKey, Suite, VerifyingKey, curve
 from meterseal.errors import Malformed
@@ -52,6 +52,33 @@ def agreed(
         return agree(suite, EPHEMERAL, own, peer, parties, use=use, form=form)
     finally:
         own.destroy()
+
+
+def question(
+    suite: Suite, key_ids: Iterable[int], signing: SigningKey
+) -> tuple[dict[int, AgreementKey], list[tuple[int, bytes]]]:
+    """The client's first half, a pure call: an ephemeral key for each key id, and the items to send."""
+    ephemeral = {key_id: AgreementKey.generate(curve(suite.curve)) for key_id in key_ids}
+    return ephemeral, [(key_id, offer(key_id, key, signing)) for key_id, key in ephemeral.items()]
+
+
+def conclusion(
+    suite: Suite,
+    answers: Mapping[int, bytes],
+    ephemeral: Mapping[int, AgreementKey],
+    signer: VerifyingKey,
+    parties: Parties,
+    options: frozenset[str] = frozenset(),
+) -> dict[int, bytes]:
+    """The client's second half, a pure call: the new keys by id, by the key_data that the meter answers.
+
+    All of what the meter offers is verified first.  Raises as `offered`.
+    """
+    points = {key_id: offered(suite, key_id, key_data, signer) for key_id, key_data in answers.items()}
+    return {
+        key_id: agreed(suite, key_id, ephemeral[key_id], point, parties, options)
+        for key_id, point in points.items()
+    }
 
 
 def answer(
