@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from meterseal.association import Associated, Compute, Failed, Reply, State
 from meterseal.crypto import SigningKey, VerifyingKey, curve
 from meterseal.errors import AuthenticationFailed, CertificateRefused, MetersealError, UnknownKey
 from meterseal.security.directory import KnownKeys
+from meterseal.security.steps import Steps
 from tests.association.pair import (
     CLIENT_TITLE,
     METER_TITLE,
@@ -45,13 +47,24 @@ class Introduced(KnownKeys):
         return VerifyingKey(curve("P-256"), certificate)
 
 
-def bringing() -> tuple[Pair, Introduced, Introduced]:
+class InSteps(Introduced):
+    """The same where the certificate takes curve work."""
+
+    def introduced(self, title: bytes, certificate: bytes | None) -> Steps[VerifyingKey]:
+        key: VerifyingKey = yield partial(self.verifying_key, title, certificate)
+        return key
+
+
+KINDS = pytest.mark.parametrize("kind", [Introduced, InSteps])
+
+
+def bringing(kind: type[Introduced] = Introduced) -> tuple[Pair, Introduced, Introduced]:
     pair = Pair(mechanism=7, suite_id=1)
     client, meter = pair.client.profile.setup, pair.server.profile.setup
     ours, theirs = SIGNING[1]
     client.certificate, meter.certificate = ours.public.octets, theirs.public.octets
     trusted = {CLIENT_TITLE: ours.public.octets, METER_TITLE: theirs.public.octets}
-    client.directory, meter.directory = Introduced(trusted), Introduced(trusted)
+    client.directory, meter.directory = kind(trusted), kind(trusted)
     return pair, client.directory, meter.directory
 
 
@@ -67,8 +80,9 @@ def test_sign_on(suite_id: int, ciphered: bool) -> None:
     assert aarq.calling_ae_qualifier is None and aare.responding_ae_qualifier is None
 
 
-def test_certificates_travel_in_the_ae_qualifiers() -> None:
-    pair, client, meter = bringing()
+@KINDS
+def test_certificates_travel_in_the_ae_qualifiers(kind: type[Introduced]) -> None:
+    pair, client, meter = bringing(kind)
     assert pair.sign_on() == [Associated(None)]
     aarq, aare = Aarq.decode(pair.sent(TO_METER)[0]), Aare.decode(pair.sent(TO_CLIENT)[0])
     assert meter.brought == [aarq.calling_ae_qualifier] == [SIGNING[1][0].public.octets]
@@ -128,12 +142,13 @@ def test_B17_a_meter_with_another_key_is_refused() -> None:
     refused(pair, AuthenticationFailed)
 
 
-def test_D11_a_certificate_of_somebody_else_is_refused() -> None:
-    pair, _, _ = bringing()
+@KINDS
+def test_D11_a_certificate_of_somebody_else_is_refused(kind: type[Introduced]) -> None:
+    pair, _, _ = bringing(kind)
     pair.client.profile.setup.certificate = stranger().public.octets
     refused(pair, MetersealError)
     assert isinstance(pair.refusals[0].error, CertificateRefused)
-    pair, _, _ = bringing()
+    pair, _, _ = bringing(kind)
     pair.server.profile.setup.certificate = stranger().public.octets
     refused(pair, CertificateRefused)
 

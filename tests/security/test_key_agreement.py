@@ -8,7 +8,7 @@ from meterseal.crypto import SUITES, AgreementKey, SigningKey, curve
 from meterseal.errors import Forged, Malformed, Misuse, UnknownKey, Unsupported
 from meterseal.keys.kinds import KEK
 from meterseal.security.agreement import AS_PRINTED, CORRECTED, EPHEMERAL, Parties, Use, agree
-from meterseal.security.key_agreement import agreed, answer, offer, offered
+from meterseal.security.key_agreement import agreed, answer, conclusion, offer, offered, question
 from tests.security.parties import CLIENT, CURVES, METER, SIGN
 
 PARTIES = Parties(CLIENT, METER)
@@ -47,6 +47,17 @@ def test_all_keys_of_a_call_are_answered_at_once(suite_id: int) -> None:
     items[1] = (KEK, items[0][1])
     with pytest.raises(Forged):
         answer(suite, items, SIGN[suite_id, CLIENT].public, signing, PARTIES)
+
+
+@pytest.mark.parametrize("suite_id", CURVES)
+def test_question_answer_and_conclusion(suite_id: int) -> None:
+    suite, client, meter = SUITES[suite_id], SIGN[suite_id, CLIENT], SIGN[suite_id, METER]
+    ephemeral, items = question(suite, (GUEK, KEK), client)
+    answers, at_meter = answer(suite, items, client.public, meter, PARTIES)
+    with pytest.raises(Forged):  # and nothing is agreed on: the ephemeral keys are still there
+        conclusion(suite, dict(answers), ephemeral, client.public, PARTIES)
+    assert conclusion(suite, dict(answers), ephemeral, meter.public, PARTIES) == at_meter
+    assert list(at_meter) == [GUEK, KEK]
 
 
 @pytest.mark.parametrize("key_id", [GUEK, KEK])
