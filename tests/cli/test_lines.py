@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,24 @@ def test_hdlc_over_a_serial_line(tmp_path: Path) -> None:
             assert one.end() == 0
     finally:
         wire.close()
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals")
+def test_H07_a_reading_at_300_baud_in_real_time(tmp_path: Path) -> None:
+    """Half a minute of it: no frame is sent twice, and a time-out of a minute is enough."""
+    wire, log = Wire(baud=300), tmp_path / "wire.jsonl"
+    try:
+        with meter(tmp_path, "--url", wire.url(0)) as one:
+            text = one.credentials.read_text()
+            one.credentials.write_text(re.sub(r"(?m)^timeout = .*$", "timeout = 60", text))
+            assert energy(one, wire.url(1), "--wire-log", str(log)) > 0
+            assert one.end() == 0
+    finally:
+        wire.close()
+    frames = [(line["direction"], line["hex"]) for line in map(json.loads, log.read_text().splitlines())]
+    assert [way for way, _ in frames] == ["out", "in"] * (len(frames) // 2)
+    assert len(set(frames)) == len(frames)
 
 
 @pytest.mark.parametrize(
