@@ -53,11 +53,13 @@ class Turn:
 
     def __init__(self) -> None:
         self.taken = False
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: deque[asyncio.Future[None]] | None = None  # made for the first that waits
 
     async def wait(self) -> None:
         """Wait until the turn has been passed on to here."""
         mine = asyncio.get_running_loop().create_future()
+        if self._waiting is None:
+            self._waiting = deque()
         self._waiting.append(mine)
         try:
             await mine
@@ -68,8 +70,9 @@ class Turn:
 
     def pass_on(self) -> None:
         """It is the next one's turn, or nobody's."""
-        while self._waiting:
-            following = self._waiting.popleft()
+        waiting = self._waiting
+        while waiting:
+            following = waiting.popleft()
             if not following.done():
                 following.set_result(None)
                 return

@@ -117,7 +117,7 @@ class Session:
         self._association: ClientAssociation | None = None
         self._held: Held | None = None
         self._fresh: Sending | None = None
-        self._unanswered = False
+        self._unanswered = self._in_order = False
         self._signed = frozenset(map(parse_member, plan.role.signed))
 
     @property
@@ -175,6 +175,7 @@ class Session:
             fresh = self._fresh = shared.keyring.fresh(plan.role)
             profile.setup.fresh = Counted(fresh.counter, ReceiveCounter(), fresh.name)
         profile.datagrams, profile.around = shared.datagrams, shared.around
+        self._in_order = not shared.datagrams
         association = self._association = ClientAssociation(profile)
         names = pending.names(profile, shared.url)
         yield from self._turn(names)
@@ -284,7 +285,7 @@ class Session:
         Its answer goes to `answered`; where there is none, `give_up` ends the request.
         """
         association, held = self._association, self._held
-        if association is None or self.shared.datagrams or (held is not None and held.note_due):
+        if association is None or not self._in_order or (held is not None and held.note_due):
             return None
         if self._signed and (*read, False) in self._signed:
             return None

@@ -42,8 +42,8 @@ class _Inbox(Generic[T]):
     __slots__ = ("_deadline", "_fires", "_loop", "_size", "_timer", "_waiter", "end", "items")
 
     def __init__(self) -> None:
-        self.items: deque[tuple[T, int]] = deque()
-        """What has come with its size, the oldest first."""
+        self.items: deque[tuple[T, int]] | None = None
+        """What has come with its size, the oldest first; made for the first that nobody waited for."""
         self._size = 0
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[T] | None = None
@@ -63,6 +63,8 @@ class _Inbox(Generic[T]):
         self._size += size + _ENTRY
         if self._size > UNREAD:
             raise TooLarge(f"more than {UNREAD} octets came that nobody waited for")
+        if self.items is None:
+            self.items = deque()
         self.items.append((item, size))
 
     def get(self, timeout: float | None) -> Coroutine[None, None, T]:
@@ -72,9 +74,8 @@ class _Inbox(Generic[T]):
 
     async def until(self, deadline: float) -> T:
         """The next item, waiting for it if need be. TimedOut, Misuse, or the error that ended the line."""
-        items = self.items
-        if items:
-            item, size = items.popleft()
+        if self.items:
+            item, size = self.items.popleft()
             self._size -= size + _ENTRY
             return item
         waiter = self.wait(deadline)
@@ -82,9 +83,12 @@ class _Inbox(Generic[T]):
             return await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                items.appendleft((waiter.result(), 0))  # it came, and nobody has seen it
-                self._size += _ENTRY
+                self._put_back(waiter.result())  # it came, and nobody has seen it
             raise
+
+    def _put_back(self, item: T) -> None:
+        self.items = deque([(item, 0), *(self.items or ())])
+        self._size += _ENTRY
 
     def wait(self, deadline: float) -> asyncio.Future[T]:
         """What comes next, where nothing lies here; errors as `until`.  Who gives up waiting cancels it."""
