@@ -126,7 +126,7 @@ def test_B16_what_the_object_list_says_is_signed(memory_twin: Twin, tmp_path: Pa
     assert switch(memory_twin, fake, credentials, listed=True)
     # Without a key there is nothing to sign with, and the meter says no.
     gmac = replace(credentials.role("c2"), mechanism="gmac", signing_key=None, signing_certificate=None)
-    fake.profiles[2].mechanism = 5
+    fake.profiles[2] = replace(fake.profiles[2], mechanism=5)
     with pytest.raises(Refused, match="signing_key"):
         switch(memory_twin, fake, Credentials(credentials.meter, {"c2": gmac}, credentials.path), listed=True)
 
