@@ -14,7 +14,12 @@ from meterseal.apdu.common import (
     ResultData,
     SelectiveAccess,
 )
-from meterseal.apdu.services import DataNotificationConfirm, EventNotificationRequest
+from meterseal.apdu.services import (
+    DataNotification,
+    DataNotificationConfirm,
+    EventNotificationRequest,
+    without_time_tag,
+)
 from meterseal.apdu.short_names import (
     InformationReportRequest,
     ReadRequest,
@@ -149,3 +154,15 @@ def test_counts_are_held_against_the_octets_that_are_there() -> None:
     for head in ("D9 40000001 00", "DA 40000001 00 00", "05", "06", "0C", "0D", "16", "18 00"):
         with pytest.raises(Truncated):
             apdu.decode(bytes.fromhex(head + "847FFFFFFF") + bytes(8))
+
+
+def test_a_push_whose_time_has_a_tag_in_front_is_read_without_it() -> None:
+    time = bytes.fromhex("07E90B19020A0000000000FF")
+    message = DataNotification(0x40000001, time, FIVE)
+    octets = message.encode()
+    tagged = octets[:5] + b"\x09" + octets[5:]
+    with pytest.raises(DecodeError):
+        apdu.decode(tagged)
+    assert apdu.decode(without_time_tag(tagged)) == message
+    for other in (octets, b"", b"\xc1" + tagged[1:], DataNotification(1, b"", FIVE).encode()):
+        assert without_time_tag(other) == other
