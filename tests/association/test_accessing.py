@@ -299,6 +299,7 @@ def test_selections_of_lists_come_with_their_attributes() -> None:
         [get(selection=part) for part in parts],
         [put(FIVE)._replace(selection=part) for part in parts],
         [put(octet_string(bytes(400)))._replace(selection=part) for part in parts],
+        [put(octet_string(bytes(400)))._replace(selection=parts[0])],
     ):
         pair = associated(server={"max_pdu": 300})
         pair.hold = True

@@ -18,8 +18,10 @@ from meterseal.association import (
     Failed,
     Operation,
     Outcome,
+    Service,
     State,
 )
+from meterseal.association.asking import refused
 from meterseal.errors import (
     ProtocolViolation,
     Refused,
@@ -317,3 +319,22 @@ def test_what_was_given_up_is_over_where_answers_come_in_order(datagrams: bool) 
     pair.client.give_up()
     assert pair.outcomes(put(SMALL)) == (Outcome(0),)
     assert pair.client._given_up == ({1} if datagrams else set())
+
+
+@pytest.mark.parametrize(
+    ("service", "code", "reason", "source"),
+    [
+        (Service.GET, 15, "long-get-aborted", "data-access-result"),
+        (Service.SET, 3, "read-write-denied", "data-access-result"),
+        (Service.SET, 99, "result 99", "data-access-result"),
+        (Service.ACTION, 15, "long-action-aborted", "action-result"),
+        (Service.ACTION, 99, "result 99", "action-result"),
+    ],
+)
+def test_a_result_has_the_words_of_its_service(service: Service, code: int, reason: str, source: str) -> None:
+    for authenticated in (True, False):
+        error = refused(service, code, authenticated)
+        assert (error.reason, error.code, error.source, error.authenticated) == (
+            reason, code, source, authenticated,
+        )  # fmt: skip
+        assert str(error) == f"the meter answers {reason}"

@@ -266,3 +266,23 @@ def test_D06_what_takes_curve_work_and_fails_ends_the_request_like_any_other() -
     assert isinstance(failed, Failed) and isinstance(failed.error, TimedOut)
     assert pair.client.state is State.ASSOCIATED
     assert pair.outcomes(get()) == (Outcome(0, SMALL.raw),)
+
+
+def test_C10_each_block_takes_one_counter() -> None:
+    pair = associated(server={"max_pdu": 128})
+    starve(pair, TO_METER, TO_CLIENT)
+    pair.block = 1
+    assert pair.outcomes(put(octet_string(bytes(300)))) == (Outcome(0),)
+    assert len(pair.needs) > 5 and {need.count for _, need in pair.needs} == {1}
+
+
+@pytest.mark.parametrize("options", [frozenset(), frozenset({"hls_token_shares_counter"})])
+def test_C14_a_shared_counter_is_an_option_of_the_client_too(options: frozenset[str]) -> None:
+    pair = Pair(client={"options": options})
+    assert pair.sign_on() == [Associated(None)]
+    assert pair.client._opening.handshake.shares_counter is bool(options)
+
+
+def test_where_no_policy_asks_for_protection_the_proof_has_none() -> None:
+    pair = associated(policy=0)
+    assert [octets[0] for _, octets in pair.wire] == [0x60, 0x61, 0xC3, 0xC7]

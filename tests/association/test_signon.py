@@ -314,6 +314,7 @@ def test_a_title_is_given_only_where_it_is_needed(mechanism: int) -> None:
     assert aare.responding_ap_title is None
     assert aare.user_diagnostic == (14 if mechanism > 1 else 0)
     assert (aare.mechanism_name is None) is (mechanism < 2)
+    assert (aare.responding_authentication_value is None) is (mechanism < 2)
 
 
 @pytest.mark.parametrize("mechanism", [5, 6])

@@ -111,3 +111,8 @@ def test_which_key_is_missing_is_said_by_its_name() -> None:
     ):
         with pytest.raises(UnknownKey, match=f"^{name}$"):
             ask()
+
+
+def test_protection_in_words() -> None:
+    for bits, words in ((0, "none"), (1, "authenticated"), (3, "authenticated+encrypted"), (4, "signed")):
+        assert text(bits) == words and from_text(words) == bits
