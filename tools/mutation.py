@@ -1,13 +1,14 @@
 """Mutation testing of security and association: mutmut makes the mutants, the tests of the packages try each.
 
 mutmut by itself starts pytest for every mutant and collects the tests again, which takes longer than they
-do. Here they are collected once, and each mutant is tried in a fork, with the tests that come by the line
-that is another: first those that noticed other mutants of its function, then quick ones that come by little
-else. A mutant that is not noticed in `--seconds` of tests has survived. What a function is only called for
-while modules are imported takes a process of its own. A mutant that does what the original does, by the
-rules in `tools/mutants.py`, is passed over and counted apart. Outcomes are kept in mutmut's own files
-(`mutants/`), so `mutmut results` and `mutmut show NAME` read them; what was killed stays so until its
-function changes, survivors are tried again in each run. Delete `mutants/` to begin anew.
+do. Here they are collected once, and mutants are tried in forks, several in a row in each, with the tests
+that come by the line that is another: first those that noticed other mutants of its function, then quick
+ones that come by little else, from all files. A mutant that is not noticed in `--seconds` of tests has
+survived. What a function is only called for while modules are imported takes a process of its own. A mutant
+that does what the original does, by the rules in `tools/mutants.py`, is passed over and counted apart.
+Outcomes are kept in mutmut's own files (`mutants/`), so `mutmut results` and `mutmut show NAME` read them;
+what was killed stays so until its function changes, survivors are tried again in each run. Delete
+`mutants/` to begin anew.
 """
 
 from __future__ import annotations
