@@ -74,6 +74,22 @@ async def test_a_client_is_told_between_its_requests_and_while_it_watches(house:
     assert all(one.time is not None for one in told)
 
 
+async def test_an_event_goes_out_as_what_nobody_asked_for(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On HDLC that reaches a client without a link, too; an answer does not."""
+    went: list[bytes] = []
+    async with meterseal.connect(credentials=house.file, role="manager", events=lambda notice: None):
+        assert house.server.party is not None
+        (link,) = house.server.party.links()
+        monkeypatch.setattr(
+            type(link), "notify", lambda self, source, destination, octets: went.append(octets)
+        )
+        house.happens()
+        await asyncio.sleep(0)
+    assert len(went) == 1
+
+
 async def test_what_a_client_does_is_told_after_its_answer(house: House, tmp_path: Path) -> None:
     """A write that makes an entry: the answer first, then the event, each under its own counter."""
     told: list[Notice] = []

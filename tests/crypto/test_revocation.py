@@ -100,6 +100,16 @@ def test_what_is_written_is_read() -> None:
     assert "7 of CN=Sub" in repr(found)
 
 
+@pytest.mark.parametrize(
+    "load", [lambda: RevocationList(written()), lambda: SUB.certificate], ids=["list", "certificate"]
+)
+def test_a_name_that_the_backend_warns_of_is_shown_in_silence(load: Callable[[], Any]) -> None:
+    """A common name made a country of more than two letters; warnings are errors here."""
+    whole = load()
+    odd = type(whole)(whole.der.replace(bytes.fromhex("0603550403"), bytes.fromhex("0603550406"), 1))
+    assert odd.issuer_text != whole.issuer_text and odd.issuer_text.startswith("C=")
+
+
 def test_entries_without_a_reason() -> None:
     found = RevocationList(SUB.revocation_list([(SERIAL, NOW)], 1, NOW, NOW + WEEK))
     assert found.find(SERIAL) == Revocation(SERIAL, NOW, Reason.UNSPECIFIED)

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -129,12 +129,12 @@ class Certificate:
     @property
     def issuer_text(self) -> str:
         """The issuer's name as text (RFC 4514)."""
-        return self._x509.issuer.rfc4514_string()
+        return name_text(self._x509)
 
     @property
     def subject_text(self) -> str:
         """The subject's name as text (RFC 4514)."""
-        return self._x509.subject.rfc4514_string()
+        return name_text(self._x509, "subject")
 
     @property
     def alternative_name(self) -> bytes:
@@ -205,6 +205,13 @@ def reading(what: str) -> Iterator[None]:
             yield
         except _UNREADABLE:
             raise CertificateRefused(f"{what} cannot be read") from None
+
+
+def name_text(of: Any, which: str = "issuer") -> str:
+    """A name of the backend's object as text (RFC 4514); of odd names, too, it says nothing elsewhere."""
+    with reading("a name"):
+        name: x509.Name = getattr(of, which)
+        return name.rfc4514_string()
 
 
 _UNREADABLE: Final = (

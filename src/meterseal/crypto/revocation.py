@@ -19,6 +19,7 @@ from meterseal.crypto.certificates import (
     Certificate,
     Purpose,
     _key_identifier,
+    name_text,
     reading,
     whole_octets,
 )
@@ -127,7 +128,7 @@ class RevocationList:
     @property
     def issuer_text(self) -> str:
         """The issuer's name as text (RFC 4514)."""
-        return self._x509.issuer.rfc4514_string()
+        return name_text(self._x509)
 
     def __len__(self) -> int:
         return len(self._x509)

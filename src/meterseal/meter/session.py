@@ -381,7 +381,11 @@ class Session:
         """Tell every client that asked for events of one; who waits for an answer is not told before it."""
         for (source, destination), live in list(self._live.items()):
             if live.held is None and not self._gone:
-                self._carry_out(live, source, destination, live.machine.notify(attribute, value, time))
+                for effect in live.machine.notify(attribute, value, time):
+                    if isinstance(effect, Reply):
+                        self._link.notify(destination, source, effect.octets)
+                    else:
+                        self._carry_out(live, source, destination, [effect])
 
     # --- answers ----------------------------------------------------------------------------
 
