@@ -287,7 +287,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="mutation", description=__doc__)
     parser.add_argument("names", nargs="*", help="only mutants of such names: 'meterseal.security.hls*'")
     parser.add_argument(
-        "--seconds", type=float, default=4.0, help="of tests, for a mutant that nobody notices"
+        "--seconds", type=float, default=20.0, help="of tests, for a mutant that nobody notices"
     )
     parser.add_argument("--sample", type=int, default=0, help="so many mutants, drawn by chance; 0: all")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
