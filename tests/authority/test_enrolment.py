@@ -32,6 +32,7 @@ from meterseal.errors import (
 )
 from meterseal.meter import load_plan, write_credentials
 from meterseal.meter.pairs import AGREEMENT, SIGNATURE
+from meterseal.security.steps import Steps
 from meterseal.state import read_records
 from tests.authority.house import OTHER, TITLE, Clock, request, root
 from tests.meter.world import World
@@ -242,13 +243,19 @@ def refused(here: Site, error: type[MetersealError], match: str, **how: Any) -> 
     assert not [one for one in here.valid() if one[0] not in titles(here)[1:]]
 
 
+def answered(request: bytes) -> Steps[bytes]:
+    """The steps to a request that was made elsewhere."""
+    found: bytes = yield lambda: request
+    return found
+
+
 def test_D18_the_request_of_another_device(
     lines: list[Site], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = site(lines, tmp_path)
     stranger = make_request(SigningKey.generate(curve("P-256")), OTHER)
     pairs = here.world.meter.pairs
-    monkeypatch.setattr(pairs, "request", lambda kind: stranger)
+    monkeypatch.setattr(pairs, "requesting", lambda kind: answered(stranger))
     refused(here, CertificateRefused, f"the request is for {OTHER.hex().upper()}, not for")
 
 
@@ -257,7 +264,8 @@ def test_D18_a_request_without_possession(
 ) -> None:
     here = site(lines, tmp_path)
     good = make_request(SigningKey.generate(curve("P-256")), here.title)
-    monkeypatch.setattr(here.world.meter.pairs, "request", lambda kind: good[:-1] + bytes((good[-1] ^ 1,)))
+    bad = good[:-1] + bytes((good[-1] ^ 1,))
+    monkeypatch.setattr(here.world.meter.pairs, "requesting", lambda kind: answered(bad))
     refused(here, CertificateRefused, "request")
 
 

@@ -179,7 +179,15 @@ class CertificateAuthority:
             if made._journal.records():
                 raise ConfigurationError(f"there is an authority in {folder} already")
             # Before the certificate: one without its key is of no use, and the other way round no harm.
-            made._found(certify, ca_keys.make(folder, *means), above, why, terms)
+            key = ca_keys.make(folder, *means)
+            try:
+                made._found(certify, key, above, why, terms)
+            except BaseException:
+                # A key of nothing is in the way of the next try; what failed last may be there all the same.
+                with suppress(OSError, MetersealError):
+                    if not read_records(folder, INDEX):
+                        ca_keys.drop(folder, means[2])
+                raise
         except BaseException:
             made.close()
             raise
@@ -194,19 +202,12 @@ class CertificateAuthority:
         terms: tuple[bool, str | None],
     ) -> None:
         self.register = Register()
-        try:
-            self._authority = certify(key, self._now())
-            certificate = self._authority.certificate
-            write_public(self.folder / CERTIFICATE, certificate.to_pem(), "certificate")
-            chain = b"".join(one.to_pem() for one in (certificate, *above))
-            write_public(self.folder / CHAIN, chain, "certificates")
-            self._keep(register.founded(certificate, above, *terms), why)
-        except BaseException:
-            # A key of nothing is in the way of the next try; but what failed last may be there all the same.
-            with suppress(OSError, MetersealError):
-                if not read_records(self.folder, INDEX):
-                    ca_keys.drop(self.folder)
-            raise
+        self._authority = certify(key, self._now())
+        certificate = self._authority.certificate
+        write_public(self.folder / CERTIFICATE, certificate.to_pem(), "certificate")
+        chain = b"".join(one.to_pem() for one in (certificate, *above))
+        write_public(self.folder / CHAIN, chain, "certificates")
+        self._keep(register.founded(certificate, above, *terms), why)
 
     def _begin(self, folder: Path, password: bytes | None, by: str, clock: Clock) -> None:
         self.folder = folder

@@ -48,11 +48,10 @@ def read(folder: Path, password: bytes | None) -> SigningKey:
     return read_key(pem, SigningKey, password)
 
 
-def drop(folder: Path) -> None:
-    """Take away what `make` has made, for an authority that came to nothing."""
-    named = read_private(folder / NAME, "private key", LARGEST_KEY).decode("utf-8", "replace").strip()
-    if in_hsm(named):
-        drop_pair(named)
+def drop(folder: Path, hsm: str | None) -> None:
+    """Take away what `make` has made, for an authority that came to nothing.  Reads nothing: disks fail."""
+    if hsm is not None:
+        drop_pair(hsm)
     (folder / NAME).unlink()
 
 
