@@ -34,6 +34,14 @@ class OnePlay(LoadScopeScheduling):  # type: ignore[misc]
     def _split_scope(self, nodeid: str) -> str:
         return next((one for one in _TOGETHER if nodeid.startswith(one)), nodeid)
 
+    def mark_test_complete(self, node: Any, item_index: int, duration: float = 0) -> None:
+        """And forget what is done: otherwise all that was ever given out is counted at each event."""
+        super().mark_test_complete(node, item_index, duration)
+        given = self.assigned_work[node]
+        scope = self._split_scope(self.registered_collections[node][item_index])
+        if all(given[scope].values()):
+            del given[scope]
+
 
 @pytest.hookimpl(optionalhook=True)  # mutation testing runs without xdist
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OnePlay:
