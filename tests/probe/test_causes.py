@@ -234,6 +234,10 @@ def test_unverified_does_not_open_what_is_known_to_be_wrong() -> None:
     failed(dissect(sealed(GET), Keyring.of(guek=bytes(16)), unverified=True), "forged")
 
 
+def test_F02_nothing_inside_is_no_right_key() -> None:
+    failed(dissect(sealed(b""), Keyring.of(guek=EK), unverified=True), "forged")
+
+
 def test_unverified_still_needs_the_key() -> None:
     failed(dissect(sealed(GET), unverified=True), "unknown-key")
 

@@ -242,6 +242,8 @@ def check_inside(frame: Frame, plain: bytes) -> None:
 
 def _known(plain: bytes) -> bool:
     """Do the tags belong to an APDU that may be inside?"""
+    if not plain:
+        return False
     if plain[0] in UNDECODED:
         return plain[0] not in _NEVER_INSIDE
     try:
