@@ -103,11 +103,7 @@ class Association(ABC):
             return []
         self._parked = None
         during, self._during = self._during, _SENDING
-        try:
-            effects = go(result)
-        except MetersealError as error:
-            effects = self._refuse(error, during)
-        return self._afterwards(effects)
+        return self._afterwards(self._guarded(partial(go, result), during))
 
     @staticmethod
     def _check_size(octets: bytes, agreed: int) -> None:

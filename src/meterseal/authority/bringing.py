@@ -95,7 +95,7 @@ class Bringer:
         """Raises Misuse where the meter is known not to believe the authority: it takes nothing of it."""
         told = self._device.settings.get("meter", {}).get("anchors", ())
         anchors = [Certificate(bytes.fromhex(one)).key for one in told]
-        chain = self._authority(slot).chain() if anchors else []
+        chain = self._authority(slot).chain if anchors else []
         if anchors and not any(one.key in anchors for one in chain):
             who = chain[0].subject_text
             raise Misuse(
@@ -172,7 +172,7 @@ class Bringer:
     def _foreign(self, certificate: Certificate) -> bool:
         """Whether the authority at hand is another than this certificate's: what did not go under that one
         goes under this."""
-        return self._certifier is not None and certificate.issuer != self._certifier.chain()[0].subject
+        return self._certifier is not None and certificate.issuer != self._certifier.chain[0].subject
 
     async def _import_own(self, meter: Meter, rotation: Rotation, via: str) -> None:
         """The pair that waits at the meter, else one that it draws now, is certified and imported."""

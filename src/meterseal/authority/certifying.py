@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -59,7 +60,7 @@ def listed_as(listed: Iterable[CertificateInfo], one: Certificate) -> Certificat
     return next(fitting, None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Certifier:
     """The authority in a folder, opened for each certificate: several workers take turns.
 
@@ -92,14 +93,15 @@ class Certifier:
             known = authority.register.of_key(request.key(purpose)) is not None
             return known and valid_for(authority, request, title, purpose) is None
 
+    @cached_property
     def chain(self) -> list[Certificate]:
-        """Its own certificate and those above it, the root last."""
+        """Its own certificate and those above it, the root last: read once, for an authority keeps them."""
         with self._open() as authority:
             return [authority.certificate, *authority.register.above]
 
     def between(self) -> list[Certificate]:
         """The authorities below the root, the highest first: what a meter needs on the way to its anchor."""
-        return [one for one in reversed(self.chain()) if one.subject != one.issuer]
+        return [one for one in reversed(self.chain) if one.subject != one.issuer]
 
     def _open(self) -> CertificateAuthority:
         return CertificateAuthority(

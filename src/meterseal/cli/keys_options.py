@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
 
@@ -100,6 +100,10 @@ Approved = Annotated[
     typer.Option("--request", help="The approved request that this is.", min=1, metavar="N"),
 ]
 
+Whole = Annotated[list[str], typer.Argument(metavar="COMMAND...", help="The command, with all its options.")]
+WHOLE: Final = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+"""Settings of a command that takes another one with all its options."""
+
 
 @dataclass(slots=True)
 class Who:
@@ -172,6 +176,18 @@ def act(store: Store, deed: str, about: Mapping[str, Any] | None = None, why: st
         output.emit(f"request {number}: another person approves it (`keys approve {number}`); then")
         output.emit(f"`{one.family} --request {number}` with the same command does it")
     raise typer.Exit
+
+
+def ask_for(ctx: typer.Context, command: list[str]) -> None:
+    """Run another command of the group that `ctx` is in as far as `act`, which files a request and ends."""
+    one = who()
+    one.asking, one.json = True, "--json" in command
+    group = cast(Any, ctx.parent)  # of which the asking one is a command
+    name, found, words = group.command.resolve_command(group, list(command))
+    with found.make_context(name, words, parent=group) as below:
+        found.invoke(below)
+    with answering():
+        raise Misuse(f"`{one.family} {name}` takes no second person")
 
 
 def place(text: str | None) -> Path | str | None:

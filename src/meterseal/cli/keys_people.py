@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -120,24 +120,13 @@ def listed(store: given.Where, kek: given.Kek = None, json: options.Json = False
         _roll(opened.people.enrolled(), json)
 
 
-def request(
-    ctx: typer.Context,
-    command: Annotated[
-        list[str], typer.Argument(metavar="COMMAND...", help="The command, with all its options.")
-    ],
-) -> None:
+def request(ctx: typer.Context, command: given.Whole) -> None:
     """Ask for what takes two: `keys request destroy --device ...`. Nothing is done yet.
 
     Another person approves it within a week (`keys approve N`); then `keys --request N` with the same command
     does it, once, within a day.
     """
-    given.who().asking, given.who().json = True, "--json" in command
-    keys = cast(Any, ctx.parent)  # the group of which this is a command
-    name, found, words = keys.command.resolve_command(keys, list(command))
-    with found.make_context(name, words, parent=keys) as below:
-        found.invoke(below)
-    with answering():
-        raise Misuse(f"`keys {name}` takes no second person")
+    given.ask_for(ctx, command)
 
 
 def approve(
@@ -200,8 +189,7 @@ def upgrade(
 def join(keys: typer.Typer) -> None:
     """Make them commands of `keys`."""
     keys.add_typer(app, name="person")
-    whole = {"ignore_unknown_options": True, "allow_interspersed_args": False}
-    keys.command("request", context_settings=whole)(request)
+    keys.command("request", context_settings=given.WHOLE)(request)
     keys.command("approve")(approve)
     keys.command("refuse")(refuse)
     keys.command("requests")(requests)

@@ -316,7 +316,7 @@ def crl(
             output.emit(f"list {made.number} of {name}: {len(made)} revoked, next due {due}")
 
 
-app.command("ask", context_settings=people.WHOLE)(people.ask)
+app.command("ask", context_settings=keys.WHOLE)(people.ask)
 app.command("enrol")(pki_enrol.enrol)
 app.command("token")(pki_enrol.token)
 app.command("request")(pki_look.request)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, cast
+from typing import Annotated, Any
 
 import typer
 
@@ -22,10 +22,6 @@ Store = Annotated[
         metavar="URL",
     ),
 ]
-
-
-WHOLE: Final = {"ignore_unknown_options": True, "allow_interspersed_args": False}
-"""Settings of a command that takes another one with all its options."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,21 +69,10 @@ def acting(
         yield warrant
 
 
-def ask(
-    ctx: typer.Context,
-    command: Annotated[
-        list[str], typer.Argument(metavar="COMMAND...", help="The command, with all its options.")
-    ],
-) -> None:
+def ask(ctx: typer.Context, command: keys.Whole) -> None:
     """Ask for what takes two: `pki ask init --store ...`. Nothing is done yet.
 
     Another person approves it within a week (`keys approve N`); then `pki --request N` with the same command
     does it, once, within a day.
     """
-    keys.who().asking, keys.who().json = True, "--json" in command
-    pki = cast(Any, ctx.parent)  # the group of which this is a command
-    name, found, words = pki.command.resolve_command(pki, list(command))
-    with found.make_context(name, words, parent=pki) as below:
-        found.invoke(below)
-    with answering():
-        raise Misuse(f"`pki {name}` takes no second person")
+    keys.ask_for(ctx, command)

@@ -111,7 +111,7 @@ class Meter(MeterBase, AsyncVerbs):
         turn, session = self._turn, self._session
         step = None if turn.taken or selection is not None else session.again((class_id, instance, attribute))
         if step is None:
-            return await self._run(self._verbs.get(class_id, instance, attribute, selection))
+            return await super().get(class_id, instance, attribute, selection)
         turn.taken, octets = True, b""
         try:
             octets = await self._driver.exchange(step)

@@ -97,7 +97,7 @@ class Meter(MeterBase, BlockingVerbs):
         session, octets = self._session, b""
         step = None if selection is not None else session.again((class_id, instance, attribute))
         if step is None:
-            return self._run(self._verbs.get(class_id, instance, attribute, selection))
+            return super().get(class_id, instance, attribute, selection)
         try:
             octets = self._driver.exchange(step)
         finally:

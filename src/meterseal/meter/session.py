@@ -169,9 +169,7 @@ class Session:
         self._party.left(self)
 
     def _find(self, source: int, destination: int) -> Live:
-        live = self._live.get((source, destination))
-        if live is not None:
-            return live
+        """What is to take the first frame of a pair."""
         held = self._meter.association(source, destination)
         if held is not None:
             live = self._live[source, destination] = self._new(held)
@@ -349,9 +347,10 @@ class Session:
             live.deadline = None
         was_open = live.open
         live.machine.end()
-        self._ended(live)
         if was_open:
             self._released(live)
+        else:
+            self._ended(live)
 
     def _watch(self, live: Live, source: int, destination: int, anew: bool) -> None:
         """A sign-on has to be completed in time, counted from its AARQ; a transfer has to go on."""
