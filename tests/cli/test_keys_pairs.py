@@ -76,6 +76,8 @@ def test_C10_what_ends_soon_is_due_and_renewed_ahead(office: Office) -> None:
     """The certificate of 30 days is within the 60 that it is renewed ahead by."""
     ahead = office.json("due", "--limit", "5", code=3, device=False)
     assert [one["kind"] for one in ahead["keys"]] == ["meter-sign"]
+    assert office.json("due", code=3) == ahead
+    assert office.json("due", "--device", "4D534C0000000000", device=False)["count"] == 0
     expiring = run("pki", "expiring", "--dir", str(office.folder / "ca"), "--days", "60", "--json")
     assert len(expiring.lines()[0]["certificates"]) == 1
     assert "--authority" in office.json("rotate", "--due", device=False)

@@ -121,10 +121,19 @@ def overview(store: Store, now: datetime) -> Overview:
         )
 
 
-def due(store: Store, now: datetime, limit: int = 1000, kinds: Collection[str] = KINDS) -> Due:
-    """Keys whose time has come, of these kinds or of all, soonest first; `limit` of them at the most."""
+def due(
+    store: Store,
+    now: datetime,
+    limit: int = 1000,
+    kinds: Collection[str] = KINDS,
+    device: bytes | None = None,
+) -> Due:
+    """Keys whose time has come, soonest first; `limit` of them at the most.
+
+    Of these kinds or of all, of one device or of all.
+    """
     with store.core.reading() as connection:
-        return _due(connection, now, limit, kinds)
+        return _due(connection, now, limit, kinds, device)
 
 
 def stuck(store: Store, now: datetime) -> list[Rotation]:
@@ -139,14 +148,22 @@ def _every(connection: Connection) -> dict[str, int]:
     return found
 
 
-def _due(connection: Connection, now: datetime, limit: int, kinds: Collection[str] = KINDS) -> Due:
+def _due(
+    connection: Connection,
+    now: datetime,
+    limit: int,
+    kinds: Collection[str] = KINDS,
+    device: bytes | None = None,
+) -> Due:
     found, overdue, days = Due(), [], _every(connection)
     ahead = days.pop(CERTIFICATE) * _DAY
     for kind, period in ((kind, days[kind] * _DAY) for kind in days if kind in kinds):
         late = [keys.c.made < seconds(now) - period] if period else []
         if KINDS[kind].certified:
             late.append(keys.c.expires < seconds(now) + ahead)
-        where = (keys.c.kind == kind, keys.c.state == "active", or_(false(), *late))
+        where = [keys.c.kind == kind, keys.c.state == "active", or_(false(), *late)]
+        if device is not None:
+            where.append(keys.c.device == device)
         found.count += connection.execute(select(func.count()).select_from(keys).where(*where)).scalar_one()
         if limit:
             for row in connection.execute(select(keys).where(*where).order_by(keys.c.made).limit(limit)):

@@ -60,13 +60,14 @@ def due(
             metavar="KIND=DAYS",
         ),
     ] = None,
+    device: given.MaybeDevice = None,
     kind: given.Kinds = None,
     kek: given.Kek = None,
     by: given.By = None,
     json: options.Json = False,
 ) -> None:
     """List keys that are due to be changed, the most overdue first. Exits 3 when there are any."""
-    wanted = [_period(text) for text in every or ()]
+    wanted, title = [_period(text) for text in every or ()], given.maybe_title(device)
     with given.opened(store, kek, by) as found:
         from meterseal.authority import overview
         from meterseal.authority.store.keeping import kind_of
@@ -76,7 +77,8 @@ def due(
         if wanted:
             given.act(found, "periods")
             overview.set_every(found, dict(wanted))
-        late = overview.due(found, datetime.now(UTC), limit, {kind_of(one).name for one in kind or KINDS})
+        kinds = {kind_of(one).name for one in kind or KINDS}
+        late = overview.due(found, datetime.now(UTC), limit, kinds, title)
         if json:
             output.emit_json({"count": late.count, "keys": [keys_pages.key(one) for one in late.keys]})
         elif late.keys:
