@@ -69,7 +69,7 @@ def ber_rows(cls: type[Message]) -> list[tuple[str, Ber]]:
     """The fields of an ACSE declaration with their BER rows."""
     hints = typing.get_type_hints(cls, include_extras=True)
     rows = []
-    for name, _ in cls.parts:
+    for name in cls.fields:
         (mark,) = [m for m in hints[name].__metadata__ if isinstance(m, Ber)]
         rows.append((name, mark))
     return rows

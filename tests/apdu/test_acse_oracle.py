@@ -76,7 +76,7 @@ def oracle() -> Any:
 def theirs(message: Message) -> dict[str, Any]:
     """A message of ours as the oracle names things."""
     values: dict[str, Any] = {}
-    for (name, _), value in zip(message.parts, tuple(message), strict=True):
+    for name, value in zip(message.fields, message, strict=True):
         if value is None:
             continue
         if name in BIT_FIELDS:
@@ -92,7 +92,7 @@ def theirs(message: Message) -> dict[str, Any]:
 
 
 def _fields(cls: type[Message]) -> st.SearchStrategy[Message]:
-    names = [name for name, _ in cls.parts if name != "implementation_information"]
+    names = [name for name in cls.fields if name != "implementation_information"]
     fields: dict[str, st.SearchStrategy[Any]] = {}
     for name in names:
         if name in BIT_FIELDS:

@@ -368,7 +368,7 @@ def test_H16_as_a_process_with_an_open_umask(tmp_path: Path) -> None:
 
 def test_other_commands_do_not_load_certificates() -> None:
     code = (
-        "import sys; from meterseal.cli import main; sys.argv = ['meterseal', '--version']\n"
+        "import sys; from meterseal.cli import main; sys.argv = ['meterseal', '--help']\n"
         "try: main()\nexcept SystemExit: pass\n"
         "sys.exit('cryptography.x509' in sys.modules)"
     )

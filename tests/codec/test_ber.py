@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meterseal.apdu.acse import Aare, Aarq, Rlrq
-from meterseal.codec.ber import KEPT, Ber, functions, read_tlv, tlv
+from meterseal.codec.ber import KEPT, Ber, read_tlv, reader, tlv
 from meterseal.errors import DecodeError, Malformed, Misuse, Truncated
 
 
@@ -141,8 +141,9 @@ def test_passwords_and_challenges_do_not_show() -> None:
 def fresh_reader() -> Any:
     """A reader of AARQs that has never seen one."""
     hints = get_type_hints(Aarq, include_extras=True)
-    rows = [(name, next(m for m in hints[name].__metadata__ if isinstance(m, Ber))) for name, _ in Aarq.parts]
-    return functions(Aarq, rows)[0]
+    return reader(
+        Aarq, [next(m for m in hints[name].__metadata__ if isinstance(m, Ber)) for name in Aarq.fields]
+    )
 
 
 def read(reader: Any, octets: bytes) -> Any:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Annotated, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meterseal.apdu import MESSAGES
 from meterseal.apdu.initiate import InitiateRequest
 from meterseal.codec.ber import Ber
 from meterseal.codec.data import Data
@@ -141,25 +145,61 @@ def test_names_follow_the_standard() -> None:
     assert Pair.name == "pair"
 
 
+def declared(word: str = "Odd", field: Any = int, **options: Any) -> Any:
+    """A fresh declaration of one field, of which nothing has been asked yet."""
+    space = {"__annotations__": {"field": field}, "__module__": __name__}
+    return MessageType(word, (Message,), space, **options)
+
+
 def test_what_has_no_part() -> None:
-    with pytest.raises(TypeError, match="no part for the annotation"):
-        MessageType("Odd", (Message,), {"__annotations__": {"field": complex}, "__module__": __name__})
+    asks: list[Callable[[Any], Any]] = [
+        lambda made: made.decode(b""),
+        lambda made: made(1).encode(),
+        lambda made: made.minimum,
+    ]
+    for ask in asks:
+        with pytest.raises(TypeError, match="no part for the annotation"):
+            ask(declared(field=complex))
 
 
 def test_ber_rows_need_a_mark_in_the_annotation() -> None:
-    with pytest.raises(TypeError, match="no BER row"):
-        MessageType(
-            "Odd",
-            (Message,),
-            {"__annotations__": {"field": int}, "__module__": __name__},
-            tag=b"\x60",
-            ber=True,
-        )
+    asks: list[Callable[[Any], Any]] = [lambda made: made.decode(b"\x60"), lambda made: made(1).encode()]
+    for ask in asks:
+        with pytest.raises(TypeError, match="no BER row"):
+            ask(declared(tag=b"\x60", ber=True))
 
 
-def test_the_bare_root_has_no_octets() -> None:
-    with pytest.raises(NotImplementedError):
-        Message.encode(SAMPLE)
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda m: m.name)
+def test_every_apdu_is_a_sound_declaration(message: type[Message]) -> None:
+    # Declarations are looked at when they are first used: here all of them are.
+    assert callable(message.read)
+    assert message.ber or len(message.parts) == len(message.fields)
+
+
+def test_a_declaration_is_no_base_of_another() -> None:
+    with pytest.raises(TypeError, match="Longer: a declaration is no base of another"):
+        MessageType("Longer", (Pair,), {"__module__": __name__})
+
+
+def test_what_no_declaration_has() -> None:
+    with pytest.raises(AttributeError, match="Pair has no 'colour'"):
+        Pair.colour  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_a_first_use_by_many_threads_at_once() -> None:
+    for _ in range(20):
+        fresh, at_once = declared(field=U16), Barrier(4)
+
+        def use(made: Any = fresh, gate: Barrier = at_once) -> tuple[bytes, Any, int, str]:
+            gate.wait(30)
+            return made(7).encode(), made.decode(b"\x00\x07"), made.minimum, repr(made(7))
+
+        with ThreadPoolExecutor(4) as pool:
+            found = [job.result(30) for job in [pool.submit(use) for _ in range(4)]]
+        assert found == [(b"\x00\x07", fresh(7), 2, "Odd(field=7)")] * 4
+
+
+def test_the_bare_part_writes_nothing() -> None:
     with pytest.raises(NotImplementedError):
         Part().write_decode(Source(), "x")
     with pytest.raises(NotImplementedError):

@@ -91,6 +91,11 @@ def everything() -> typer.Typer:
 def run() -> None:
     """Run the command line on this process's arguments and streams."""
     output.prepare()
-    named = sys.argv[1:2]
-    known = named and (named[0] in COMMANDS or named[0] in FAMILIES)
-    (build(named) if known else everything())()
+    first = sys.argv[1:2]
+    if first == ["--version"]:
+        whole = build(())
+    elif first and (first[0] in COMMANDS or first[0] in FAMILIES):
+        whole = build(first)
+    else:
+        whole = everything()
+    whole()

@@ -75,12 +75,8 @@ _Known = dict[int, list[tuple[int, Ber]]]
 _Wraps = list[tuple[tuple[int, ...], bool]]
 
 
-def functions(cls: Any, rows: list[tuple[str, Ber]]) -> tuple[Any, Any]:
-    """`read(b, p, e)` and `encode(self)` of a BER declaration."""
-    return staticmethod(_reader(cls, [row for _, row in rows])), _writer(cls, [row for _, row in rows])
-
-
-def _reader(cls: Any, rows: list[Ber]) -> Any:
+def reader(cls: Any, rows: list[Ber]) -> Callable[[bytes, int, int], tuple[Any, int]]:
+    """The function `read(b, p, e)` of a declaration with these rows."""
     # What fields an element may be, by its outer tag.
     known: _Known = {}
     for place, row in enumerate(rows):
@@ -156,7 +152,8 @@ def _value(row: Ber, octets: bytes) -> int:
     return int.from_bytes(octets, "big", signed=True)
 
 
-def _writer(cls: Any, rows: list[Ber]) -> Any:
+def writer(cls: Any, rows: list[Ber]) -> Callable[[Any], bytes]:
+    """The method `encode(self)` of a declaration with these rows."""
     # The tags from the inside out.
     wraps = [(tuple(reversed(row.tags)), row.content == "octets") for row in rows]
     cut = next((place for place, row in enumerate(rows) if row.fresh), 0)

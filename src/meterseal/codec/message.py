@@ -1,4 +1,4 @@
-"""Messages: a class with annotated fields is the standard's table; making it compiles its codec.
+"""Messages: a class with annotated fields is the standard's table; its codec is compiled on first use.
 
     class GetRequestNext(Message, tag=b"\\xC0\\x02"):
         invoke_id_and_priority: U8
@@ -11,11 +11,13 @@ ACSE messages declare their fields with `Ber` and pass `ber=True` (acse-xdlms 1.
 
 from __future__ import annotations
 
+import inspect
 import struct
 import types
 import typing
+from collections.abc import Callable
 from operator import itemgetter
-from typing import Any, ClassVar, Self, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
 
 from meterseal.codec import ber as ber_codec
 from meterseal.codec.ber import Ber
@@ -39,22 +41,29 @@ from meterseal.errors import Malformed, Misuse, Truncated
 
 @dataclass_transform(frozen_default=True)
 class MessageType(type):
-    """Makes named-tuple classes of declarations and compiles their decode and encode functions."""
+    """Makes named-tuple classes of declarations; their functions are compiled when first asked for."""
 
     def __new__(
         mcs, word: str, bases: tuple[type, ...], space: dict[str, Any], /, **options: Any
     ) -> MessageType:
         """Take the annotations for the fields; `options` are `tag`, `name` and `ber`."""
-        annotations = list(space.get("__annotations__", {}))
-        defaults = {n: space.pop(n) for n in annotations if n in space}
-        space.setdefault("__slots__", ())
-        cls = super().__new__(mcs, word, bases, space)
-        if any(isinstance(base, MessageType) for base in bases):
-            _declare(cls, annotations, defaults, **options)
-        return cls
+        if not any(isinstance(base, MessageType) for base in bases):
+            return super().__new__(mcs, word, bases, space)
+        if bases != (Message,):
+            raise TypeError(f"{word}: a declaration is no base of another")
+        return super().__new__(mcs, word, bases, space | _declared(word, space, **options))
 
     def __init__(cls, word: str, bases: tuple[type, ...], space: dict[str, Any], /, **options: Any) -> None:
         super().__init__(word, bases, space)
+
+    if not TYPE_CHECKING:  # checkers go by the annotations of Message
+
+        def __getattr__(cls, name: str) -> Any:
+            """What `_LATE` makes of the declaration.  Threads that come at once make it twice, and alike."""
+            if name not in _LATE:
+                raise AttributeError(f"{cls.__name__} has no {name!r}", name=name, obj=cls)
+            setattr(cls, name, _LATE[name](cls))
+            return getattr(cls, name)
 
 
 class Message(tuple[Any, ...], metaclass=MessageType):
@@ -62,14 +71,28 @@ class Message(tuple[Any, ...], metaclass=MessageType):
 
     tag: ClassVar[bytes]
     name: ClassVar[str]
+    fields: ClassVar[tuple[str, ...]]
+    defaults: ClassVar[dict[str, Any]]
+    ber: ClassVar[bool]
+    hints: ClassVar[dict[str, Any]]
     parts: ClassVar[tuple[tuple[str, Part], ...]]
     minimum: ClassVar[int]
     hidden: ClassVar[frozenset[str]]
     read: ClassVar[DecodeAt]
 
+    if not TYPE_CHECKING:  # checkers know it from the annotations of the declaration
+
+        def __new__(cls, *values: Any, **named: Any) -> Self:
+            """The first of its class; the compiled constructor takes this one's place."""
+            cls.__new__ = _constructor(cls)
+            return cls.__new__(cls, *values, **named)
+
     def encode(self) -> bytes:
         """The octets of the message, tag included.  Raises Misuse when a value does not fit."""
-        raise NotImplementedError
+        cls: Any = type(self)
+        cls.encode = _writer(cls)  # takes this one's place
+        octets: bytes = cls.encode(self)
+        return octets
 
     @classmethod
     def decode(cls, octets: bytes) -> Self:
@@ -81,8 +104,7 @@ class Message(tuple[Any, ...], metaclass=MessageType):
 
     def replace(self, **changes: Any) -> Self:
         """The same message with some fields changed."""
-        fields = dict(zip((n for n, _ in self.parts), self, strict=True)) | changes
-        return type(self)(**fields)
+        return type(self)(**dict(zip(self.fields, self, strict=True)) | changes)
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and tuple.__eq__(self, typing.cast(Any, other))
@@ -97,9 +119,10 @@ class Message(tuple[Any, ...], metaclass=MessageType):
         return tuple(self)
 
     def __repr__(self) -> str:
+        hidden = type(self).hidden
         fields = ", ".join(
-            f"{n}=<{len(v)} octets>" if n in self.hidden else f"{n}={v!r}"
-            for (n, _), v in zip(self.parts, self, strict=True)
+            f"{n}=<{len(v)} octets>" if n in hidden else f"{n}={v!r}"
+            for n, v in zip(self.fields, self, strict=True)
             if v is not None
         )
         return f"{type(self).__name__}({fields})"
@@ -122,57 +145,88 @@ def standard_name(name: str) -> str:
     return "".join("-" + c.lower() if c.isupper() else c for c in name).lstrip("-")
 
 
-def _declare(
-    cls: Any, fields: list[str], defaults: dict[str, Any], tag: bytes = b"", name: str = "", ber: bool = False
-) -> None:
-    hints = typing.get_type_hints(cls, include_extras=True)
-    cls.tag, cls.name = tag, name or standard_name(cls.__name__)
-    cls.hidden = frozenset(f for f in fields if Hidden() in getattr(hints[f], "__metadata__", ()))
-    for index, field in enumerate(fields):
-        setattr(cls, field, property(itemgetter(index)))
-    if ber:
-        rows = [(field, _ber_row(hints[field])) for field in fields]
-        cls.parts = tuple((field, Part()) for field in fields)
-        cls.read, cls.encode = ber_codec.functions(cls, rows)
-        cls.minimum = 0
-    else:
-        parts = [(field, part_of(hints[field])) for field in fields]
-        cls.parts = tuple(parts)
-        cls.minimum = sum(part.minimum for _, part in parts)
-        cls.read, cls.encode = staticmethod(_reader(cls, parts)), _writer(cls, parts)
-    cls.__new__ = _constructor(cls, fields, defaults)
+def _declared(
+    word: str, space: dict[str, Any], tag: bytes = b"", name: str = "", ber: bool = False
+) -> dict[str, Any]:
+    """What a class has from its declaration at once."""
+    fields = tuple(space.get("__annotations__", ()))
+    return {
+        "__slots__": (),
+        **{field: property(itemgetter(index)) for index, field in enumerate(fields)},
+        "tag": tag,
+        "name": name or standard_name(word),
+        "fields": fields,
+        "defaults": {field: space[field] for field in fields if field in space},
+        "ber": ber,
+    }
 
 
-def _constructor(cls: Any, fields: list[str], defaults: dict[str, Any]) -> Any:
+def _constructor(cls: Any) -> Any:
+    defaults = cls.defaults
     names: dict[str, Any] = {"tnew": tuple.__new__, **{f"default_{f}": d for f, d in defaults.items()}}
-    arguments = "".join(f", {f}=default_{f}" if f in defaults else f", {f}" for f in fields)
-    values = "".join(f"{f}, " for f in fields)
+    arguments = "".join(f", {f}=default_{f}" if f in defaults else f", {f}" for f in cls.fields)
+    values = "".join(f"{f}, " for f in cls.fields)
     exec(f"def __new__(cls{arguments}):\n    return tnew(cls, ({values}))", names)
     return names["__new__"]
 
 
-def _reader(cls: Any, parts: list[tuple[str, Part]]) -> DecodeAt:
+def _hints(cls: Any) -> dict[str, Any]:
+    return inspect.get_annotations(cls, eval_str=True)
+
+
+def _hidden(cls: Any) -> frozenset[str]:
+    return frozenset(f for f, hint in cls.hints.items() if Hidden() in getattr(hint, "__metadata__", ()))
+
+
+def _parts(cls: Any) -> tuple[tuple[str, Part], ...]:
+    return tuple((field, part_of(hint)) for field, hint in cls.hints.items())
+
+
+def _minimum(cls: Any) -> int:
+    # Of ACSE every field may be absent.
+    return 0 if cls.ber else sum(part.minimum for _, part in cls.parts)
+
+
+def _rows(cls: Any) -> list[Ber]:
+    return [_ber_row(hint) for hint in cls.hints.values()]
+
+
+def _reader(cls: Any) -> staticmethod[[bytes, int, int], tuple[Any, int]]:
+    if cls.ber:
+        return staticmethod(ber_codec.reader(cls, _rows(cls)))
     source = Source()
     source.names["cls"] = cls
-    values = write_sequence_decode(source, parts)
+    values = write_sequence_decode(source, cls.parts)
     source.add(f"return tnew(cls, ({''.join(v + ', ' for v in values)})), p")
     exec("\n".join(["def read(b, p, e):", *source.lines]), source.names)
-    return typing.cast(DecodeAt, source.names["read"])
+    return staticmethod(source.names["read"])
 
 
-def _writer(cls: Any, parts: list[tuple[str, Part]]) -> Any:
+def _writer(cls: Any) -> Any:
+    if cls.ber:
+        return ber_codec.writer(cls, _rows(cls))
     source = Source()
     source.names |= {"tag": cls.tag, "Misuse": Misuse, "StructError": struct.error}
-    names = [f"{n}_" for n, _ in parts]
+    names = [f"{n}_" for n in cls.fields]
     if names:
         source.add(f"{', '.join(names)}, = self")
-    chunks = write_sequence_encode(source, list(zip(names, (part for _, part in parts), strict=True)))
+    chunks = write_sequence_encode(source, list(zip(names, (part for _, part in cls.parts), strict=True)))
     source.add("try:")
     source.add(f"    return {' + '.join((['tag'] if cls.tag else []) + chunks) or 'tag'}")
     source.add("except StructError as error:")
     source.add(f"    raise Misuse(f'{cls.name}: {{error}}') from None")
     exec("\n".join(["def encode(self):", *source.lines]), source.names)
     return source.names["encode"]
+
+
+_LATE: dict[str, Callable[[Any], Any]] = {
+    "hints": _hints,
+    "hidden": _hidden,
+    "parts": _parts,
+    "minimum": _minimum,
+    "read": _reader,
+}
+"""What a declaration gets when it is first asked for: a process that knows all messages uses few of them."""
 
 
 def part_of(hint: Any) -> Part:

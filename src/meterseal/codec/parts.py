@@ -8,7 +8,7 @@ The compiler turns every annotation into a `Part`; neighbouring parts of fixed s
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Annotated, Any
@@ -204,7 +204,7 @@ class Nested(Part):
         return f"{value}.encode()"
 
 
-def write_sequence_decode(source: Source, parts: list[tuple[str, Part]]) -> list[str]:
+def write_sequence_decode(source: Source, parts: Sequence[tuple[str, Part]]) -> list[str]:
     """Write the decoding of parts in order; return the expressions of their values."""
     values: list[str] = []
     at = 0
@@ -221,7 +221,7 @@ def write_sequence_decode(source: Source, parts: list[tuple[str, Part]]) -> list
     return values
 
 
-def write_sequence_encode(source: Source, parts: list[tuple[str, Part]]) -> list[str]:
+def write_sequence_encode(source: Source, parts: Sequence[tuple[str, Part]]) -> list[str]:
     """Return the expressions of the octets of parts in order, fixed neighbours in one call."""
     chunks: list[str] = []
     at = 0
@@ -238,14 +238,14 @@ def write_sequence_encode(source: Source, parts: list[tuple[str, Part]]) -> list
     return chunks
 
 
-def _fixed_run(parts: list[tuple[str, Part]], at: int) -> list[tuple[str, Part]]:
+def _fixed_run(parts: Sequence[tuple[str, Part]], at: int) -> Sequence[tuple[str, Part]]:
     end = at
     while end < len(parts) and parts[end][1].fmt is not None:
         end += 1
     return parts[at:end]
 
 
-def _decode_run(source: Source, run: list[tuple[str, Part]]) -> list[str]:
+def _decode_run(source: Source, run: Sequence[tuple[str, Part]]) -> list[str]:
     form = struct.Struct(">" + "".join(str(part.fmt) for _, part in run))
     unpack = source.name("unpack", form.unpack_from)
     names = [source.name("f") for _, part in run for _ in range(part.count())]

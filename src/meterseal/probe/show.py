@@ -54,9 +54,7 @@ def _quantity(text: str) -> Shown:
 
 
 def _fields(message: Message) -> dict[str, Shown]:
-    return {
-        name: _field(message, name, value) for (name, _), value in zip(message.parts, message, strict=True)
-    }
+    return {name: _field(message, name, value) for name, value in zip(message.fields, message, strict=True)}
 
 
 def _field(message: Message, name: str, value: Any) -> Shown:
