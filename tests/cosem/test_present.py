@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import IntEnum
 from typing import Any
@@ -30,7 +31,7 @@ from meterseal.cosem.present import error_object, present, profile_object, value
 from meterseal.cosem.profile import Column
 from meterseal.cosem.selection import CLOCK_COLUMN, CaptureObject
 from meterseal.cosem.shapes import ANY, LEAVES, shape
-from meterseal.cosem.texts import json_text, safe_text
+from meterseal.cosem.texts import json_text, moment_text, safe_text
 from meterseal.errors import Forged, MetersealError, Misuse, Refused
 
 CLOCK = bytes.fromhex("07E50713010F2E2300FF8880")
@@ -383,3 +384,10 @@ def test_what_is_shown_can_be_entered_again() -> None:
         expected = attribute_shape(class_id, attribute)
         shown = json.loads(json_text(present(value, None, expected)))
         assert from_plain(shown, expected)[0] == value
+
+
+def test_moments_are_utc_and_cut() -> None:
+    moment = datetime(2026, 11, 25, 13, 0, 0, 999_999, tzinfo=timezone(timedelta(hours=1)))
+    assert moment_text(moment) == "2026-11-25T12:00:00Z"
+    assert moment_text(moment, "milliseconds") == "2026-11-25T12:00:00.999Z"
+    assert moment_text(datetime(1, 1, 1, tzinfo=UTC)) == "0001-01-01T00:00:00Z"

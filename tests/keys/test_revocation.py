@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from meterseal.crypto import SigningKey, curve
+from meterseal.crypto import SigningKey, VerifyingKey, curve
 from meterseal.crypto.certificates import Certificate, Purpose, verify_chain
 from meterseal.crypto.issuing import Authority
 from meterseal.crypto.revocation import Reason, Revocation, RevocationList
@@ -14,6 +14,7 @@ from meterseal.errors import CertificateRefused
 from meterseal.keys import revocation as lists_module
 from meterseal.keys.revocation import RevocationLists
 from meterseal.keys.trust import Trust
+from meterseal.security.steps import settle
 from tests.crypto.certificate_faults import NOW, ROOT, SUB, TITLE, VALIDITY
 
 P256 = curve("P-256")
@@ -35,6 +36,11 @@ def trust(now: datetime | None = NOW, required: bool = False) -> Trust:
     return Trust([ROOT.certificate], lambda: now, [SUB.certificate], RevocationLists(required))
 
 
+def introduced(party: Trust, title: bytes, certificate: bytes | None) -> VerifyingKey:
+    """The key that a sign-on gets from a certificate that comes along."""
+    return settle(party.introduced(title, certificate))
+
+
 def test_D16_a_revoked_certificate_is_refused() -> None:
     party, one, other = trust(), leaf(), leaf()
     party.take_list(listed(one))
@@ -46,11 +52,11 @@ def test_D16_a_revoked_certificate_is_refused() -> None:
 def test_D16_revoked_after_it_was_taken_in() -> None:
     party, one = trust(), leaf()
     party.take(one)
-    assert party.verifying_key(TITLE, one.der) == one.key
+    assert introduced(party, TITLE, one.der) == one.key
     party.take_list(listed(one))
     for along in (None, one.der):
         with pytest.raises(CertificateRefused, match="revoked"):
-            party.verifying_key(TITLE, along)
+            introduced(party, TITLE, along)
 
 
 def test_D16_a_pinned_certificate_is_looked_up_as_well() -> None:

@@ -14,7 +14,7 @@ from meterseal.errors import CertificateRefused, UnknownKey
 from meterseal.keys import trust as trusts
 from meterseal.keys.trust import Trust
 from tests.crypto.certificate_faults import NOW, OTHER, ROOT, SUB, TITLE, VALIDITY
-from tests.keys.test_revocation import listed
+from tests.keys.test_revocation import introduced, listed
 
 P256 = curve("P-256")
 
@@ -48,7 +48,7 @@ def test_taken_in_and_given_out() -> None:
 def test_a_newer_one_takes_its_place() -> None:
     party, first, second = trust(), signature(), signature()
     party.take(first)
-    assert party.verifying_key(TITLE, second.der) == second.key
+    assert introduced(party, TITLE, second.der) == second.key
     assert party.held == [second]
     party.remove(second)
     with pytest.raises(UnknownKey):
@@ -58,16 +58,16 @@ def test_a_newer_one_takes_its_place() -> None:
 def test_D11_D14_B17_what_comes_along_at_a_sign_on() -> None:
     party = trust()
     with pytest.raises(CertificateRefused, match="another system title"):
-        party.verifying_key(TITLE, signature(OTHER).der)
+        introduced(party, TITLE, signature(OTHER).der)
     with pytest.raises(CertificateRefused, match="agreement"):
-        party.verifying_key(TITLE, agreement().der)
+        introduced(party, TITLE, agreement().der)
     stranger = Authority.root(SigningKey.generate(P256), "Sub", VALIDITY)
     with pytest.raises(CertificateRefused):
-        party.verifying_key(TITLE, signature(by=stranger).der)
+        introduced(party, TITLE, signature(by=stranger).der)
     with pytest.raises(CertificateRefused):
-        party.verifying_key(TITLE, SUB.certificate.der)
+        introduced(party, TITLE, SUB.certificate.der)
     with pytest.raises(CertificateRefused):
-        party.verifying_key(TITLE, b"\x30\x00")
+        introduced(party, TITLE, b"\x30\x00")
     assert party.held == []
 
 
@@ -76,7 +76,7 @@ def test_a_refused_one_leaves_the_held_one() -> None:
     party.take(held)
     stranger = Authority.root(SigningKey.generate(P256), "Sub", VALIDITY)
     with pytest.raises(CertificateRefused):
-        party.verifying_key(TITLE, signature(by=stranger).der)
+        introduced(party, TITLE, signature(by=stranger).der)
     assert party.verifying_key(TITLE) == held.key
 
 
@@ -100,9 +100,9 @@ def test_pinned_without_an_anchor() -> None:
     with pytest.raises(CertificateRefused):
         party.take(own)
     party.pin(own)
-    assert party.verifying_key(TITLE, own.der) == own.key
+    assert introduced(party, TITLE, own.der) == own.key
     with pytest.raises(CertificateRefused):
-        party.verifying_key(TITLE, signature().der)
+        introduced(party, TITLE, signature().der)
     with pytest.raises(CertificateRefused):
         party.pin(SUB.certificate)
 
@@ -128,17 +128,17 @@ def test_D16_a_removed_certificate_comes_back_by_no_sign_on() -> None:
     party.take(sign)
     party.remove(sign)
     with pytest.raises(CertificateRefused, match="removed"):
-        party.verifying_key(TITLE, sign.der)
+        introduced(party, TITLE, sign.der)
     assert party.held == []
     party.take(sign)
-    assert party.verifying_key(TITLE, sign.der) == sign.key
+    assert introduced(party, TITLE, sign.der) == sign.key
 
 
 def test_an_older_certificate_does_not_take_the_place_of_a_newer_one() -> None:
     party, old, new = trust(), signature(), signature(validity=Validity(NOW - timedelta(hours=1)))
     party.take(new)
     with pytest.raises(CertificateRefused, match="older"):
-        party.verifying_key(TITLE, old.der)
+        introduced(party, TITLE, old.der)
     assert party.verifying_key(TITLE) == new.key
 
 
@@ -164,7 +164,7 @@ def test_D13_D20_keys_on_the_curve_of_the_suite() -> None:
     with pytest.raises(CertificateRefused, match="P-256, the suite has P-384"):
         party.take(signature())
     with pytest.raises(CertificateRefused, match="P-256, the suite has P-384"):
-        party.verifying_key(TITLE, signature().der)
+        introduced(party, TITLE, signature().der)
 
 
 def test_the_number_held_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -190,7 +190,7 @@ class _Known:
     def __init__(self, bench: Bench) -> None:
         self._pairs = bench.meter.pairs
 
-    def verifying_key(self, title: bytes, certificate: bytes | None = None) -> Any:
+    def verifying_key(self, title: bytes) -> Any:
         return self._own(Purpose.SIGNATURE)
 
     def introduced(self, title: bytes, certificate: bytes | None) -> Any:

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from meterseal.authority.paired import CERTIFICATES, Held, named_pairs, pick, trusted
-from meterseal.authority.register import moment_text
 from meterseal.authority.store import Device, Store
 from meterseal.authority.store.anchors import strange
 from meterseal.authority.store.counters import MOST
 from meterseal.authority.store.keeping import New, check_device, slot_of, unusable
 from meterseal.authority.store.records import Flag, device, device_rows
 from meterseal.cosem.obis import parse_object
+from meterseal.cosem.texts import moment_text
 from meterseal.credentials import Credentials, RoleCredentials
 from meterseal.credentials.records import SECRETS
 from meterseal.crypto import kcv

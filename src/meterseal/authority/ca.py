@@ -24,6 +24,7 @@ from typing import Any, Final
 from meterseal.authority import ca_keys, register, terms, tokens
 from meterseal.authority.register import Entry, Register
 from meterseal.authority.terms import DEVICE_DAYS, LIST_DAYS, ROOT_DAYS, SUB_DAYS, TOKEN_DAYS, check_days
+from meterseal.cosem.texts import moment_text
 from meterseal.credentials.files import write_public
 from meterseal.crypto import SigningKey
 from meterseal.crypto.certificates import Certificate, Purpose
@@ -306,7 +307,7 @@ class CertificateAuthority:
         now, last = self._now(), self.register.list_at
         if last is not None and now < last:
             raise CertificateRefused(
-                f"the last list is of {register.moment_text(last)}, and it is not so late: the clock is wrong"
+                f"the last list is of {moment_text(last)}, and it is not so late: the clock is wrong"
             )
         check_days(days, "a list holds")
         number, following = self.register.list_number + 1, now + timedelta(days=days)
@@ -383,14 +384,14 @@ class CertificateAuthority:
 
     @property
     def _end_text(self) -> str:
-        return register.moment_text(self.certificate.not_after)
+        return moment_text(self.certificate.not_after)
 
     def _now(self) -> datetime:
         return self._clock().astimezone(UTC).replace(microsecond=0)
 
     def _keep(self, record: dict[str, Any], why: str, now: datetime | None = None) -> None:
         """Durable first, then true."""
-        at = register.moment_text(now or self._now())
+        at = moment_text(now or self._now())
         record = {**record, "at": at, "by": self._by, "why": why}
         self._journal.commit(record)
         self.register.apply(record)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 from meterseal import apdu as apdus
 from meterseal.apdu.general import GeneralSigning
-from meterseal.authority.register import moment_text
 from meterseal.codec.message import Message
+from meterseal.cosem.texts import moment_text
 from meterseal.crypto import VerifyingKey
 from meterseal.crypto.certificates import LONGEST_CHAIN, Certificate, Purpose, verify_chain
 from meterseal.crypto.revocation import Reason, Revocation, RevocationList

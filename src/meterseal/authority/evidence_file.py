@@ -23,7 +23,7 @@ from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from meterseal.authority.evidence import CONTENT_LENGTH, Evidence, Kept, as_utc
-from meterseal.authority.register import moment_text
+from meterseal.cosem.texts import moment_text
 from meterseal.crypto.certificates import LONGEST_CHAIN, Certificate
 from meterseal.crypto.revocation import RevocationList
 from meterseal.errors import CertificateRefused, Malformed, Misuse, TooLarge

@@ -18,11 +18,12 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum
 from typing import Any, Final, NamedTuple, NoReturn
 
 from meterseal.authority.tokens import Tokens
+from meterseal.cosem.texts import moment_text
 from meterseal.crypto import PublicKey
 from meterseal.crypto.certificates import Certificate, Purpose
 from meterseal.crypto.issuing import title_name
@@ -104,11 +105,6 @@ class Entry:
 
 
 # --- records ------------------------------------------------------------------------------------
-
-
-def moment_text(moment: datetime) -> str:
-    """ISO 8601 in UTC, to the second."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _moment(text: str) -> datetime:

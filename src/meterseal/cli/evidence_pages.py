@@ -8,10 +8,9 @@ from typing import Any, Final
 from meterseal import apdu as apdus
 from meterseal.apdu.general import GeneralSigning
 from meterseal.authority.evidence import Evidence, Finding, Kept, Standing
-from meterseal.authority.register import moment_text
 from meterseal.cli import pki_pages
 from meterseal.cli.output import emit
-from meterseal.cosem.texts import json_text, safe_text
+from meterseal.cosem.texts import json_text, moment_text, safe_text
 from meterseal.cosem.times import DateTime
 from meterseal.errors import MetersealError
 from meterseal.probe import show

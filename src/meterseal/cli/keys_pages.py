@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from meterseal.cli import output
-from meterseal.cosem.texts import safe_text
+from meterseal.cosem.texts import moment_text, safe_text
 
 if TYPE_CHECKING:
     from meterseal.authority.adoption import Loan
@@ -27,7 +27,7 @@ def day(moment: datetime | None) -> str:
 
 def iso(moment: datetime | None) -> str | None:
     """A moment for programs."""
-    return None if moment is None else f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+    return None if moment is None else moment_text(moment)
 
 
 def slot(one: Slot) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import typer
 from meterseal.cli import options, output, pages
 from meterseal.cli.output import answering, understanding
 from meterseal.client.plan import STATE_VARIABLE
+from meterseal.cosem.texts import moment_text
 from meterseal.listener import (
     PRESETS,
     WEAK,
@@ -157,7 +158,7 @@ async def _listen(
 
 
 def _show(received: Received, json: bool) -> None:
-    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    now = moment_text(datetime.now(UTC), "milliseconds")
     one = _dissection(received)
     if json:
         who = {"time": now, "source": received.source, "meter": received.meter, "role": received.role}

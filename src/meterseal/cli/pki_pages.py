@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from meterseal.authority.register import Entry, State, moment_text
+from meterseal.authority.register import Entry, State
 from meterseal.cli.output import emit, table
-from meterseal.cosem.texts import safe_text
+from meterseal.cosem.texts import moment_text, safe_text
 from meterseal.crypto import digest_of
 from meterseal.crypto.certificates import NO_EXPIRY, Certificate, Purpose
 from meterseal.crypto.issuing import Request

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from meterseal.cli import output, pages
-from meterseal.cosem.texts import json_text
+from meterseal.cosem.texts import json_text, moment_text
 from meterseal.credentials import Credentials
 from meterseal.errors import ConfigurationError, ConnectionLost, MetersealError
 from meterseal.probe import Dissection, show
@@ -153,7 +153,7 @@ def _lines(stack: ExitStack, path: Path) -> Emit:
 def _show(arrived: Arrived, json: bool, emit: Emit) -> None:
     """One push as `decode --json` writes it, or as a page; who brought it and when stands in front."""
     waiting, pushed, error = arrived.waiting, arrived.pushed, arrived.error
-    at = datetime.fromtimestamp(waiting.received, UTC).isoformat(timespec="milliseconds")
+    at = moment_text(datetime.fromtimestamp(waiting.received, UTC), "milliseconds")
     title = waiting.meter.hex().upper()
     one = (
         Dissection((), None, None, None, error=error)
@@ -164,7 +164,7 @@ def _show(arrived: Arrived, json: bool, emit: Emit) -> None:
         )
     )  # fmt: skip
     if json:
-        who = {"received": at.replace("+00:00", "Z"), "meter": title, "push": waiting.id}
+        who = {"received": at, "meter": title, "push": waiting.id}
         emit(json_text({**who, **one.to_json()}))
         return
     if error is not None:

@@ -1,10 +1,11 @@
-"""Text going out: JSON with exact decimals, and strings from meters made safe for a terminal (F18)."""
+"""Text going out: JSON with exact decimals, moments, strings from meters made safe for a terminal (F18)."""
 
 from __future__ import annotations
 
 import json
 import unicodedata
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
@@ -40,6 +41,11 @@ def _escaped(character: str) -> str:
     if code <= 0xFF:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def moment_text(moment: datetime, timespec: str = "seconds") -> str:
+    """ISO 8601 in UTC with `Z`; what is finer than `timespec` (as of `isoformat`) is left away."""
+    return moment.astimezone(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
 def json_text(value: Any, *, indent: int | None = None) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from meterseal.cosem.texts import moment_text
 from meterseal.crypto import Secret
 from meterseal.errors import Expired
 from meterseal.net.url import on_hdlc
@@ -101,7 +102,7 @@ class RoleCredentials:
     def check_lent(self, name: str, now: datetime) -> None:
         """Raises Expired for keys that were lent (to the role `name`), and not for as long as this."""
         if self.not_after is not None and now > self.not_after:
-            end = self.not_after.strftime("%Y-%m-%dT%H:%M:%SZ")
+            end = moment_text(self.not_after)
             raise Expired(f"role {name}: these keys were lent until {end} (not_after): ask for a new set")
 
     def octets(self, name: str) -> bytes | None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from datetime import datetime
 from functools import partial
 from itertools import pairwise
-from typing import Any, Final, TypeAlias, TypeVar, cast
+from typing import Any, Final, TypeAlias
 
 from meterseal.crypto import AgreementPoint, Curve, VerifyingKey
 from meterseal.crypto.certificates import Certificate, Purpose, verify_chain
@@ -29,8 +29,6 @@ Introducing: TypeAlias = Generator[Callable[[], Any], Any, VerifyingKey]
 
 Finding: TypeAlias = Generator[Callable[[], Any], Any, list[Certificate]]
 """Steps to the way from a certificate to its anchor."""
-
-T = TypeVar("T")
 
 Clock = Callable[[], datetime | None]
 """The time, with a zone; None where this party has none: dates are then not looked at."""
@@ -127,7 +125,7 @@ class Trust:
 
     def verify(self, certificate: Certificate, others: Sequence[Certificate] = ()) -> list[Certificate]:
         """The way from a certificate to its anchor, without taking it in.  Raises CertificateRefused."""
-        return _at_once(self.verifying(certificate, others))
+        return self._to_verify(certificate, others)()
 
     def verifying(self, certificate: Certificate, others: Sequence[Certificate] = ()) -> Finding:
         """As `verify`, in steps: it holds when it is found, whatever others did meanwhile."""
@@ -179,27 +177,19 @@ class Trust:
 
     # --- a directory of keys ----------------------------------------------------------------
 
-    def verifying_key(self, title: bytes, certificate: bytes | None = None) -> VerifyingKey:
-        """The signature key of `title`, from the certificate that came along or from the one held.
-
-        Raises UnknownKey, CertificateRefused.
-        """
-        if certificate is not None and self._is_new(title, certificate):
-            return _at_once(self._introducing(title, certificate))
+    def verifying_key(self, title: bytes) -> VerifyingKey:
+        """The signature key of `title`, from the certificate held.  Raises UnknownKey, CertificateRefused."""
         key = self._in_order(title, Purpose.SIGNATURE).key
         if not isinstance(key, VerifyingKey):  # the purpose says so already
             raise CertificateRefused("not a signature key")
         return key
 
     def introduced(self, title: bytes, certificate: bytes | None) -> VerifyingKey | Introducing:
-        """The same; for a certificate that is not held yet the steps to its key."""
-        if certificate is None or not self._is_new(title, certificate):
+        """The same at a sign-on; steps to it where `certificate` (DER) came along and is not held."""
+        held = self.find(title, Purpose.SIGNATURE)
+        if certificate is None or (held is not None and certificate == held.der):
             return self.verifying_key(title)
         return self._introducing(title, certificate)
-
-    def _is_new(self, title: bytes, certificate: bytes) -> bool:
-        held = self.find(title, Purpose.SIGNATURE)
-        return held is None or certificate != held.der
 
     def agreement_point(self, title: bytes) -> AgreementPoint:
         """The static key agreement key of `title`.  Raises UnknownKey, CertificateRefused."""
@@ -243,13 +233,3 @@ class Trust:
 
 def _standing(lists: RevocationLists, now: datetime | None, one: Certificate, issuer: Certificate) -> None:
     lists.check(one, issuer, now)
-
-
-def _at_once(steps: Generator[Callable[[], Any], Any, T]) -> T:
-    """What they come to, every call made here and now."""
-    result: Any = None
-    try:
-        while True:
-            result = steps.send(result)()
-    except StopIteration as done:
-        return cast("T", done.value)

@@ -272,9 +272,9 @@ class _Later:
         import_module("meterseal.credentials.identity").equip(setup, credentials, role)
         return setup.directory
 
-    def verifying_key(self, title: bytes, certificate: bytes | None = None) -> VerifyingKey:
+    def verifying_key(self, title: bytes) -> VerifyingKey:
         """As `Directory`."""
-        return self.load().verifying_key(title, certificate)
+        return self.load().verifying_key(title)
 
     def introduced(self, title: bytes, certificate: bytes | None) -> VerifyingKey | Steps[VerifyingKey]:
         """As `Directory`."""

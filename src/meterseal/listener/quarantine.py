@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from meterseal.cosem.texts import moment_text
 from meterseal.errors import StateUnavailable
 
 TITLES: Final = 1000
@@ -51,7 +52,7 @@ class Quarantine:
         """
         name = title.hex().upper() or "none"
         entry = {
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "time": moment_text(datetime.now(UTC), "milliseconds"),
             "source": source,
             "layers": layers,
             "hex": octets.hex().upper(),

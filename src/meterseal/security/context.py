@@ -104,15 +104,12 @@ class SecuritySetup:
             raise UnknownKey("this end has no key agreement key")
         return self.agreement
 
-    def verifying_key(self, title: bytes, certificate: bytes | None = None) -> VerifyingKey:
-        """The signature key of another party; `certificate` is one that it sent along, DER.
-
-        Raises UnknownKey, CertificateRefused.
-        """
-        return _of_suite(self.directory.verifying_key(title, certificate), self.suite)
+    def verifying_key(self, title: bytes) -> VerifyingKey:
+        """The signature key of another party.  Raises UnknownKey, CertificateRefused."""
+        return _of_suite(self.directory.verifying_key(title), self.suite)
 
     def introduced(self, title: bytes, certificate: bytes | None) -> VerifyingKey | Steps[VerifyingKey]:
-        """The same at a sign-on, where `certificate` may be new and takes curve work: then the steps."""
+        """The same at a sign-on, where a new `certificate` (DER) takes curve work: then the steps."""
         found = self.directory.introduced(title, certificate)
         if isinstance(found, GeneratorType):
             return self._introduced(found)

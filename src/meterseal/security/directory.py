@@ -16,14 +16,15 @@ from meterseal.security.steps import Steps
 class Directory(Protocol):
     """Keys of other parties, each checked when it was taken in."""
 
-    def verifying_key(self, title: bytes, certificate: bytes | None = None) -> VerifyingKey:
-        """The signature key of `title`; `certificate` is what the party itself sent along, DER.
-
-        Raises UnknownKey when none is known, CertificateRefused when the one sent is not to be trusted.
-        """
+    def verifying_key(self, title: bytes) -> VerifyingKey:
+        """The signature key of `title`.  Raises UnknownKey, CertificateRefused."""
 
     def introduced(self, title: bytes, certificate: bytes | None) -> VerifyingKey | Steps[VerifyingKey]:
-        """As `verifying_key` at a sign-on; where a certificate has to be verified first, the steps to it."""
+        """The same at a sign-on; `certificate` is what the party itself sent along, DER.
+
+        Where that has to be verified first, the steps to the key.  Raises UnknownKey when none is known,
+        CertificateRefused when the one sent is not to be trusted.
+        """
 
     def agreement_point(self, title: bytes) -> AgreementPoint:
         """The static key agreement key of `title`.  Raises UnknownKey."""
@@ -36,13 +37,13 @@ class KnownKeys:
         self.signing: dict[bytes, VerifyingKey] = {}
         self.agreement: dict[bytes, AgreementPoint] = {}
 
-    def verifying_key(self, title: bytes, certificate: bytes | None = None) -> VerifyingKey:
+    def verifying_key(self, title: bytes) -> VerifyingKey:
         """As `Directory`."""
         return _found(self.signing.get(title), "signature", title)
 
     def introduced(self, title: bytes, certificate: bytes | None) -> VerifyingKey | Steps[VerifyingKey]:
         """As `Directory`; there is nothing to be verified."""
-        return self.verifying_key(title, certificate)
+        return self.verifying_key(title)
 
     def agreement_point(self, title: bytes) -> AgreementPoint:
         """As `Directory`."""
