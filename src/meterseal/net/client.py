@@ -156,7 +156,7 @@ class Channel:
         inbox, link = self.inbox, self._line.link
         if inbox.end is not None:
             raise inbox.end
-        link.send(self.client, self.server, payload)
+        link.ask(self.client, self.server, payload)
         if inbox.items or link.unsent:
             return self._sent(timeout, deadline)
         link.poll(self.client, self.server, timeout)

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import asyncio
 from ipaddress import IPv6Address, ip_address
-from typing import Any, Final, Protocol, cast
-from weakref import WeakKeyDictionary
+from typing import Any, Protocol, cast
 
 from meterseal.errors import ConnectionLost, MetersealError, TimedOut, TooLarge
 from meterseal.framing import wrapper
 
 from .handler import Factory, Handler, Limits
+from .turns import turns_of
 from .wirelog import WireLog
 
 
@@ -311,25 +311,10 @@ class Stream(asyncio.BaseProtocol):
             self._drained = None
 
 
-_ROOM: Final = 2048
-"""Octets that are received at once where nothing is held: any usual frame."""
-
-_rooms: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDictionary()
-"""Where the connections of a loop receive: what comes is taken out before it is the next one's turn."""
-
-
-def _room(loop: asyncio.AbstractEventLoop, most: int) -> memoryview:
-    """Room for `most` octets at most: no more is received than may be kept."""
-    room = _rooms.get(loop)
-    if room is None:
-        room = _rooms[loop] = memoryview(bytearray(_ROOM))
-    return room if most >= _ROOM else room[:most]
-
-
 class Connection(Stream, asyncio.BufferedProtocol):
     """Wrapper frames over TCP.  A buffer of its own has only a connection with an incomplete frame."""
 
-    __slots__ = ("_reader", "_room")
+    __slots__ = ("_reader", "_room", "_turns")
 
     def __init__(
         self,
@@ -344,21 +329,48 @@ class Connection(Stream, asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """As every stream; from then on it receives where its loop has room."""
-        self._room = _room(asyncio.get_running_loop(), wrapper.HEADER_LENGTH + self._limits.apdu)
+        self._turns = turns_of(asyncio.get_running_loop())
+        # No more is received than may be kept.
+        self._room = self._turns.room[: wrapper.HEADER_LENGTH + self._limits.apdu]
         super().connection_made(transport)
 
     def send(self, source: int, destination: int, payload: bytes) -> None:
         """One whole APDU, at most 65535 octets (TooLarge). Nothing happens when the connection is gone."""
-        transport = self._transport
-        if self._ending or transport is None:
-            return
+        if not self._ending and self._transport is not None:
+            self._turns.send(self, self._frame(source, destination, payload))
+
+    def ask(self, source: int, destination: int, payload: bytes) -> None:
+        """As `send`, by the end of the turn."""
+        if not self._ending and self._transport is not None:
+            self._turns.ask(self, self._frame(source, destination, payload))
+
+    def _frame(self, source: int, destination: int, payload: bytes) -> bytes:
         frame = wrapper.encode(source, destination, payload)
         if self._wire_log is not None:
             self._wire_log.record(self.name, "out", frame)
+        return frame
+
+    def put(self, octets: bytes) -> None:
+        """What was sent leaves (`Turns`)."""
+        transport = self._transport
         if self._paused:
-            self._write(frame)
-        else:
-            transport.write(frame)
+            self._write(octets)
+        elif transport is not None and not transport.is_closing():
+            transport.write(octets)
+
+    def close(self) -> None:
+        """Send what is still to be sent, that of this turn among it, then close."""
+        self._leave_nothing()
+        super().close()
+
+    def abort(self, cause: Exception | None = None) -> None:
+        """The system gets what was sent in this turn, then the end."""
+        self._leave_nothing()
+        super().abort(cause)
+
+    def _leave_nothing(self) -> None:
+        if self._transport is not None:
+            self._turns.flush()
 
     def poll(self, client: int, server: int, timeout: float | None) -> None:
         """The peer speaks when it likes."""
@@ -372,21 +384,31 @@ class Connection(Stream, asyncio.BufferedProtocol):
 
     def buffer_updated(self, count: int) -> None:
         """Octets have come: nearly always one whole frame, with nothing before it and nothing behind."""
-        reader, handler = self._reader, self._handler
+        reader = self._reader
         if reader.held:
             reader.advance(count)
         else:
             frame = wrapper.whole(self._room, count)
-            if frame is not None and not self._blocked and handler is not None:
-                if self._wire_log is not None:
-                    self._wire_log.record(self.name, "in", wrapper.encode(*frame))
-                try:
-                    handler.received(*frame)
-                except MetersealError as cause:
-                    self.abort(cause)
+            if frame is not None and not self._blocked:
+                self._turns.came(self, frame)
                 return
             reader.take_in(self._room[:count])
         self._take(False)
+
+    def handle(self, frame: wrapper.Frame) -> None:
+        """A frame has come, by itself and whole (`Turns`)."""
+        handler = self._handler
+        if handler is None or self._ending:
+            return
+        if self._blocked:  # since it came: `go_on` finds it
+            self._reader.take_in(wrapper.encode(*frame))
+            return
+        if self._wire_log is not None:
+            self._wire_log.record(self.name, "in", wrapper.encode(*frame))
+        try:
+            handler.received(*frame)
+        except MetersealError as cause:
+            self.abort(cause)
 
     def _has_more(self) -> bool:
         return bool(self._reader.held)

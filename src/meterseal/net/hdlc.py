@@ -126,6 +126,10 @@ class HdlcConnection(Stream, asyncio.Protocol):
             station.send(destination, source, payload, now)
         self._carry_out()
 
+    def ask(self, source: int, destination: int, payload: bytes) -> None:
+        """Sent as anything else."""
+        self.send(source, destination, payload)
+
     def poll(self, client: int, server: int, timeout: float | None) -> None:
         """The peer is asked until an APDU comes, or the time is over."""
         station, now = self._station, self._loop.time()

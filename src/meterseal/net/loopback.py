@@ -78,6 +78,10 @@ class _End:
     def established(self) -> None:
         """No caps apply here."""
 
+    def ask(self, source: int, destination: int, payload: bytes) -> None:
+        """Sent as anything else."""
+        self.send(source, destination, payload)
+
     def poll(self, client: int, server: int, timeout: float | None) -> None:
         """The peer speaks when it likes."""
 
