@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -22,6 +23,10 @@ settings.register_profile("thorough", deadline=None, max_examples=5_000)
 _FEW = (Phase.explicit, Phase.generate)
 settings.register_profile("few", deadline=None, max_examples=10, derandomize=True, phases=_FEW, database=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+# A shell without job control starts what is in the background deaf to SIGINT, and processes pass that on.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 _TOGETHER = ("tests/demo/", "tests/cli/test_keys.py", "tests/cli/test_keys_pairs.py")

@@ -45,3 +45,8 @@ def counters(sender: Iterable[bytes], title: bytes, key: GcmKey) -> Iterator[int
 def twice(used: Iterable[int]) -> list[int]:
     """The counters that came more than once."""
     return [counter for counter, times in Counter(used).items() if times > 1]
+
+
+def spoilt(octets: bytes) -> bytes:
+    """The same with another last bit: never the tag that was right, as a constant may be one time in 256."""
+    return octets[:-1] + bytes((octets[-1] ^ 1,))

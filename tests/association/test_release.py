@@ -29,6 +29,7 @@ from tests.association.pair import (
     sealed,
     single,
 )
+from tests.wired import spoilt
 
 BOTH = AUTHENTICATED | ENCRYPTED
 INITIATE = InitiateRequest(None, True, None, 6, 0x401F1D, 4096).encode()
@@ -46,7 +47,7 @@ WEAKER: list[tuple[str, Make, int | None]] = [
     ("empty", lambda p: b"", 0),
     ("only authenticated", lambda p: by_client(p, INITIATE, AUTHENTICATED), 0),
     ("only encrypted", lambda p: by_client(p, INITIATE, ENCRYPTED), 0),
-    ("spoilt", lambda p: by_client(p, INITIATE)[:-1] + b"\0", 0),
+    ("spoilt", lambda p: spoilt(by_client(p, INITIATE)), 0),
     ("cut", lambda p: by_client(p, INITIATE)[:-1], 0),
     ("another APDU", lambda p: by_client(p, b"\x08" + INITIATE[1:]), 0),
     ("a get-request", lambda p: by_client(p, b"\xc0\x01\xc1" + bytes(10)), 0),
@@ -156,7 +157,7 @@ WARNED: list[tuple[str, Callable[[Pair], bytes], str]] = [
     ("a plain one", lambda p: Rlre(0, answer(p, 0)).encode(), "weaker form"),
     ("only authenticated", lambda p: Rlre(0, answer(p, AUTHENTICATED)).encode(), "weaker form"),
     ("only encrypted", lambda p: Rlre(0, answer(p, ENCRYPTED)).encode(), "weaker form"),
-    ("a spoilt one", lambda p: Rlre(0, answer(p)[:-1] + b"\0").encode(), "weaker form"),
+    ("a spoilt one", lambda p: Rlre(0, spoilt(answer(p))).encode(), "weaker form"),
     ("another APDU", lambda p: Rlre(0, sealed(p, b"\x0e\x01\x06\x00")).encode(), "weaker form"),
     ("not finished", lambda p: Rlre(1, answer(p)).encode(), "did not agree"),
     ("an unknown reason", lambda p: Rlre(7, answer(p)).encode(), "did not agree"),

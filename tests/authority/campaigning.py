@@ -132,12 +132,13 @@ class Yard:
         one = workers.pop(self.chance.randrange(len(workers)))
         self._end(one)
         with open_store(self.store_path, by="test") as store, store.core.writing() as connection:
-            # What he held ends by itself in five minutes; here nobody waits for that.
-            connection.exec_driver_sql(
-                "UPDATE tasks SET next = 0 WHERE state = 'working' AND device IN "
-                "(SELECT device FROM leases WHERE until > 0 AND holder LIKE ?)", (f"{one.pid}-%",),
-            )  # fmt: skip
+            # What he was at ends by itself in five minutes; here nobody waits for that, nor for what he had
+            # taken and held no lease for, not yet or no longer.
             connection.exec_driver_sql("UPDATE leases SET until = 0 WHERE holder LIKE ?", (f"{one.pid}-%",))
+            connection.exec_driver_sql(
+                "UPDATE tasks SET next = 0 WHERE state = 'working' AND device NOT IN "
+                "(SELECT device FROM leases WHERE until > 0)"
+            )
         workers.append(_started(self._work))
 
     def _end(self, process: Any) -> int:

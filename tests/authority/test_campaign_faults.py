@@ -23,6 +23,9 @@ from tests.authority.campaigning import NAME, Yard
 
 SERVICES = (0xC8, 0xC9, 0xCB, 0xCC, 0xCD, 0xCF)
 DEVICE_NAME = "1/0.0.42.0.0.255:2"
+LEAST = 9
+"""Protected frames of a meter whose new key is proved: pass 3 and 4, a request, its answer and the transfer,
+whose own answer a fault may have lost; then pass 3 and 4, a request and its answer under the new key."""
 
 
 @pytest.fixture(autouse=True)
@@ -54,12 +57,12 @@ def test_G13_G02_H01_a_campaign_with_faults_ends_complete(tmp_path: Path, count:
             )
             assert sum(yard.kills.values()) >= max(1, count // 20)
             assert _alone(frames) == count
-            assert _each_counter_once(store, titles, frames) > 10 * count
+            assert _each_counter_once(store, titles, frames) >= LEAST * count
 
 
 def test_H02_told_to_end_in_the_middle_of_key_changes(tmp_path: Path) -> None:
     """SIGTERM: the meters end in order, workers at once, and whoever comes next goes on."""
-    yard = Yard(tmp_path, 4, 12, signal.SIGTERM)
+    yard = Yard(tmp_path, 5, 11, signal.SIGTERM)  # 13 frames each at the least: the third kill comes by 63
     with yard.open():
         assert yard.run()["done"] == yard.count
         with open_store(yard.store_path, by="test") as store:

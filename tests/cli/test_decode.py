@@ -15,6 +15,7 @@ from tests.framing.captures import E450, E450_KEYS, p1_telegram
 from tests.probe import samples
 from tests.probe.samples import AK, EK, TITLE, sealed
 from tests.vectors import vector
+from tests.wired import spoilt
 
 GET = "C001C100080000010000FF0200"
 GLO_GET = vector("gb40-glo-get-sc30")["expected"]["apdu"]
@@ -199,7 +200,7 @@ def test_link_frames() -> None:
         (["--guek", "env:GUEK", "--title", TITLE.hex(), GLO_GET], "unknown-key", "GAK"),
         (["--guek", "env:GUEK", "--gak", "env:GAK", GLO_GET], "unknown-key", "system title of the client"),
         (["--guek", "env:GAK", "--gak", "env:GUEK", "--title", TITLE.hex(), GLO_GET], "forged", "swapped"),
-        ([*WITH_KEYS, GLO_GET[:-2] + "00"], "forged", "tag wrong"),
+        ([*WITH_KEYS, spoilt(bytes.fromhex(GLO_GET)).hex()], "forged", "tag wrong"),
         (["--guek", "env:SHORT", "--no-gak", "--title", TITLE.hex(), GLO_GET], "key-length", "2 octets"),
         ([*WITH_KEYS, GLO_GET[:-2]], "truncated", ""),
         ([*WITH_KEYS, GLO_GET + "00"], "malformed", ""),

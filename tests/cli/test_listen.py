@@ -19,6 +19,7 @@ from tests.cli.shell import run
 from tests.framing.captures import E450, E450_KEYS
 from tests.listener.pushes import sealed, write
 from tests.probe.samples import TIROL, of
+from tests.wired import spoilt
 
 CREDENTIALS = """[meter]
 system_title = "{title}"
@@ -73,7 +74,7 @@ def test_pushes_as_json_lines(tmp_path: Path) -> None:
     with listening(*words) as (process, url, out, err):
         there = ("127.0.0.1", int(url.rpartition(":")[2]))
         recorded = wrapper.encode(1, 1, of("u9n-general-glo-datanotification"))
-        forged = wrapper.encode(1, 103, sealed(3)[:-1] + b"\x00")
+        forged = wrapper.encode(1, 103, spoilt(sealed(3)))
         stranger = wrapper.encode(1, 103, sealed(3, title=b"XYZ\x00\x00\x00\x00\x01"))
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as meter:
             for frame in (recorded, forged, stranger, recorded, wrapper.encode(1, 103, sealed(4))):

@@ -162,7 +162,8 @@ def test_F24_one_attempt_is_checked_once_and_a_wrong_length_not_at_all(
     here: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun = Pending(here)
-    proofs = [begun.right()[:-1] + bytes((number,)) for number in range(20)]
+    right = begun.right()
+    proofs = [right[:-1] + bytes((right[-1] ^ number,)) for number in range(1, 21)]
     curves = Curves(monkeypatch)
     for proof in proofs:  # the first of them spends the challenge
         data = Data.of(proof, Tag.OCTET_STRING)

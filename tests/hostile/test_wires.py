@@ -26,6 +26,7 @@ from tests.hostile.test_meter_signatures import Curves
 from tests.hostile.test_meter_transfers import BLOCKS, half_open
 from tests.meter.world import Client, Steps
 from tests.net.test_serial import Wire as Ports
+from tests.wired import spoilt
 
 GET = bytes.fromhex("C001C100080000010000FF0200")
 OWNER = 3  # the installer, who signs on by GMAC in every suite
@@ -225,7 +226,7 @@ def test_H15_a_flood_of_refusals_is_told_of_within_bounds(
     here: Running, wire: Wire, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = signed_on(here, wire)
-    forged = client.sealed(GET)[:-1] + b"\0"
+    forged = spoilt(client.sealed(GET))
     now = [here.do(here.meter.plant.real) + 100]
     monkeypatch.setattr(here.meter.plant, "real", lambda: now[0])
     before = len(here.do(here.meter.store.events))

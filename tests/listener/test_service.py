@@ -23,6 +23,7 @@ from meterseal.state import MemoryCounters
 from tests.listener.pushes import TITLE, item, kinds, receiver, sealed, write
 from tests.net.parties import SOON, until
 from tests.net.test_serial import Wire
+from tests.wired import spoilt
 
 
 class Desk:
@@ -151,7 +152,7 @@ async def test_H15_refusals_are_told_of_so_many_a_second(
     caplog.set_level(logging.WARNING)
     async with listening(tmp_path, "udp://127.0.0.1:0") as (listener, desk, _):
         listener._loop = Still(asyncio.get_running_loop())  # type: ignore[assignment]
-        forged = item(sealed(1)[:-1] + b"\x00")
+        forged = item(spoilt(sealed(1)))
         for _ in range(thousands):
             listener.take([forged] * 1000, "flood", None, 0)
             await asyncio.sleep(0)

@@ -18,6 +18,7 @@ from meterseal.meter.delays import FIRST, LONGEST, QUIET, WAITING, Delays
 from meterseal.meter.session import HELD, PENDING_TIME
 from meterseal.security import KeyInUse
 from tests.meter.world import Client, Line, World, read, world
+from tests.wired import spoilt
 
 CLOCK, REGISTER = "0.0.1.0.0.255", "1.0.1.8.0.255"
 NOT_POSSIBLE = bytes.fromhex("D80101")
@@ -337,7 +338,7 @@ def test_the_journal_says_why_and_holds_no_secret(caplog: pytest.LogCaptureFixtu
         line = here.line()
         line.put(wrong(here, line), 2)
         client = here.signed_on("operator")
-        client.line.ask(client.sealed(GET)[:-1] + b"\0", 2)
+        client.line.ask(spoilt(client.sealed(GET)), 2)
         client.one(read(3, "1.0.200.8.0.255"))
     text = caplog.text
     assert "client system title is not the one of this Security setup" in text
