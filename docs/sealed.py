@@ -22,7 +22,7 @@ from meterseal.crypto import AgreementKey, GcmKey, SigningKey, suite
 from meterseal.crypto.keyfiles import read_key
 from meterseal.keys.counters import ReceiveCounter, SendCounter
 from meterseal.meter import Meter, Party, load_plan, write_credentials
-from meterseal.net.loopback import blocking_loopback
+from meterseal.net.memory import blocking_loopback
 from meterseal.security import AUTHENTICATED, ENCRYPTED, Context, KeyInUse, Opened, SecuritySetup, unprotect
 from meterseal.security.directory import KnownKeys
 from meterseal.security.sealed import TAG, Sealed

@@ -5,10 +5,11 @@ Names of the front door load on first use: `import meterseal` alone costs no cry
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # the same names as in _DOORS, for type checkers
+from meterseal.doors import doors
+
+if TYPE_CHECKING:  # the same names, for type checkers
     from meterseal import errors, sync
     from meterseal.client import (
         Answer,
@@ -32,30 +33,31 @@ if TYPE_CHECKING:  # the same names as in _DOORS, for type checkers
 
 __version__ = "0.1.0"
 
-_DOORS: dict[str, str] = {
-    "Answer": "meterseal.client",
-    "Call": "meterseal.client",
-    "Credentials": "meterseal.credentials",
-    "FileCounters": "meterseal.state",
-    "Link": "meterseal.client",
-    "MemoryCounters": "meterseal.state",
-    "Meter": "meterseal.client",
-    "NotDone": "meterseal.client",
-    "NotRead": "meterseal.client",
-    "Notice": "meterseal.client",
-    "Profile": "meterseal.client",
-    "Read": "meterseal.client",
-    "Sealed": "meterseal.security.sealed",
-    "Value": "meterseal.client",
-    "Write": "meterseal.client",
-    "Written": "meterseal.client",
-    "connect": "meterseal.client",
-    "link": "meterseal.client",
+_DOORS = {
+    "Answer": ".client",
+    "Call": ".client",
+    "Credentials": ".credentials",
+    "FileCounters": ".state",
+    "Link": ".client",
+    "MemoryCounters": ".state",
+    "Meter": ".client",
+    "NotDone": ".client",
+    "NotRead": ".client",
+    "Notice": ".client",
+    "Profile": ".client",
+    "Read": ".client",
+    "Sealed": ".security.sealed",
+    "Value": ".client",
+    "Write": ".client",
+    "Written": ".client",
+    "connect": ".client",
+    "errors": "",
+    "link": ".client",
+    "sync": "",
 }
-"""Public name -> module that defines it. Filled by the parties, e.g. "connect": "meterseal.client"."""
 
-_MODULES = ("errors", "sync")
-"""Modules of the front door that load when they are named."""
+if not TYPE_CHECKING:  # so that checkers know what is not there
+    __getattr__ = doors(__name__, _DOORS)
 
 __all__ = [
     "Answer",
@@ -80,16 +82,6 @@ __all__ = [
     "link",
     "sync",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return import_module(f"meterseal.{name}")
-    if name not in _DOORS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_DOORS[name]), name)
-    globals()[name] = value
-    return value
 
 
 def __dir__() -> list[str]:

@@ -12,7 +12,7 @@ from meterseal import sync
 from meterseal.client.blocking import Meter as Carrier
 from meterseal.credentials import Credentials
 from meterseal.meter import Meter, Party, load_plan, write_credentials
-from meterseal.net.loopback import blocking_loopback
+from meterseal.net.memory import blocking_loopback
 from meterseal.net.wirelog import Direction
 from meterseal.security.sealed import Sealed
 from meterseal.state import MemoryCounters

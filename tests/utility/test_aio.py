@@ -106,4 +106,4 @@ def test_names_of_the_package() -> None:
 
     assert package.SealedSession is SealedSession
     with pytest.raises(AttributeError):
-        package.nothing  # noqa: B018
+        package.nothing  # type: ignore[attr-defined]  # noqa: B018

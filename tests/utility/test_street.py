@@ -14,7 +14,7 @@ from meterseal.credentials import Credentials, identity
 from meterseal.crypto.certificates import Purpose
 from meterseal.errors import ConfigurationError, Refused, Withheld
 from meterseal.meter import Meter, Party, load_plan, write_credentials
-from meterseal.net.loopback import blocking_loopback
+from meterseal.net.memory import blocking_loopback
 from meterseal.state import MemoryCounters
 from meterseal.utility.blocking import SealedMeter
 from tests.meter.world import NOON, Timer

@@ -6,8 +6,9 @@ two small loops (aio.py, blocking.py).  Names load on first use.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from meterseal.doors import doors
 
 if TYPE_CHECKING:
     from meterseal.client.aio import Link, Meter, connect, link
@@ -15,27 +16,30 @@ if TYPE_CHECKING:
     from meterseal.client.plan import Wishes
     from meterseal.client.setups import ByEntity, BySerial, CertificateInfo
     from meterseal.client.values import Answer, Notice, NotRead, Profile, Value
-
-_DOORS = {
-    "Link": "aio",
-    "Meter": "aio",
-    "connect": "aio",
-    "link": "aio",
-    "Wishes": "plan",
-    "ByEntity": "setups",
-    "BySerial": "setups",
-    "CertificateInfo": "setups",
-    "Call": "elements",
-    "NotDone": "elements",
-    "Read": "elements",
-    "Write": "elements",
-    "Written": "elements",
-    "Answer": "values",
-    "NotRead": "values",
-    "Notice": "values",
-    "Profile": "values",
-    "Value": "values",
-}
+else:
+    __getattr__ = doors(
+        __name__,
+        {
+            "Link": ".aio",
+            "Meter": ".aio",
+            "connect": ".aio",
+            "link": ".aio",
+            "Wishes": ".plan",
+            "ByEntity": ".setups",
+            "BySerial": ".setups",
+            "CertificateInfo": ".setups",
+            "Call": ".elements",
+            "NotDone": ".elements",
+            "Read": ".elements",
+            "Write": ".elements",
+            "Written": ".elements",
+            "Answer": ".values",
+            "NotRead": ".values",
+            "Notice": ".values",
+            "Profile": ".values",
+            "Value": ".values",
+        },
+    )
 
 __all__ = [
     "Answer",
@@ -57,11 +61,3 @@ __all__ = [
     "connect",
     "link",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _DOORS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_DOORS[name]}"), name)
-    globals()[name] = value
-    return value

@@ -5,24 +5,28 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from meterseal.doors import doors
 
 if TYPE_CHECKING:
     from meterseal.headend.config import Config, MeterEntry, Utility, load
     from meterseal.headend.house import HeadEnd
     from meterseal.headend.running import Served, run_headend, serve_headend
-
-_DOORS = {
-    "Config": "config",
-    "HeadEnd": "house",
-    "MeterEntry": "config",
-    "Served": "running",
-    "Utility": "config",
-    "load": "config",
-    "run_headend": "running",
-    "serve_headend": "running",
-}
+else:
+    __getattr__ = doors(
+        __name__,
+        {
+            "Config": ".config",
+            "HeadEnd": ".house",
+            "MeterEntry": ".config",
+            "Served": ".running",
+            "Utility": ".config",
+            "load": ".config",
+            "run_headend": ".running",
+            "serve_headend": ".running",
+        },
+    )
 
 __all__ = [
     "Config",
@@ -34,11 +38,3 @@ __all__ = [
     "run_headend",
     "serve_headend",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _DOORS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_DOORS[name]}"), name)
-    globals()[name] = value
-    return value

@@ -8,29 +8,25 @@ verbs of a client's `Meter`: read, write, call, profile, access.  Names load on 
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from meterseal.doors import doors
 
 if TYPE_CHECKING:
     from meterseal.security.sealed import Sealed
     from meterseal.utility.aio import Act, Carry, ProtectedMeter, SealedMeter
     from meterseal.utility.session import SealedSession
-
-_DOORS = {
-    "Act": "meterseal.utility.aio",
-    "Carry": "meterseal.utility.aio",
-    "ProtectedMeter": "meterseal.utility.aio",
-    "Sealed": "meterseal.security.sealed",
-    "SealedMeter": "meterseal.utility.aio",
-    "SealedSession": "meterseal.utility.session",
-}
+else:
+    __getattr__ = doors(
+        __name__,
+        {
+            "Act": ".aio",
+            "Carry": ".aio",
+            "ProtectedMeter": ".aio",
+            "Sealed": "meterseal.security.sealed",
+            "SealedMeter": ".aio",
+            "SealedSession": ".session",
+        },
+    )
 
 __all__ = ["Act", "Carry", "ProtectedMeter", "Sealed", "SealedMeter", "SealedSession"]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _DOORS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_DOORS[name]), name)
-    globals()[name] = value
-    return value
