@@ -15,7 +15,8 @@ from meterseal.authority.paired import CERTIFICATES, Held, named_pairs, pick, tr
 from meterseal.authority.store import Device, Store
 from meterseal.authority.store.anchors import strange
 from meterseal.authority.store.counters import MOST
-from meterseal.authority.store.keeping import New, check_device, slot_of, unusable
+from meterseal.authority.store.devices import check_device
+from meterseal.authority.store.keeping import New, slot_of, unusable
 from meterseal.authority.store.records import Flag, device, device_rows
 from meterseal.cosem.obis import parse_object
 from meterseal.cosem.texts import moment_text

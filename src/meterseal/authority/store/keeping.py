@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from sqlalchemy import Connection, insert, select, text, update
 
 from meterseal.authority.store import schema
-from meterseal.authority.store.anchors import admit, anchors, strange
+from meterseal.authority.store.devices import Devices, check_device, device_row
 from meterseal.authority.store.keystore import Act, KeyStore
 from meterseal.authority.store.records import (
     Device,
@@ -34,7 +34,6 @@ from meterseal.authority.store.vault import Vault, framed, unframed
 from meterseal.crypto import SUITES, GcmKey, Secret, kcv
 from meterseal.errors import (
     Compromised,
-    ConfigurationError,
     Forged,
     KeyLength,
     Misuse,
@@ -55,10 +54,6 @@ _TALLY: Final = text(
 )
 
 
-_LONGEST_TEXT: Final = 64
-"""Characters of a serial number and of a place."""
-
-
 class New(NamedTuple):
     """A device that is taken in: its active keys by role and kind, and what was noticed about them."""
 
@@ -67,75 +62,15 @@ class New(NamedTuple):
     flags: Mapping[tuple[str, str], Flag] = MappingProxyType({})
 
 
-class Keeping:
-    """The keys of a store."""
+class Keeping(Devices):
+    """The keys of a store, and the devices that have them."""
 
     def __init__(self, store: KeyStore) -> None:
-        self.store = store
+        super().__init__(store)
         self.changed: Callable[[bytes], object] = lambda title: None
         """Told the title of a device whose keys have changed, once that is durable."""
         self.gone: Callable[[Stored], object] = lambda found: None
         """Told what the store had of a client's pair that is destroyed, once that is durable."""
-
-    # --- devices ----------------------------------------------------------------------------------
-
-    def add_device(self, act: Act, new: Device, origin: str) -> None:
-        """Take in a device.  Raises Misuse for a title that is there already (C13)."""
-        check_device(new)
-        known = schema.devices.c.title == new.title
-        if act.connection.execute(select(schema.devices.c.title).where(known)).first():
-            raise Misuse(f"device {new.title.hex().upper()} is in the store already")
-        act.connection.execute(
-            insert(schema.devices).values(_device_row(new, self._profile(act, new.settings), act.now))
-        )
-        act.note("device", new.title, suite=new.suite, origin=origin)
-
-    def _profile(self, act: Act, settings: Mapping[str, Any]) -> int:
-        connection = act.connection
-        body = json.dumps(settings, separators=(",", ":"), sort_keys=True)
-        mark = self.store.mark(body.encode())
-        p = schema.profiles
-        found: int | None = connection.execute(select(p.c.id).where(p.c.mark == mark)).scalar()
-        if found is not None:
-            return found
-        admit(act, strange(self.store, connection, settings))
-        made = connection.execute(insert(p).values(mark=mark, body=body).returning(p.c.id))
-        return int(made.scalar_one())
-
-    def device(self, title: bytes) -> Device:
-        """A device by its title.  Raises ConfigurationError where it is not known."""
-        with self.store.reading() as connection:
-            return device(connection, title)
-
-    def set_url(self, title: bytes, url: str) -> None:
-        """Where a device is now."""
-        with self.store.acting() as act:
-            device(act.connection, title)
-            act.connection.execute(
-                update(schema.devices).where(schema.devices.c.title == title).values(url=url)
-            )
-            act.note("url", title)
-
-    def set_settings(self, title: bytes, settings: Mapping[str, Any], why: str = "") -> None:
-        """How a device is spoken to from now on: `Device.settings`."""
-        with self.store.acting(why) as act:
-            before = device(act.connection, title).settings
-            admit(act, sorted(anchors(before) ^ anchors(settings)))
-            profile = self._profile(act, settings)
-            act.connection.execute(
-                update(schema.devices).where(schema.devices.c.title == title).values(profile=profile)
-            )
-            act.note("settings", title)
-
-    def retire(self, title: bytes, why: str) -> None:
-        """Take a device out of service: its keys may then go, the last ones too."""
-        with self.store.acting(why) as act:
-            device(act.connection, title)
-            act.only("retire")
-            act.connection.execute(
-                update(schema.devices).where(schema.devices.c.title == title).values(serving=False)
-            )
-            act.note("retire-device", title)
 
     # --- looking ----------------------------------------------------------------------------------
 
@@ -268,8 +203,8 @@ class Keeping:
             check_device(one.device)
             body = json.dumps(one.device.settings, sort_keys=True)
             if body not in profiles:
-                profiles[body] = self._profile(act, one.device.settings)
-            found.append(_device_row(one.device, profiles[body], act.now))
+                profiles[body] = self.profile(act, one.device.settings)
+            found.append(device_row(one.device, profiles[body], act.now))
             mine = [self._new_row(act, one, *name, origin) for name in one.secrets]
             keys = [f"{row['role']} {row['kind']} {row['kcv']}".lstrip() for row in mine]
             act.note("device", one.device.title, suite=one.device.suite, origin=origin, keys=keys)
@@ -371,16 +306,6 @@ class Keeping:
             )  # fmt: skip
 
 
-def check_device(new: Device) -> None:
-    """Raises ConfigurationError for what is no device."""
-    if len(new.title) != 8:
-        raise ConfigurationError(f"a system title has 8 octets, not {len(new.title)}")
-    if new.suite not in SUITES:
-        raise ConfigurationError(f"there is no suite {new.suite}")
-    if any(text is not None and len(text) > _LONGEST_TEXT for text in (new.serial, new.place)):
-        raise ConfigurationError(f"serial and place have {_LONGEST_TEXT} characters at the most")
-
-
 def _end_exposure(act: Act, record: Record) -> None:
     """A device has proved this key: it has no other one of the slot any more."""
     e, slot = schema.exposures, record.slot
@@ -427,13 +352,6 @@ def rewrapped(store: KeyStore, found: Stored, secret: bytes) -> dict[str, Any]:
 def _name(material: Material, secret: bytes, mark: bytes) -> str:
     """What a key is called where it must not stand: its check value, for what is no AES key of its mark."""
     return kcv(secret) if material is Material.AES else mark.hex()[:10].upper()
-
-
-def _device_row(new: Device, profile: int, now: int) -> dict[str, Any]:
-    return {
-        "title": new.title, "suite": new.suite, "serial": new.serial, "url": new.url, "place": new.place,
-        "profile": profile, "serving": new.serving, "made": now,
-    }  # fmt: skip
 
 
 def _place(slot: Slot, version: int, kek: str, blob: bytes) -> tuple[bytes, ...]:
