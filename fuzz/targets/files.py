@@ -24,7 +24,7 @@ from meterseal.framing.items import Item, Layer
 from meterseal.framing.live import LineReader
 from meterseal.listener import Book, Received, Receiver
 from meterseal.meter import config
-from meterseal.meter.fields import Place
+from meterseal.meter.readers import Place
 from meterseal.state import MemoryCounters, log
 from tests.authority.signers import a_file, a_stamped_file
 from tests.authority.tsa import stamper

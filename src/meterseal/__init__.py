@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # the same names, for type checkers
         link,
     )
     from meterseal.credentials import Credentials
+    from meterseal.net import Limits, WireLog
     from meterseal.security.sealed import Sealed
     from meterseal.state import FileCounters, MemoryCounters
 
@@ -38,6 +39,7 @@ _DOORS = {
     "Call": ".client",
     "Credentials": ".credentials",
     "FileCounters": ".state",
+    "Limits": ".net",
     "Link": ".client",
     "MemoryCounters": ".state",
     "Meter": ".client",
@@ -48,6 +50,7 @@ _DOORS = {
     "Read": ".client",
     "Sealed": ".security.sealed",
     "Value": ".client",
+    "WireLog": ".net",
     "Write": ".client",
     "Written": ".client",
     "connect": ".client",
@@ -64,6 +67,7 @@ __all__ = [
     "Call",
     "Credentials",
     "FileCounters",
+    "Limits",
     "Link",
     "MemoryCounters",
     "Meter",
@@ -74,6 +78,7 @@ __all__ = [
     "Read",
     "Sealed",
     "Value",
+    "WireLog",
     "Write",
     "Written",
     "__version__",

@@ -22,7 +22,7 @@ from meterseal.cosem.selection import CaptureObject, parse_selection
 from meterseal.cosem.times import Date, DateTime, Time
 from meterseal.credentials import Credentials, files, key_option
 from meterseal.meter import config
-from meterseal.meter.fields import Place
+from meterseal.meter.readers import Place
 from meterseal.net import url
 from meterseal.probe import pieces
 from tests.client.fake_meter import ROWS

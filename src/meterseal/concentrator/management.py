@@ -19,9 +19,9 @@ from meterseal.errors import MetersealError
 from meterseal.meter import Meter
 from meterseal.meter.config import plan_from
 from meterseal.meter.events import Event
-from meterseal.meter.fields import Place
 from meterseal.meter.objects import OTHER_REASON, Asker, Denied, Value, Writer
 from meterseal.meter.plan import MeterPlan
+from meterseal.meter.readers import Place
 from meterseal.meter.values import Held
 from meterseal.net import parse
 from meterseal.security.steps import Steps

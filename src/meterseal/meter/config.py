@@ -34,8 +34,9 @@ from meterseal.crypto import suite
 from meterseal.errors import ConfigurationError, Misuse
 from meterseal.meter.config_objects import read_object
 from meterseal.meter.config_third import check_third_parties, read_third_parties
-from meterseal.meter.fields import DEVICE, GRANT, METER, ROLE, USER, Place, check_name, number, read_table
+from meterseal.meter.fields import DEVICE, GRANT, METER, ROLE, USER
 from meterseal.meter.plan import MeterPlan, RolePlan
+from meterseal.meter.readers import Place, check_name, number, read_table
 from meterseal.meter.view import Grant, User
 from meterseal.security.protection import AUTHENTICATED, SIGNED, of_request, of_response
 

@@ -15,11 +15,12 @@ from meterseal.cosem.shapes import Leaf, shape
 from meterseal.cosem.times import DateTime
 from meterseal.errors import MetersealError, Misuse
 from meterseal.meter.events import LOGS
-from meterseal.meter.fields import OBJECT, Place, read_table
+from meterseal.meter.fields import OBJECT
 from meterseal.meter.objects import Value
 from meterseal.meter.orders import HDLC
 from meterseal.meter.plan import ObjectPlan
 from meterseal.meter.push_protection import PUSH_KEYS
+from meterseal.meter.readers import Place, read_table
 from meterseal.meter.scripts import EXECUTE, WRITE
 from meterseal.net import parse as parse_url
 from meterseal.security.layers import CIPHERING, SIGNING, Layer

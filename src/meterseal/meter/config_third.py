@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from meterseal.crypto import Suite, suite
-from meterseal.meter.fields import (
+from meterseal.meter.fields import peer
+from meterseal.meter.plan import MeterPlan, ThirdPartyPlan
+from meterseal.meter.readers import (
     Place,
     Reader,
     anything,
@@ -14,11 +16,9 @@ from meterseal.meter.fields import (
     check_name,
     key,
     number,
-    peer,
     read_table,
     title,
 )
-from meterseal.meter.plan import MeterPlan, ThirdPartyPlan
 from meterseal.meter.view import Grant
 from meterseal.security.options import WRAPPED_FOR_THIRD_PARTIES
 

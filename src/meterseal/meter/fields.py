@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Final
 
 from meterseal.apdu.initiate import CONFORMANCE_BITS
@@ -14,11 +12,25 @@ from meterseal.cosem.obis import Member, Obis, parse_member, parse_object
 from meterseal.cosem.selection import CaptureObject
 from meterseal.cosem.shapes import LEAVES, Leaf
 from meterseal.cosem.units import unit_number
-from meterseal.credentials import key_option, text_option
-from meterseal.crypto import SUITES, Secret
-from meterseal.errors import ConfigurationError, MetersealError, Misuse, Unsupported
+from meterseal.crypto import SUITES
+from meterseal.errors import Misuse
 from meterseal.meter.events import LOGS
 from meterseal.meter.plant import SOURCES
+from meterseal.meter.readers import (
+    Place,
+    Reader,
+    anything,
+    certificates,
+    flag,
+    key,
+    many,
+    number,
+    read_table,
+    secret,
+    short,
+    title,
+    words,
+)
 from meterseal.meter.view import ALL, Pattern
 from meterseal.security.hls import BY_NAME
 from meterseal.security.options import PEER_OPTIONS, PeerOption
@@ -26,154 +38,10 @@ from meterseal.security.packing import COMPRESSION
 from meterseal.security.protection import from_text, policy_bits
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A place in a configuration, for error texts.  `file` is the path, or the name of a preset."""
-
-    file: str
-    folder: Path | None = None
-    table: str = ""
-
-    def inside(self, table: str) -> Place:
-        """The place of a table."""
-        return Place(self.file, self.folder, table)
-
-    def error(self, text: str, key: str = "") -> ConfigurationError:
-        """The error about a key of this table, or about the table or the file as a whole."""
-        place = " ".join(part for part in (self.table and f"[{self.table}]", key) if part)
-        return ConfigurationError(f"{self.file}: {place}: {text}" if place else f"{self.file}: {text}")
-
-
-Reader = Callable[[Any, Place], Any]
-
-KEY_LENGTHS: Final = tuple(sorted({row.key_length for row in SUITES.values()}))
-_LARGEST_PEM: Final = 1 << 16
-
-
-def read_table(table: Any, rows: Mapping[str, Reader], place: Place, *needed: str) -> dict[str, Any]:
-    """The values of a table, each read by its row.  Raises ConfigurationError naming file, table and key."""
-    if not isinstance(table, Mapping):
-        raise place.error("no table")
-    values = {}
-    for key, value in table.items():
-        reader = rows.get(key)
-        if reader is None:
-            raise place.error(f"unknown; known are {', '.join(rows)}", repr(str(key)[:40]))
-        try:
-            values[key] = reader(value, place)
-        except Unsupported as error:
-            raise Unsupported(str(place.error(str(error), key))) from None
-        except MetersealError as error:
-            raise place.error(str(error), key) from None
-    for key in needed:
-        if key not in values:
-            raise place.error("missing", key)
-    return values
-
-
-def check_name(name: str, place: Place) -> None:
-    """What a role or a third party may be called.  Raises ConfigurationError."""
-    if not name.isascii() or not name.replace("-", "").replace("_", "").isalnum() or len(name) > 32:
-        raise place.error("a name has 1 to 32 letters, digits, hyphens and underscores")
-
-
-# --- readers ------------------------------------------------------------------------------------
-
-
-def words(value: Any, place: Place) -> str:
-    """A text."""
-    if not isinstance(value, str) or not value:
-        raise Misuse("a text is wanted")
-    return value
-
-
-def flag(value: Any, place: Place) -> bool:
-    """true or false."""
-    if not isinstance(value, bool):
-        raise Misuse("true or false is wanted")
-    return value
-
-
-def number(low: int, high: int) -> Reader:
-    """A number from `low` to `high`."""
-
-    def read(value: Any, place: Place) -> int:
-        if type(value) is not int or not low <= value <= high:
-            raise Misuse(f"a number from {low} to {high} is wanted")
-        return value
-
-    return read
-
-
-def many(reader: Reader) -> Reader:
-    """A list, or one alone."""
-
-    def read(value: Any, place: Place) -> tuple[Any, ...]:
-        values = value if isinstance(value, list) else [value]
-        if not values:
-            raise Misuse("the list is empty")
-        return tuple(reader(item, place) for item in values)
-
-    return read
-
-
-def anything(value: Any, place: Place) -> Any:
-    """A value that is looked at later, when more is known."""
-    return value
-
-
-def _short(longest: int) -> Reader:
-    def read(value: Any, place: Place) -> str:
-        if len(words(value, place)) > longest or not value.isascii() or not value.isprintable():
-            raise Misuse(f"1 to {longest} printable ASCII characters are wanted")
-        return str(value)
-
-    return read
-
-
-def title(value: Any, place: Place) -> bytes:
-    """A system title, 8 octets."""
-    octets = key_option(words(value, place), place.folder)
-    if len(octets) != 8:
-        raise Misuse(f"a system title has 8 octets, not {len(octets)}")
-    return octets
-
-
-def key(value: Any, place: Place) -> Secret:
-    """A key; whether its length is that of the suite is known when the whole file is."""
-    octets = key_option(words(value, place), place.folder)
-    if len(octets) not in KEY_LENGTHS:
-        raise Misuse(f"a key has {' or '.join(map(str, KEY_LENGTHS))} octets, not {len(octets)}")
-    return Secret(octets)
-
-
-def _secret(value: Any, place: Place) -> Secret:
-    octets = text_option(words(value, place), place.folder)
-    if not 1 <= len(octets) <= 64:
-        raise Misuse(f"a secret has 1 to 64 octets, not {len(octets)}")
-    return Secret(octets)
-
-
 def _suite(value: Any, place: Place) -> int:
     if type(value) is not int or value not in SUITES:
         raise Misuse(f"a suite is one of {', '.join(map(str, SUITES))}")
     return value
-
-
-def certificates(value: Any, place: Place) -> tuple[bytes, ...]:
-    """Names of PEM files: all their certificates, DER."""
-    # Loads the backend's X.509 part, which meters of suite 0 do without.
-    from meterseal.crypto.certificates import Certificate
-
-    found = []
-    for name in many(words)(value, place):
-        path = Path(name) if place.folder is None else place.folder / name
-        try:
-            with path.open("rb") as file:
-                found += Certificate.from_pem(file.read(_LARGEST_PEM))
-        except OSError as error:
-            raise Misuse(f"{name}: {error.strerror or error}") from None
-    return tuple(certificate.der for certificate in found)
 
 
 def _mechanism(value: Any, place: Place) -> int:
@@ -305,8 +173,8 @@ def _address_size(value: Any, place: Place) -> int:
 METER: Final[dict[str, Reader]] = {
     "suite": _suite,
     "system_title": title,
-    "device_name": _short(13),
-    "firmware": _short(16),
+    "device_name": short(13),
+    "firmware": short(16),
     "kek": key,
     "trust": certificates,
     "seed": number(0, 2**63),
@@ -321,7 +189,7 @@ METER: Final[dict[str, Reader]] = {
 }
 """Table `[meter]`."""
 
-DEVICE: Final[dict[str, Reader]] = {"name": _short(16)}
+DEVICE: Final[dict[str, Reader]] = {"name": short(16)}
 """Tables `[logical_devices.SAP]`."""
 
 OBJECT: Final[dict[str, Reader]] = {
@@ -374,7 +242,7 @@ ROLE: Final[dict[str, Reader]] = {
     "gak": key,
     "gbek": key,
     "kek": key,
-    "secret": _secret,
+    "secret": secret,
     "certificates": certificates,
     "single": flag,
     "report_counter": flag,
@@ -403,7 +271,7 @@ GRANT: Final[dict[str, Reader]] = {
 """Tables `[[roles.NAME.rights]]`."""
 
 USER: Final[dict[str, Reader]] = {
-    "name": _short(32),
+    "name": short(32),
     "objects": many(_pattern),
     "allow": many(words),
 }
