@@ -84,8 +84,6 @@ def test_every_version_reads_back_what_it_can_say(version: int) -> None:
 def test_lookup() -> None:
     seen = ObjectList.from_value(on_the_wire(VIEW, 3))
     assert len(seen) == 4
-    assert seen.classes_of(ENERGY) == (3, 1)
-    assert seen.classes_of(Obis("9.9.9.9.9.9")) == ()
     assert seen.find(Obis("9.9.9.9.9.9")) is None
     assert seen.find(ENERGY) == VIEW[2]
     assert seen.find(ENERGY, 1) == VIEW[3]

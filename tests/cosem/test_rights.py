@@ -12,13 +12,6 @@ from meterseal.errors import Malformed, Misuse
 octets = st.integers(0, 255)
 
 
-def test_request_and_response_share_one_scale() -> None:
-    bits = r.READ | r.AUTH_REQUEST | r.ENC_REQUEST | r.SIGN_RESPONSE
-    assert r.required_request(bits) == r.AUTHENTICATED | r.ENCRYPTED
-    assert r.required_response(bits) == r.SIGNED
-    assert [r.of_security_control(sc) for sc in (0x00, 0x10, 0x20, 0x30, 0x31, 0xF2)] == [0, 1, 2, 3, 3, 3]
-
-
 @pytest.mark.parametrize("required", range(8))
 @pytest.mark.parametrize("applied", range(8))
 def test_more_is_accepted_and_less_is_not(applied: int, required: int) -> None:

@@ -92,11 +92,6 @@ def test_F22_long_telegrams_are_refused_and_brackets_take_no_time() -> None:
     assert len(p1.decode(b"/ABC5\r\na" + b"(1)" * 5_000 + b"\r\n!").lines[0][1]) == 5_000
 
 
-def test_text_is_recognised_by_both_ends() -> None:
-    assert p1.looks_like(p1_telegram()) and p1.looks_like(P1_OLD_TEXT)
-    assert not p1.looks_like(p1_telegram()[1:]) and not p1.looks_like(b"/no end") and not p1.looks_like(b"")
-
-
 def test_length_of_ciphered_telegrams() -> None:
     assert p1.ciphered_length(p1_ciphered(40)) == 53
     assert p1.ciphered_length(b"..." + p1_ciphered(40), 3) == 53

@@ -128,9 +128,3 @@ def test_the_clock_keeps_european_summer_time() -> None:
     assert zone.local(back - 1).text() == "2024-10-27T02:59:59+02:00"
     assert zone.local(back, 7).text() == "2024-10-27T02:00:00.07+01:00"
     assert Zone(-300, daylight_saving=False).local(change).text() == "2024-03-30T20:00:00-05:00"
-
-
-@given(moments, st.integers(-900, 7200), st.sampled_from([300, 900, 3600, 86_400]))
-def test_captures_lie_behind_one_moment_and_up_to_the_other(after: int, span: int, period: int) -> None:
-    found = list(made.captures_between(after, after + span, period))
-    assert found == [moment for moment in range(after + 1, after + span + 1) if moment % period == 0]

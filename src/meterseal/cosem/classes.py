@@ -14,7 +14,6 @@ from typing import Final
 from meterseal.codec.types import Type
 from meterseal.cosem import class_tables
 from meterseal.cosem.shapes import ANY, Kind, Shape, kind_of, shape, wire_type
-from meterseal.errors import Misuse
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +59,6 @@ class Method:
     def type(self) -> Type | None:
         """Type of the parameter on the wire; None where the class leaves a part of it open."""
         return wire_type(self.shape)
-
-    @property
-    def answer_shape(self) -> Shape | None:
-        """The compiled notation of what the method returns; None when it returns nothing."""
-        return None if self.answer is None else shape(self.answer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,22 +138,12 @@ def attribute_shape(class_id: int, index: int, version: int | None = None) -> Sh
     return ANY if known is None else known.shape
 
 
-def member_index(class_id: int, member: str, *, method: bool = False) -> int:
-    """The index of a member by its name; `Misuse` when the class has no such member."""
-    known = interface_class(class_id)
-    found = None if known is None else (known.method(member) if method else known.attribute(member))
-    if found is None:
-        raise Misuse(f"class {class_id} has no {'method' if method else 'attribute'} {member[:40]!r}")
-    return found.index
-
-
 CLOCK: Final = 8
 PROFILE: Final = 7
 REGISTER: Final = 3
 EXTENDED_REGISTER: Final = 4
 DEMAND_REGISTER: Final = 5
 ASSOCIATION_LN: Final = 15
-SECURITY_SETUP: Final = 64
 
 SCALED: Final[dict[tuple[int, int], int]] = {
     (REGISTER, 2): 3,

@@ -116,10 +116,6 @@ class ObjectList:
     def __iter__(self) -> Iterator[ObjectEntry]:
         return iter(self._entries.values())
 
-    def classes_of(self, obis: Obis) -> tuple[int, ...]:
-        """The classes listed under a logical name; normally one, none when the view has it not."""
-        return tuple(self._classes.get(obis, ()))
-
     def find(self, obis: Obis, class_id: int | None = None) -> ObjectEntry | None:
         """The entry of an object; the first class listed when none is asked for."""
         if class_id is None:

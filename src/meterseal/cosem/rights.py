@@ -41,21 +41,6 @@ _WORDS: Final = (
 _BITS: Final = {word: bit for bit, word in _WORDS} | {"access": ACCESS}
 
 
-def required_request(bits: int) -> int:
-    """Protection that a request must carry, on the three-bit scale."""
-    return bits >> 2 & 7
-
-
-def required_response(bits: int) -> int:
-    """Protection that a response must carry, on the three-bit scale."""
-    return bits >> 5 & 7
-
-
-def of_security_control(sc: int) -> int:
-    """Protection that a security control octet stands for (A is 10, E is 20 hex), on the same scale."""
-    return sc >> 4 & 3
-
-
 def satisfies(applied: int, required: int) -> bool:
     """True when every bit of `required` is applied; more is always accepted."""
     return not required & ~applied

@@ -73,24 +73,6 @@ def scaled(value: object, scaler: int) -> object:
     return value
 
 
-def unscaled(quantity: Decimal | int, scaler: int) -> int:
-    """The register's integer for a quantity: the inverse of `scaled`; `Misuse` when it is not whole."""
-    sign, digits, exponent = Decimal(quantity).as_tuple()
-    if not isinstance(exponent, int):
-        raise Misuse(f"{quantity} is no number")
-    shift = exponent - scaler
-    if abs(shift) > 400:
-        raise Misuse(f"{quantity} with scaler {scaler} does not fit a register")
-    number = int("".join(map(str, digits)))
-    if shift >= 0:
-        number *= int(10**shift)
-    else:
-        number, rest = divmod(number, int(10**-shift))
-        if rest:
-            raise Misuse(f"{quantity} is finer than scaler {scaler} can say")
-    return -number if sign else number
-
-
 def decimal_text(number: Decimal) -> str:
     """The number without an exponent: 1E+3 is "1000"; every digit kept."""
     return format(number, "f")

@@ -66,11 +66,6 @@ class Telegram:
     checked: bool
 
 
-def looks_like(octets: Octets) -> bool:
-    """Is this the text of a telegram (also: the plaintext of a ciphered one)? Looks at both ends only."""
-    return bytes(octets[:1]) == _START and b"!" in bytes(octets[-8:])
-
-
 def decode(octets: Octets) -> Telegram:
     """The one telegram that `octets` are, whole. Truncated, Malformed, TooLarge."""
     telegram, end = decode_at(octets, 0)

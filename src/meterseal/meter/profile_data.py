@@ -12,7 +12,6 @@ its clouds, and only what the house does not use at once is exported. Power cuts
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
@@ -208,11 +207,6 @@ def rows(home: Household, last: int, count: int, period: int = QUARTER) -> list[
     newest = last // period
     moments = (number * period for number in range(newest - count + 1, newest + 1))
     return [row(home, moment, period) for moment in moments if _day_of(home, moment)[0] >= home.first_day]
-
-
-def captures_between(after: int, until: int, period: int = QUARTER) -> Iterator[int]:
-    """The moments of capture later than `after`, up to and including `until`."""
-    return iter(range((after // period + 1) * period, until + 1, period))
 
 
 # --- a day --------------------------------------------------------------------------------------

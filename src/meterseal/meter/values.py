@@ -199,7 +199,6 @@ class Clock(CosemObject):
 DISCONNECTED, CONNECTED, READY = 0, 1, 2
 RECONNECT_READY: Final = frozenset({1, 3, 5, 6})
 """Control modes in which remote_reconnect leads to ready (fact sheet more 6)."""
-MODES: Final = range(7)
 
 
 class Disconnect(CosemObject):

@@ -20,9 +20,6 @@ from meterseal.keys.lifecycle import Record, State
 if TYPE_CHECKING:
     from meterseal.crypto.certificates import Certificate
 
-SEAL: Final = 16
-"""Octets of a seal and of a mark."""
-
 _NEVER: Final = 9999
 """The year of a certificate without a planned end (RFC 5280)."""
 
