@@ -120,6 +120,14 @@ def test_ciphered_telegrams_out_of_a_stream_with_noise(size: int) -> None:
     assert reader.feed(telegram) == [telegram]
 
 
+def test_what_a_pause_has_ended_keeps_no_shorter_telegram_waiting() -> None:
+    reader = CipheredReader()
+    assert reader.feed(p1_ciphered(900)[:100]) == []
+    reader.reset()
+    assert (reader.held, reader.noise) == (0, 100)
+    assert reader.feed(p1_ciphered(60)) == [p1_ciphered(60)]
+
+
 @pytest.mark.slow
 def test_F14_a_ciphered_stream_of_starts_holds_little() -> None:
     reader = CipheredReader()

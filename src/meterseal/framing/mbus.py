@@ -7,12 +7,12 @@ sum. Short frames (`10 C A CS 16`) and single ones (`E5`) may stand between.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from meterseal.errors import DecodeError, Malformed, Misuse, TooLarge, Truncated
 
-from .bounds import Budget, Octets
+from .bounds import Octets
+from .incoming import Frames
 
 LONG = 0x68
 SHORT = 0x10
@@ -190,39 +190,17 @@ class Segments:
         return None
 
 
-class FrameReader:
+class FrameReader(Frames[Frame]):
     """Frames out of a stream: feed octets as they come; damaged frames and noise are skipped and counted.
 
     At most one frame is kept between calls. Bad input raises nothing.
     """
 
-    __slots__ = ("_at", "_buffer", "_modulo", "budget", "noise")
+    __slots__ = ("_modulo",)
 
     def __init__(self, length_modulo_256: bool = False) -> None:
-        self._buffer = bytearray()
-        self._at = 0
+        super().__init__()
         self._modulo = length_modulo_256
-        self.budget = Budget()
-        self.noise = 0
-
-    @property
-    def held(self) -> int:
-        """Octets of a frame that has not ended yet."""
-        return len(self._buffer) - self._at
-
-    def feed(self, octets: Octets) -> Iterator[Frame]:
-        """Take in all of `octets`, then iterate the frames that are complete."""
-        if self._at:
-            del self._buffer[: self._at]
-            self._at = 0
-        self._buffer += octets
-        self.budget.grant(len(octets))
-        return self.frames()
-
-    def frames(self) -> Iterator[Frame]:
-        """The complete frames, one after another."""
-        while (frame := self.next_frame()) is not None:
-            yield frame
 
     def next_frame(self) -> Frame | None:
         """The next complete frame, or None when more octets are needed."""
@@ -254,9 +232,3 @@ class FrameReader:
         if len(head) < 4 or head[0] != LONG or head[3] != LONG:
             return 1
         return head[1] if self.held >= head[1] + 6 else 1
-
-    def reset(self) -> None:
-        """Forget what is held (a pause on the line ends a frame)."""
-        self.noise += self.held
-        self._buffer.clear()
-        self._at = 0

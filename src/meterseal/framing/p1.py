@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from meterseal.errors import DecodeError, Malformed, TooLarge, Truncated
 
-from .bounds import Budget, Octets
+from .bounds import Octets
+from .incoming import Incoming
 
 MAX_TELEGRAM = 16384
 """Octets of one telegram, text or ciphered."""
@@ -138,35 +139,27 @@ def ciphered_length(octets: Octets, pos: int = 0) -> int:
     return _HEAD + length
 
 
-class CipheredReader:
+class CipheredReader(Incoming):
     """Ciphered telegrams out of a stream; noise is skipped and counted. Bad input raises nothing.
 
     There is no check sum in front of the cipher: a wrong start is found out by whoever opens the telegram.
     """
 
-    __slots__ = ("_buffer", "_wanted", "budget", "noise")
+    __slots__ = ("_wanted",)
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        super().__init__()
         self._wanted = _HEAD
-        self.budget = Budget()
-        self.noise = 0
-
-    @property
-    def held(self) -> int:
-        """Octets of a telegram that has not ended yet."""
-        return len(self._buffer)
 
     def reset(self) -> None:
-        """Forget what is held (a pause on the line ends a telegram)."""
-        self.noise += len(self._buffer)
-        self._buffer.clear()
+        """Forget what is held, and how much more of it was to come."""
+        super().reset()
+        self._wanted = _HEAD
 
     def feed(self, octets: Octets) -> list[bytes]:
         """Take in all of `octets`; the telegrams (general-glo APDUs) that are complete."""
+        self._take(octets)
         buffer = self._buffer
-        buffer += octets
-        self.budget.grant(len(octets))
         found: list[bytes] = []
         pos = 0
         while len(buffer) - pos >= self._wanted and self.budget.affords(_LOOKS):
@@ -192,36 +185,20 @@ class CipheredReader:
         return at
 
 
-class TextReader:
+class TextReader(Incoming):
     """Telegrams in clear out of a stream, as they stand there; noise is skipped and counted.
 
     Bad input raises nothing.  Between calls at most one telegram is kept.
     """
 
-    __slots__ = ("_buffer", "budget", "noise")
-
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-        self.budget = Budget()
-        self.noise = 0
-
-    @property
-    def held(self) -> int:
-        """Octets of a telegram that has not ended yet."""
-        return len(self._buffer)
-
-    def reset(self) -> None:
-        """Forget what is held (a pause on the line ends a telegram)."""
-        self.noise += len(self._buffer)
-        self._buffer.clear()
+    __slots__ = ()
 
     def feed(self, octets: Octets) -> list[tuple[Telegram, bytes]]:
         """Take in all of `octets`; the telegrams that are complete, with their octets.
 
         A telegram ends with the line of its `!`, so that a CRC behind it has come as well.
         """
-        self._buffer += octets
-        self.budget.grant(len(octets))
+        self._take(octets)
         found: list[tuple[Telegram, bytes]] = []
         while (end := self._ended()) is not None:
             text = bytes(self._buffer[:end])

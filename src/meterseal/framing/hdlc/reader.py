@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from meterseal.errors import DecodeError, Malformed, Truncated
-from meterseal.framing.bounds import Budget, Octets
+from meterseal.framing.incoming import Frames
 
 from .frame import CHECK, FLAG, Frame, addresses_at, check_holds, decode_at, length_at
 
 
-class FrameReader:
+class FrameReader(Frames[Frame]):
     """Feed octets as they come; take the frames that are complete.
 
     A receiver stays silent about damaged frames (more 8), so they are skipped and counted in `noise`, in
@@ -19,14 +17,11 @@ class FrameReader:
     kept, as long as all frames are taken. Bad input raises nothing.
     """
 
-    __slots__ = ("_at", "_buffer", "_wanted", "budget", "noise")
+    __slots__ = ("_wanted",)
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._at = 0
+        super().__init__()
         self._wanted = 1  # octets from `_at` without which there is nothing new to decide
-        self.budget = Budget()
-        self.noise = 0
 
     @property
     def waiting(self) -> bool:
@@ -42,20 +37,6 @@ class FrameReader:
         """Forget a frame that did not end (inter-octet time-out)."""
         self.noise += self.held
         self._drop(len(self._buffer))
-
-    def feed(self, octets: Octets) -> Iterator[Frame]:
-        """Take in all of `octets`, then iterate the frames that are complete."""
-        if self._at:
-            del self._buffer[: self._at]
-            self._at = 0
-        self._buffer += octets
-        self.budget.grant(len(octets))
-        return self.frames()
-
-    def frames(self) -> Iterator[Frame]:
-        """The complete frames, one after another."""
-        while (frame := self.next_frame()) is not None:
-            yield frame
 
     def next_frame(self) -> Frame | None:
         """The next complete frame, or None when more octets are needed."""
