@@ -6,8 +6,8 @@ setup); calendar, schedule, scripts and limiter are built on it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
 
 from meterseal.codec import data as codec
 from meterseal.codec.data import Data
@@ -20,38 +20,37 @@ LARGEST: Final = 8_192
 """Octets of one attribute."""
 
 
-class Configured(CosemObject):
-    """An object whose attributes are values: `values` by index, those in `writable` may be written.
+class Setup(NamedTuple):
+    """What such an object begins with: values by index, those of them that clients may write, and where
+    they are kept once they are written, under `place`/INDEX."""
 
-    Kept under `place`/INDEX once they are written.  `changed` is called after every change.
-    """
+    obis: Obis
+    values: Mapping[int, Value]
+    store: MeterStore
+    place: str
+    writable: tuple[int, ...] = ()
+    version: int = 0
+
+
+class Configured(CosemObject):
+    """An object whose attributes are values.  `changed` is called after every change."""
 
     @property
     def wakes(self) -> bool:
         """What the clock asks of it, nobody outside sees."""
         return False
 
-    def __init__(
-        self,
-        class_id: int,
-        obis: Obis,
-        values: Mapping[int, Value],
-        store: MeterStore,
-        *,
-        place: str,
-        writable: Iterable[int] = (),
-        version: int = 0,
-    ) -> None:
-        super().__init__(class_id, obis, version)
-        self._store, self._place = store, place
-        self.values: dict[int, Value] = dict(values)
+    def __init__(self, class_id: int, setup: Setup) -> None:
+        super().__init__(class_id, setup.obis, setup.version)
+        self._store, self._place = setup.store, setup.place
+        self.values: dict[int, Value] = dict(setup.values)
         self.changed: Callable[[], None] = lambda: None
-        for index in values:
-            kept = store.get(f"{place}/{index}")
+        for index in setup.values:
+            kept = self._store.get(f"{self._place}/{index}")
             if kept is not None:
                 self.values[index] = codec.decode_typed(bytes.fromhex(kept))
             self.readers[index] = self._reader(index)
-        for index in writable:
+        for index in setup.writable:
             self.writers[index] = self._writer(index)
 
     def _reader(self, index: int) -> Callable[[Asker], Value]:

@@ -14,7 +14,7 @@ written, and a method called, after all its layers hold and their counters are o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias, TypeVar
 
 from meterseal.association import Operation, Outcome, Service
@@ -25,7 +25,7 @@ from meterseal.codec.types import Structure, Tag
 from meterseal.cosem.obis import Obis
 from meterseal.cosem.shapes import shape
 from meterseal.errors import MetersealError
-from meterseal.meter.configured import Configured
+from meterseal.meter.configured import Configured, Setup
 from meterseal.meter.objects import (
     OBJECT_UNDEFINED,
     OTHER_REASON,
@@ -38,7 +38,6 @@ from meterseal.meter.objects import (
     listed,
 )
 from meterseal.meter.protected_parties import Parties, parties_of
-from meterseal.meter.store import MeterStore
 from meterseal.security import SecuritySetup
 from meterseal.security.context import Counted
 from meterseal.security.data_protection import (
@@ -76,18 +75,9 @@ class DataProtection(Configured):
     """One object of the class; `reserve` brings sending counters in, `note` makes received ones durable."""
 
     def __init__(
-        self,
-        obis: Obis,
-        values: Mapping[int, Value],
-        store: MeterStore,
-        *,
-        place: str,
-        reserve: Callable[[Counted, int], None],
-        note: Callable[[SecuritySetup], None],
+        self, setup: Setup, reserve: Callable[[Counted, int], None], note: Callable[[SecuritySetup], None]
     ) -> None:
-        super().__init__(
-            30, obis, values, store, place=place, writable=(_LIST, _FOR_GET, _FOR_SET, _REQUIRED)
-        )
+        super().__init__(30, setup._replace(writable=(_LIST, _FOR_GET, _FOR_SET, _REQUIRED)))
         self._reserve, self._note = reserve, note
         self._told: Value | None = None
         self.changed = self._forget_told

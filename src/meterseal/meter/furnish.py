@@ -6,14 +6,14 @@ object's changes are kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeAlias
 
 from meterseal.association import Operation, Outcome, ServerProfile
 from meterseal.codec.types import Tag
 from meterseal.cosem.profile import Column
 from meterseal.errors import ConfigurationError
-from meterseal.meter.configured import Configured
+from meterseal.meter.configured import Configured, Setup
 from meterseal.meter.data_protection import DataProtection
 from meterseal.meter.demand import DemandRegister
 from meterseal.meter.house import House
@@ -94,10 +94,8 @@ def _clock(meter: House, device: Device, plan: ObjectPlan, place: str) -> CosemO
 
 def _scripts(meter: House, device: Device, plan: ObjectPlan, place: str) -> CosemObject:
     return ScriptTable(
-        plan.obis, plan.attributes[2], meter.store,
-        place=place, writable=plan.writable,
-        do=lambda asker, operation: meter.routine.act(device, asker, operation),
-    )  # fmt: skip
+        _setup(meter, plan, place, (2,)), lambda asker, operation: meter.routine.act(device, asker, operation)
+    )
 
 
 def _image(meter: House, device: Device, plan: ObjectPlan, place: str) -> CosemObject:
@@ -108,19 +106,14 @@ def _image(meter: House, device: Device, plan: ObjectPlan, place: str) -> CosemO
 
 
 def _calendar(meter: House, device: Device, plan: ObjectPlan, place: str) -> CosemObject:
-    made = ActivityCalendar(
-        plan.obis, plan.attributes, meter.store, meter.plant, meter.routine.runner(device), meter.events,
-        place=place, writable=_writable(plan, range(6, 11)),
-    )  # fmt: skip
+    setup = _setup(meter, plan, place, range(6, 11))
+    made = ActivityCalendar(setup, meter.plant, meter.routine.runner(device), meter.events)
     return meter.routine.timed(made)
 
 
 def _schedule(meter: House, device: Device, plan: ObjectPlan, place: str) -> CosemObject:
-    made = SingleActionSchedule(
-        plan.obis, plan.attributes, meter.store, meter.plant, meter.routine.runner(device),
-        place=place, writable=_writable(plan, (4,)),
-    )  # fmt: skip
-    return meter.routine.timed(made)
+    setup = _setup(meter, plan, place, (4,))
+    return meter.routine.timed(SingleActionSchedule(setup, meter.plant, meter.routine.runner(device)))
 
 
 def _limiter(meter: House, device: Device, plan: ObjectPlan, place: str) -> CosemObject:
@@ -129,11 +122,8 @@ def _limiter(meter: House, device: Device, plan: ObjectPlan, place: str) -> Cose
         reader = held.readers.get(index) if held is not None else None
         return None if reader is None else reader(meter.routine.itself(device))[0]
 
-    made = Limiter(
-        plan.obis, plan.attributes, meter.store, meter.plant, meter.routine.runner(device), watched,
-        place=place, writable=_writable(plan, range(4, 10)),
-    )  # fmt: skip
-    return meter.routine.timed(made)
+    setup = _setup(meter, plan, place, range(4, 10))
+    return meter.routine.timed(Limiter(setup, meter.plant, meter.routine.runner(device), watched))
 
 
 def _switch(meter: House, device: Device, plan: ObjectPlan, place: str) -> CosemObject:
@@ -166,12 +156,9 @@ def _push(meter: House, device: Device, plan: ObjectPlan, place: str) -> CosemOb
     attributes = dict(plan.attributes)
     if plan.version:
         attributes[9] = (client - 256 if client > 127 else client), Tag.INTEGER
-    made = PushSetup(
-        plan.obis, attributes, around,
-        place=place, version=plan.version, interval=plan.interval, blocks=plan.blocks,
-        writable=_writable(plan, (index for index in attributes if index not in (8, 9))),
-    )  # fmt: skip
-    return meter.routine.timed(made)
+    setup = _setup(meter, plan, place, (index for index in attributes if index not in (8, 9)))
+    setup = setup._replace(values=attributes)
+    return meter.routine.timed(PushSetup(setup, around, interval=plan.interval, blocks=plan.blocks))
 
 
 def _view(meter: House, client: int, sap: int) -> View | None:
@@ -185,21 +172,17 @@ def _profile_of(meter: House, client: int, sap: int) -> ServerProfile | None:
 
 
 def _configured(meter: House, device: Device, plan: ObjectPlan, place: str) -> CosemObject:
-    return Configured(
-        plan.class_id, plan.obis, plan.attributes, meter.store,
-        place=place, writable=_writable(plan, plan.attributes), version=plan.version,
-    )  # fmt: skip
+    return Configured(plan.class_id, _setup(meter, plan, place, plan.attributes))
 
 
-def _writable(plan: ObjectPlan, which: Any) -> tuple[int, ...]:
-    return tuple(which) if plan.writable else ()
+def _setup(meter: House, plan: ObjectPlan, place: str, writable: Iterable[int]) -> Setup:
+    """`writable`: what clients may write where the plan lets them."""
+    may = tuple(writable) if plan.writable else ()
+    return Setup(plan.obis, plan.attributes, meter.store, place, may, plan.version)
 
 
 def _data_protection(meter: House, device: Device, plan: ObjectPlan, place: str) -> CosemObject:
-    return DataProtection(
-        plan.obis, plan.attributes, meter.store,
-        place=place, reserve=meter.store.reserve, note=meter.note,
-    )  # fmt: skip
+    return DataProtection(_setup(meter, plan, place, ()), meter.store.reserve, meter.note)
 
 
 MAKERS: Final[dict[int, Maker]] = {

@@ -6,16 +6,14 @@ while the emergency profile is active.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
 from meterseal.codec.types import Tag
-from meterseal.cosem.obis import Obis
-from meterseal.meter.configured import Configured
+from meterseal.meter.configured import Configured, Setup
 from meterseal.meter.objects import Value
 from meterseal.meter.plant import Plant
 from meterseal.meter.schedule import NEVER, Run, need_moment
-from meterseal.meter.store import MeterStore
 
 _NORMAL, _EMERGENCY, _OVER_TIME, _UNDER_TIME, _PROFILE, _GROUPS, _ACTIONS = 4, 5, 6, 7, 8, 9, 11
 _NEVER: Final = ((Tag.UNSIGNED, 0xFF), (Tag.LONG_UNSIGNED, 0xFFFF), (Tag.DOUBLE_LONG_UNSIGNED, 0xFFFF_FFFF))
@@ -26,20 +24,11 @@ class Limiter(Configured):
     """`watched` gives the monitored value now.  Looks once a second while there is something to watch."""
 
     def __init__(
-        self,
-        obis: Obis,
-        values: Mapping[int, Value],
-        store: MeterStore,
-        plant: Plant,
-        run: Run,
-        watched: Callable[[int, bytes, int], Any],
-        *,
-        place: str,
-        writable: tuple[int, ...],
+        self, setup: Setup, plant: Plant, run: Run, watched: Callable[[int, bytes, int], Any]
     ) -> None:
-        super().__init__(71, obis, values, store, place=place, writable=writable)
+        super().__init__(71, setup)
         self._plant, self._run, self._watched = plant, run, watched
-        self._over: bool = store.get(f"{place}/over", False)
+        self._over: bool = self._store.get(f"{self._place}/over", False)
         self._since: int | None = None
         self.readers |= {
             3: lambda asker: self._threshold(),

@@ -7,7 +7,7 @@ the list must not get at other people's values by it (fact sheets classes 8, mor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from copy import copy
 from datetime import datetime
 from typing import Any, Final
@@ -19,13 +19,12 @@ from meterseal.association import Operation
 from meterseal.association.profile import ThirdParty
 from meterseal.codec.data import Data
 from meterseal.codec.types import Structure, Tag
-from meterseal.cosem.obis import Obis
 from meterseal.cosem.recurring import next_time
 from meterseal.cosem.rights import READ
 from meterseal.cosem.times import DateTime
 from meterseal.errors import MetersealError
 from meterseal.keys.counters import WINDOW
-from meterseal.meter.configured import Configured
+from meterseal.meter.configured import Configured, Setup
 from meterseal.meter.objects import OTHER_REASON, Asker, Denied, Value, elements, listed
 from meterseal.meter.orders import HDLC, TCP, UDP, Order, Surroundings
 from meterseal.meter.push_protection import check_parameters, sealed, third_party_of
@@ -47,26 +46,15 @@ _NULL: Final[Value] = (None, Tag.NULL)
 class PushSetup(Configured):
     """One push setup.  `interval` in seconds by the clock, 0: only when called; `blocks` as of `Order`."""
 
-    def __init__(
-        self,
-        obis: Obis,
-        values: Mapping[int, Value],
-        around: Surroundings,
-        *,
-        place: str,
-        version: int,
-        interval: int = 0,
-        blocks: int = 0,
-        writable: tuple[int, ...] = (),
-    ) -> None:
+    def __init__(self, setup: Setup, around: Surroundings, *, interval: int = 0, blocks: int = 0) -> None:
         self._around, self._interval, self._blocks = around, interval, blocks
         self._invoke = 0
         self._confirmed_at = DateTime().to_octets()
-        super().__init__(40, obis, values, around.store, place=place, writable=writable, version=version)
+        super().__init__(40, setup)
         self.callers[1] = lambda asker, parameter: self.push()
-        if version == 2:
+        if setup.version == 2:
             self.readers[13] = lambda asker: (self._confirmed_at, Tag.DATE_TIME)
-            self.callers[2] = lambda asker, parameter: around.drop(obis)
+            self.callers[2] = lambda asker, parameter: around.drop(setup.obis)
         self.due: int | None = None
         self.plan()
 

@@ -12,14 +12,12 @@ from datetime import date, datetime, timedelta
 from typing import Any, Final, Protocol
 
 from meterseal.codec.types import Tag
-from meterseal.cosem.obis import Obis
 from meterseal.cosem.recurring import last_day, next_time
 from meterseal.cosem.times import Date, DateTime, Time
-from meterseal.meter.configured import Configured
+from meterseal.meter.configured import Configured, Setup
 from meterseal.meter.events import CALENDAR_PROGRAMMED, TARIFF, Events
 from meterseal.meter.objects import OTHER_REASON, Denied, Value
 from meterseal.meter.plant import LAST_MOMENT, Plant
-from meterseal.meter.store import MeterStore
 
 
 class Run(Protocol):
@@ -59,18 +57,8 @@ class Timed(Protocol):
 class SingleActionSchedule(Configured):
     """Runs its script at its times.  The five types say which wild cards the times may have."""
 
-    def __init__(
-        self,
-        obis: Obis,
-        values: Mapping[int, Value],
-        store: MeterStore,
-        plant: Plant,
-        run: Run,
-        *,
-        place: str,
-        writable: tuple[int, ...],
-    ) -> None:
-        super().__init__(22, obis, values, store, place=place, writable=writable)
+    def __init__(self, setup: Setup, plant: Plant, run: Run) -> None:
+        super().__init__(22, setup)
         self._plant, self._run = plant, run
         self.due: int | None = None
         self.plan()
@@ -137,21 +125,10 @@ _ACTIVATE_AT: Final = 10
 class ActivityCalendar(Configured):
     """Seasons of weeks of days; a day's schedule runs scripts, the one that holds now among them at once."""
 
-    def __init__(
-        self,
-        obis: Obis,
-        values: Mapping[int, Value],
-        store: MeterStore,
-        plant: Plant,
-        run: Run,
-        events: Events,
-        *,
-        place: str,
-        writable: tuple[int, ...],
-    ) -> None:
-        super().__init__(20, obis, values, store, place=place, writable=writable)
+    def __init__(self, setup: Setup, plant: Plant, run: Run, events: Events) -> None:
+        super().__init__(20, setup)
         self._plant, self._run, self._events = plant, run, events
-        self._ran: list[Any] | None = store.get(f"{place}/ran")
+        self._ran: list[Any] | None = self._store.get(f"{self._place}/ran")
         self.callers[1] = lambda asker, parameter: self._activate()
         self.due: int | None = plant.real()
 

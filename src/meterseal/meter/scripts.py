@@ -13,9 +13,8 @@ from meterseal.association import Operation, Service
 from meterseal.codec.data import Data
 from meterseal.codec.types import Structure, Tag, Type
 from meterseal.cosem.obis import Obis
-from meterseal.meter.configured import Configured
+from meterseal.meter.configured import Configured, Setup
 from meterseal.meter.objects import OTHER_REASON, Asker, Denied, Value, elements
-from meterseal.meter.store import MeterStore
 
 Do: TypeAlias = Callable[[Asker, Operation], None]
 """Does one operation with the meter's own rights.  Raises Denied."""
@@ -29,10 +28,8 @@ _SERVICES: Final = {WRITE: Service.SET, EXECUTE: Service.ACTION}
 class ScriptTable(Configured):
     """Scripts by identifier, each a list of writes and calls within the logical device."""
 
-    def __init__(
-        self, obis: Obis, scripts: Value, store: MeterStore, *, place: str, writable: bool, do: Do
-    ) -> None:
-        super().__init__(9, obis, {2: scripts}, store, place=place, writable=(2,) if writable else ())
+    def __init__(self, setup: Setup, do: Do) -> None:
+        super().__init__(9, setup)
         self._do = do
         self.callers[1] = self.execute
 
