@@ -217,6 +217,15 @@ def test_C12_a_key_in_use_is_not_taken_again() -> None:
     assert operator.get(3, REGISTER)
 
 
+def test_G08_a_key_of_zeros_is_not_taken() -> None:
+    here = world()
+    manager, operator = here.signed_on("manager"), here.signed_on("operator")
+    for key_id in (GUEK, GBEK, GAK):
+        assert transfer(manager, {key_id: bytes(16)}) == 0xFA, key_id
+    assert transfer(manager, {GUEK: random_octets(16), GAK: bytes(16)}) == 0xFA
+    assert operator.get(3, REGISTER)
+
+
 def test_C12_a_key_that_comes_back_goes_on_counting(tmp_path: Path) -> None:
     """Law 1: a new key starts at 0, one that was here before does not, not even after a restart."""
     here = world(folder=tmp_path / "state")

@@ -128,3 +128,4 @@ def test_the_clock_keeps_european_summer_time() -> None:
     assert zone.local(back - 1).text() == "2024-10-27T02:59:59+02:00"
     assert zone.local(back, 7).text() == "2024-10-27T02:00:00.07+01:00"
     assert Zone(-300, daylight_saving=False).local(change).text() == "2024-03-30T20:00:00-05:00"
+    assert not any(zone.summer(moment) for moment in (-62_135_596_800 - 86_400, -1, 253_402_300_800 + 86_400))

@@ -37,6 +37,13 @@ def test_a_dedicated_key_is_not_the_global_key() -> None:
     assert c.dedicated is None
 
 
+def test_G08_a_dedicated_key_is_not_blank() -> None:
+    c = context(dedicated=False)
+    with pytest.raises(UnknownKey, match="all zeros"):
+        c.set_dedicated(bytes(16))
+    assert c.dedicated is None
+
+
 def test_a_dedicated_key_has_counters_of_its_own_and_dies() -> None:
     c = context(dedicated=False)
     made = c.set_dedicated(DEK)

@@ -19,7 +19,7 @@ from meterseal.crypto.curves import (
 from meterseal.crypto.gcm import IV_LENGTH, TAG_LENGTH, GcmKey
 from meterseal.crypto.hashes import digest_of, hls_sha256
 from meterseal.crypto.old_hashes import hls_md5, hls_sha1
-from meterseal.crypto.secret import Guarded, Secret, random_octets, same
+from meterseal.crypto.secret import Guarded, Secret, is_blank, random_octets, same
 from meterseal.crypto.suites import SUITES, Suite, suite
 from meterseal.crypto.wrap import WrappingKey
 
@@ -43,6 +43,7 @@ __all__ = [
     "hls_md5",
     "hls_sha1",
     "hls_sha256",
+    "is_blank",
     "kcv",
     "random_octets",
     "same",

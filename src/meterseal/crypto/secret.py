@@ -47,6 +47,11 @@ same = compare_digest
 """`same(a, b) -> bool`: equal or not, in a time that tells nothing but the lengths (catalogue I01)."""
 
 
+def is_blank(octets: bytes) -> bool:
+    """True for octets that are all zero: a key that nobody has drawn (catalogue G08)."""
+    return same(octets, bytes(len(octets)))
+
+
 def random_octets(count: int) -> bytes:
     """`count` octets of the operating system's random source.  Raises Misuse below 1."""
     if count < 1:

@@ -21,6 +21,7 @@ from meterseal.cosem.times import STATUS_DAYLIGHT_SAVING, DateTime
 
 QUARTER: Final = 900
 _DAY: Final = 86_400
+_LAST_YEAR: Final = int(datetime(9999, 1, 1, tzinfo=UTC).timestamp())
 _QUARTERS: Final = 96
 _BLOCK: Final = 32
 
@@ -102,8 +103,11 @@ class Zone:
     daylight_saving: bool = True
 
     def summer(self, moment: int) -> bool:
-        """True from the last Sunday of March, 01:00 UTC, to the last Sunday of October, 01:00 UTC."""
-        if not self.daylight_saving:
+        """True from the last Sunday of March, 01:00 UTC, to the last Sunday of October, 01:00 UTC.
+
+        Before 1970 and after 9998, years that only a peer can name, it is always winter.
+        """
+        if not self.daylight_saving or not 0 <= moment < _LAST_YEAR:
             return False
         begin, end = _summer(_utc(moment).year)
         return begin <= moment < end

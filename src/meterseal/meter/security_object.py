@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from meterseal.codec.types import Array, MixedArray, Structure, Tag
 from meterseal.cosem.obis import Obis
 from meterseal.cosem.rights import PROTECTION, policy_from_wire, policy_to_wire, strengthens
-from meterseal.crypto import kcv, same
+from meterseal.crypto import is_blank, kcv, same
 from meterseal.errors import ConnectionLost, Forged, Malformed, MetersealError, Misuse
 from meterseal.keys.kinds import KEK, NAMES
 from meterseal.meter.keyring import KeyRing, held_by_any
@@ -179,6 +179,8 @@ class SecuritySetupObject(CosemObject):
         key, length = new[key_id], self.ring.setup.suite.key_length
         if len(key) != length:
             raise Denied(OTHER_REASON, f"{method}: {NAMES[key_id]} of {len(key)} octets, not {length}")
+        if is_blank(key):
+            raise Denied(OTHER_REASON, f"{method}: {NAMES[key_id]} is all zeros: nobody has drawn it")
         if held_by_any(key, self._rings()):
             raise Denied(OTHER_REASON, f"{method}: {NAMES[key_id]} {kcv(key)} is in use already")
         if sum(same(key, other) for other in new.values()) > 1:

@@ -21,6 +21,7 @@ from meterseal.crypto import (
     Suite,
     VerifyingKey,
     WrappingKey,
+    is_blank,
 )
 from meterseal.crypto.v44 import LIMIT, Parameters
 from meterseal.errors import KeyLength, UnknownKey
@@ -187,7 +188,7 @@ class Context:
     def set_dedicated(self, octets: bytes) -> KeyInUse:
         """Take the dedicated key of an InitiateRequest into use, beside the GAK of the setup; return it.
 
-        Raises KeyLength when it does not fit the suite, UnknownKey when it is the global key.
+        Raises KeyLength when it does not fit the suite, UnknownKey when it is the global key or all zeros.
         """
         if len(octets) != self.setup.suite.key_length:
             raise KeyLength(
@@ -196,6 +197,8 @@ class Context:
         shared = self.setup.key(GLOBAL).handle
         if shared.holds(octets):
             raise UnknownKey("the dedicated key is the global key")
+        if is_blank(octets):
+            raise UnknownKey("the dedicated key is all zeros: nobody has drawn it")
         self.dedicated = KeyInUse(shared.with_key(octets), SendCounter.unlimited(), ReceiveCounter())
         return self.dedicated
 
