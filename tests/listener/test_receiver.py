@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from datetime import datetime, tzinfo
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,26 @@ def test_B22_forged_pushes_change_nothing(file: Path) -> None:
         == ["forged"] * 2
     )
     assert kinds(listener.take([item(good)], "here")) == ["ok"]
+
+
+def test_lent_keys_open_nothing_after_their_end_however_long_the_listener_runs(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = file.read_text()
+    file.write_text(text.replace("guek =", 'not_after = "2090-01-01T00:00:00Z"\nguek =', 1))
+    listener = receiver(file)
+    assert kinds(listener.take([item(sealed(5))], "here")) == ["ok"]
+
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Later:
+            return cls(2090, 1, 1, 0, 0, 1, tzinfo=tz)
+
+    monkeypatch.setattr("meterseal.listener.book.datetime", Later)
+    assert kinds(listener.take([item(sealed(6))], "here")) == ["expired"]
+    assert kinds(listener.take([item(sealed(7, ek=OTHER_EK))], "here")) == ["expired"]
+    monkeypatch.undo()
+    assert kinds(listener.take([item(sealed(6))], "here")) == ["ok"], "and no counter moved"
 
 
 @pytest.mark.parametrize("carrier", ["wrapper", "hdlc", "hdlc-segments", "m-bus"])

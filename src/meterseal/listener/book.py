@@ -36,7 +36,7 @@ class Door:
     """One key that a meter may push under: whose it is, and the setup that opens it.
 
     `counters` and `counter_start` are those of the role's client, for what is sent back; `options` are the
-    peer options of the role.
+    peer options of the role; `keys` are its credentials where they come from a file.
     """
 
     meter: str
@@ -46,6 +46,12 @@ class Door:
     counters: CounterStore | None = None
     counter_start: int | None = None
     options: frozenset[str] = frozenset()
+    keys: RoleCredentials | None = None
+
+    def check_lent(self) -> None:
+        """Raises Expired for keys that were lent until earlier, however long they have been in here."""
+        if self.keys is not None:
+            self.keys.check_lent(self.role, datetime.now(UTC))
 
     def context(self, minimum: int, window: int) -> Context:
         """What a push of the meter is held against; what is sealed for others is handed on."""
@@ -131,7 +137,9 @@ class Doors:
             setup = SecuritySetup(suite(meter.suite), role.client_system_title or b"", meter.system_title)
             setup.unicast = KeyInUse(handle, SendCounter(0, 0), counter[1], counter[0])
             self._in_layers(setup, credentials, role)
-            doors.append(Door(path.stem, name, role.client, setup, sending, role.counter_start, role.peer))
+            doors.append(
+                Door(path.stem, name, role.client, setup, sending, role.counter_start, role.peer, role)
+            )
         if doors:
             self._doors.setdefault(meter.system_title, {})[path] = doors
 

@@ -17,6 +17,7 @@ from meterseal.codec.message import Message
 from meterseal.errors import (
     ConfigurationError,
     DecodeError,
+    Expired,
     Forged,
     MetersealError,
     ProtectionError,
@@ -199,19 +200,21 @@ class Receiver:
     ) -> tuple[Door, Opened]:
         """Open by the first key that fits, that of whom it is for first.
 
-        Raises what the others had against it: a counter that came before tells most, then a wrong tag.
+        Raises what the others had against it: a counter that came before tells most, then a wrong tag, then
+        keys whose loan has ended.
         """
         client = _client(item)
         causes: list[MetersealError] = []
         for door in sorted(doors, key=lambda door: door.rank(client, around.recipient)):
             context = door.context(self._accept, window)
             try:
+                door.check_lent()
                 if around.layered:
                     door.prepare()
                 opened = unprotect(context, item.payload)
                 if not around.applied & AUTHENTICATED and not opened.applied & SIGNED:
                     _check_sense(opened.apdu)
-            except (ProtectionError, DecodeError, Unsupported, ConfigurationError) as error:
+            except (ProtectionError, DecodeError, Unsupported, ConfigurationError, Expired) as error:
                 causes.append(error)
             else:
                 return door, opened
@@ -225,7 +228,7 @@ class Receiver:
             self._dirty = True
 
 
-_RANKS: Final = (Replayed, Forged)
+_RANKS: Final = (Replayed, Forged, Expired)
 
 
 def _rank(error: MetersealError) -> int:
