@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from meterseal.apdu import ciphered
+from meterseal.apdu.acse import Aare
 from meterseal.apdu.general import GeneralCiphering, GeneralSigning
 from meterseal.association import Associated, Compute, Confirmed, Failed, Indication, Reply, State
 from meterseal.codec.data import Data, Tag
@@ -17,6 +18,7 @@ from meterseal.security.packing import COMPRESSION
 from meterseal.security.protection import of_control, policy_bits
 from tests.association.pair import (
     CLIENT_TITLE,
+    DEK,
     METER_TITLE,
     REGISTER,
     SWITCH,
@@ -28,6 +30,7 @@ from tests.association.pair import (
     put,
     replies,
 )
+from tests.association.test_signon import INITIATE, good
 
 SEALED = 3
 ALL = SEALED | SIGNED
@@ -72,6 +75,17 @@ def associated_in(layers: str = "", **more: Any) -> Pair:
 
 def kinds(octets: bytes) -> list[str]:
     return {0xDD: ["general-ciphering"], 0xDF: ["general-signing"]}.get(octets[0], [f"{octets[0]:02X}"])
+
+
+def test_a_dedicated_key_may_come_signed_besides() -> None:
+    """More is accepted: an Initiate that is signed, authenticated and encrypted brings one as well."""
+    pair = pair_in()
+    initiate = INITIATE.replace(dedicated_key=DEK).encode()
+    signed = protect(pair.client.context, initiate, ALL, Style.GENERAL_GLO)
+    assert isinstance(signed, bytes)
+    (reply,) = replies(pair.to_meter(good(pair).replace(user_information=signed).encode()))
+    assert Aare.decode(reply).result == 0
+    assert pair.server.context.dedicated is not None
 
 
 @pytest.mark.parametrize("mechanism", [5, 7])

@@ -176,7 +176,7 @@ def _dedicated_key(proposal: Proposal) -> None:
     octets = proposal.initiate.dedicated_key
     if octets is None:
         return
-    if proposal.opened.applied != AUTHENTICATED | ENCRYPTED:
+    if (AUTHENTICATED | ENCRYPTED) & ~proposal.opened.applied:
         raise Rejected(TooWeak("a dedicated key in an Initiate that is not authenticated and encrypted"))
     try:
         key = proposal.request.context.set_dedicated(octets)
