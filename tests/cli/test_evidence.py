@@ -111,6 +111,7 @@ def test_several_in_one_recording(folder: Path) -> None:
         (ANSWER.hex(), 1, "unknown-key: nothing in there is signed"),
         ("00", 1, "truncated"),
         ("no hex", 2, "no hex either"),
+        (str(Path(__file__).parent), 1, "is no file to read"),
         (SIGNED[:-1].hex(), 1, "truncated"),
         (SIGNED[:-1].hex() + f"{SIGNED[-1] ^ 1:02x}", 1, "forged"),
         (Now().signed(originator=HES).hex(), 1, f"no signature certificate of {HES.hex().upper()}"),

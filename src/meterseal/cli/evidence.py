@@ -77,9 +77,9 @@ def save(
     from meterseal.credentials.files import write_private
     from meterseal.security.options import PEER_OPTIONS
 
-    octets = captured.read(source)
-    kept = Kept(as_utc(datetime.now(UTC)), given.actor(by), note)
     with answering():
+        octets = captured.read(source)
+        kept = Kept(as_utc(datetime.now(UTC)), given.actor(by), note)
         file = None if credentials is None else Credentials.load(credentials)
         apdu, sent = _signed(octets, file, number)
         known = [one for path in certificate or () for one in given.certificates(path)]
