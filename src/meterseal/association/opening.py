@@ -36,6 +36,9 @@ from meterseal.security.steps import Steps
 
 SUITE_BITS = AUTHENTICATED | ENCRYPTED
 _CHALLENGED = 14
+_NO_REASON = 1
+_MAY_BE = " (keys, password, title, client, user or counter: it does not say which)"
+"""What may be behind a meter's one answer to all that a stranger could try out."""
 
 
 class Accepted(NamedTuple):
@@ -196,6 +199,8 @@ class Opening:
         names = acse.PROVIDER_DIAGNOSTIC if provider else acse.USER_DIAGNOSTIC
         reason = names.get(-1 if code is None else code, f"diagnostic {code}")
         detail = self._initiate_error(aare.user_information)
+        if not (detail or provider) and code == _NO_REASON:
+            detail = _MAY_BE
         return Refused(
             f"the meter rejects the association: {reason}{detail}",
             reason=reason,
