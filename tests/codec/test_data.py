@@ -10,6 +10,8 @@ import pytest
 
 from meterseal.codec import data
 from meterseal.codec.data import DONT_CARE, Array, BitString, CompactArray, Data, MixedArray, Structure, Tag
+from meterseal.codec.data_decode import read_value
+from meterseal.codec.scalars import EMPTY, FIXED, WIDTHS
 from meterseal.errors import DecodeError, Malformed, TooDeep, Truncated
 from tests.codec.typed import CLOCK
 
@@ -235,3 +237,15 @@ def test_bit_strings_are_values() -> None:
             BitString(octets, length)
     with pytest.raises(ValueError):
         BitString.of("10x1")
+
+
+def test_a_tag_that_says_how_long_its_value_is_says_what_the_reader_finds() -> None:
+    for tag, width in enumerate(WIDTHS):
+        octets = bytes((tag,)) + bytes(40)
+        if width:
+            assert read_value(octets, 0, len(octets))[1] == width
+            if width > 1:
+                with pytest.raises(Truncated):
+                    read_value(octets, 0, width - 1)
+        else:
+            assert tag not in FIXED and tag not in EMPTY

@@ -123,6 +123,20 @@ def test_what_came_before_is_left_to_the_general_verb() -> None:
     assert unsealing.open(octets) is None
 
 
+@given(st.lists(st.binary(max_size=130), min_size=1, max_size=6))
+def test_messages_of_other_sizes_come_one_after_another(rests: list[bytes]) -> None:
+    sender, receiver = pair()
+    unsealing = Unsealing(receiver, TAG, Style.GLO)
+    for counter, rest in enumerate(rests, 100):
+        octets = protect(sender, b"\xc0" + rest, BOTH, Style.GLO)
+        found = unsealing.open(octets)
+        assert found == (None if len(octets) > 129 else (b"\xc0" + rest, counter))
+        assert unsealing.open(octets, b"\xc0" + rest) == found
+        assert unsealing.open(octets, b"\xc0" + rest + b"x") is None
+        if found is not None:
+            unsealing.key.rx.commit(counter)
+
+
 @pytest.mark.parametrize("short", [b"", b"\xc8", b"\xc8\x05", bytes(18)])
 def test_too_few_octets_are_none_of_them(short: bytes) -> None:
     assert Unsealing(pair()[1], TAG, Style.GLO).open(short) is None

@@ -45,6 +45,20 @@ class Asking:
     long answer that are kept.
     """
 
+    __slots__ = (
+        "_incoming",
+        "_limit",
+        "_negotiated",
+        "_options",
+        "_outgoing",
+        "_room",
+        "identity",
+        "invoke",
+        "listed",
+        "operations",
+        "service",
+    )
+
     def __init__(
         self,
         operations: tuple[Operation, ...],

@@ -48,6 +48,7 @@ _ACTION_ONLY = conformance("action")
 _BLOCK = bytes((gbt.TAG,))
 _PROOF_LIMIT = 256
 _RECEIVING = "receiving"
+_STANDS = State.ASSOCIATED
 _RELEASED = (None, 0, 30)
 """Reasons of an RLRE that releases: left out, normal, user-defined."""
 
@@ -148,7 +149,7 @@ class ClientAssociation(Requesting):
         None for everything else, and then nothing has changed: `receive` is for that.
         """
         asking = self._asking
-        if type(asking) is not UsualGet or self._parked is not None or self.state is not State.ASSOCIATED:
+        if type(asking) is not UsualGet or self._parked is not None or self.state is not _STANDS:
             return None
         data = asking.answered(octets)
         if data is not None:

@@ -43,6 +43,7 @@ AnyAsking = Asking | AskingAccess | Carrying
 Read: TypeAlias = tuple[int, str | bytes, int]
 """Class, logical name (octets; text is none that was asked before) and index of an attribute, as a whole."""
 
+_STANDS = State.ASSOCIATED
 _TRANSACTION = 8
 _KEPT = 64
 """Reads that an association keeps prepared."""
@@ -136,7 +137,7 @@ class Requesting(GeneralBlocks):
         if usual is None or self._asking is not None or self._parked is not None:
             return None
         invoke = self._invoke + 1 & SHORT_INVOKE_ID
-        if self.state is not State.ASSOCIATED or invoke in self._given_up:
+        if self.state is not _STANDS or invoke in self._given_up:
             return None
         sealed = usual.again(invoke)
         if sealed is not None:

@@ -15,6 +15,7 @@ from meterseal.association.asking import Asking
 from meterseal.association.operations import Operation, Service
 from meterseal.codec.data import Data
 from meterseal.codec.data_decode import read_value
+from meterseal.codec.scalars import WIDTHS
 from meterseal.errors import DecodeError, MetersealError
 from meterseal.security.prepared import Sealing, Unsealing
 
@@ -38,6 +39,8 @@ class UsualGet(Asking):
 
     `sealing` and `unsealing` are how it goes out and its answer comes in, for as long as they hold.
     """
+
+    __slots__ = ("_answer", "_tail", "sealing", "unsealing")
 
     def __init__(
         self,
@@ -72,16 +75,21 @@ class UsualGet(Asking):
     def answered(self, octets: bytes) -> bytes | None:
         """The data of its answer, A-XDR, whose counter is taken then; None for `take` to judge, unchanged."""
         unsealing = self.unsealing
-        found = unsealing.open(octets)
-        if found is None or not found[0].startswith(self._answer):
+        found = unsealing.open(octets, self._answer)
+        if found is None:
             return None
         plain, counter = found
-        size = len(plain)
-        try:
-            _, end = read_value(plain, _DATA, size)
-        except DecodeError:
-            return None
-        if end != size:
+        data = plain[_DATA:]
+        if (not data or WIDTHS[data[0]] != len(data)) and not _is_one(data):
             return None
         unsealing.key.rx.commit(counter)
-        return plain[_DATA:]
+        return data
+
+
+def _is_one(data: bytes) -> bool:
+    """True for one value, whole."""
+    try:
+        _, end = read_value(data, 0, len(data))
+    except DecodeError:
+        return False
+    return end == len(data)

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from time import monotonic
 from types import TracebackType
 from typing import Any, TypeVar, Unpack
 
@@ -38,15 +39,14 @@ class Driver(AsyncDriver):
     def __init__(self, line: net.Line) -> None:
         self.line = line
         self._channels: dict[Pair, net.Channel] = {}
-        self._loop = asyncio.get_running_loop()
 
     def exchange(self, step: Exchange) -> Awaitable[bytes]:
         """As of every driver: what has been sent when this returns is answered when that is awaited."""
-        channel = self._channels.get(step.pair) or self._channel(step.pair)
+        channel = self._channels.get(step.pair) or self.channel(step.pair)
         timeout, octets = step.timeout, step.octets
         if octets is None:
-            return channel.receive(None if timeout is None else max(0.0, step.deadline - self._loop.time()))
-        step.deadline = float("inf") if timeout is None else self._loop.time() + timeout
+            return channel.receive(None if timeout is None else max(0.0, step.deadline - monotonic()))
+        step.deadline = float("inf") if timeout is None else monotonic() + timeout
         if step.ahead:
             return self._in_blocks(channel, step.ahead, octets, timeout)
         return channel.exchange(octets, timeout, step.deadline)
@@ -58,7 +58,8 @@ class Driver(AsyncDriver):
             await channel.send(block)
         return await channel.receive(timeout)
 
-    def _channel(self, pair: Pair) -> net.Channel:
+    def channel(self, pair: Pair) -> net.Channel:
+        """What speaks for a pair."""
         found = self._channels.get(pair)
         if found is None:
             found = self._channels[pair] = self.line.channel(*pair)
@@ -70,7 +71,7 @@ class Driver(AsyncDriver):
         if isinstance(step, Pause):
             return await asyncio.sleep(step.seconds)
         if isinstance(step, Send):
-            return await self._channel(step.pair).send(step.octets)
+            return await self.channel(step.pair).send(step.octets)
         if not isinstance(step, Work):
             raise Misuse("a client carries what others seal by `forward`")
         return await asyncio.to_thread(step.job) if step.slow else step.job()
@@ -89,6 +90,7 @@ class Meter(MeterBase, AsyncVerbs):
         super().__init__(session)
         self._driver = driver
         self._turn = Turn()
+        self._channel: net.Channel | None = None  # of the reads that were asked before
 
     async def _run(self, steps: Steps[T]) -> T:
         turn = self._turn
@@ -108,21 +110,32 @@ class Meter(MeterBase, AsyncVerbs):
         selection: Selection | SelectiveAccess | None = None,
     ) -> bytes:
         """One attribute by its descriptor, as A-XDR Data; raises Refused.  Read again it costs least."""
-        turn, session = self._turn, self._session
-        step = None if turn.taken or selection is not None else session.again((class_id, instance, attribute))
-        if step is None:
+        turn = self._turn
+        if turn.taken or selection is not None:
             return await super().get(class_id, instance, attribute, selection)
-        turn.taken, octets = True, b""
+        session = self._session
+        now = monotonic()
+        octets = session.again((class_id, instance, attribute), now)
+        if octets is None:
+            return await super().get(class_id, instance, attribute, selection)
+        turn.taken = True
+        answer, timeout = b"", session.timeout
         try:
-            octets = await self._driver.exchange(step)
-            found = session.answered(octets)
+            channel = self._channel
+            if channel is None:
+                channel = self._channel = self._driver.channel(session.plan.pair)
+            answer = await channel.exchange(octets, timeout, now + timeout)
+            found = session.answered(answer, now + timeout)
             if isinstance(found, bytes):
                 return found
             return await self._driver.run(self._verbs.got(found, class_id, instance, attribute))
         finally:
-            if not octets:
+            if not answer:
                 session.give_up()
-            turn.pass_on()
+            if turn.waiting is None:
+                turn.taken = False
+            else:
+                turn.pass_on()
 
     async def broadcast(
         self, object: Object, value: Any, type: Type | str | None = None, *, key: bytes | None = None

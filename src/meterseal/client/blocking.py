@@ -42,7 +42,7 @@ class Driver(BlockingDriver):
 
     def exchange(self, step: Exchange) -> bytes:
         """As of every driver."""
-        channel = self._channels.get(step.pair) or self._channel(step.pair)
+        channel = self._channels.get(step.pair) or self.channel(step.pair)
         timeout, octets = step.timeout, step.octets
         if octets is None:
             return channel.receive(None if timeout is None else max(0.0, step.deadline - time.monotonic()))
@@ -52,7 +52,8 @@ class Driver(BlockingDriver):
             channel.send(block)
         return channel.exchange(octets, timeout, step.deadline)
 
-    def _channel(self, pair: Pair) -> Channel:
+    def channel(self, pair: Pair) -> Channel:
+        """What speaks for a pair."""
         found = self._channels.get(pair)
         if found is None:
             found = self._channels[pair] = self.line.channel(*pair)
@@ -64,7 +65,7 @@ class Driver(BlockingDriver):
         if isinstance(step, Pause):
             return time.sleep(step.seconds)
         if isinstance(step, Send):
-            return self._channel(step.pair).send(step.octets)
+            return self.channel(step.pair).send(step.octets)
         if not isinstance(step, Work):
             raise Misuse("a client carries what others seal by `forward`")
         return step.job()
@@ -82,6 +83,7 @@ class Meter(MeterBase, BlockingVerbs):
     def __init__(self, session: Session, driver: Driver) -> None:
         super().__init__(session)
         self._driver = driver
+        self._channel: Channel | None = None  # of the reads that were asked before
 
     def _run(self, steps: Steps[T]) -> T:
         return self._driver.run(steps)
@@ -94,16 +96,20 @@ class Meter(MeterBase, BlockingVerbs):
         selection: Selection | SelectiveAccess | None = None,
     ) -> bytes:
         """One attribute by its descriptor, as A-XDR Data; raises Refused.  Read again it costs least."""
-        session, octets = self._session, b""
-        step = None if selection is not None else session.again((class_id, instance, attribute))
-        if step is None:
+        session, now = self._session, time.monotonic()
+        octets = None if selection is not None else session.again((class_id, instance, attribute), now)
+        if octets is None:
             return super().get(class_id, instance, attribute, selection)
+        answer, timeout, deadline = b"", session.timeout, now + session.timeout
         try:
-            octets = self._driver.exchange(step)
+            channel = self._channel
+            if channel is None:
+                channel = self._channel = self._driver.channel(session.plan.pair)
+            answer = channel.exchange(octets, timeout, deadline)
         finally:
-            if not octets:
+            if not answer:
                 session.give_up()
-        found = session.answered(octets)
+        found = session.answered(answer, deadline)
         if isinstance(found, bytes):
             return found
         return self._run(self._verbs.got(found, class_id, instance, attribute))

@@ -46,21 +46,22 @@ class AsyncDriver:
 class Turn:
     """Whose turn it is, first come, first served: an `asyncio.Lock` that costs nothing where nobody waits.
 
-    Who finds it not `taken` takes it; who does, waits.  Afterwards it is passed on.
+    Who finds it not `taken` takes it; who does, waits.  Afterwards it is passed on; where nobody has ever
+    been `waiting` it is just not taken any more.
     """
 
-    __slots__ = ("_waiting", "taken")
+    __slots__ = ("taken", "waiting")
 
     def __init__(self) -> None:
         self.taken = False
-        self._waiting: deque[asyncio.Future[None]] | None = None  # made for the first that waits
+        self.waiting: deque[asyncio.Future[None]] | None = None  # made for the first that waits
 
     async def wait(self) -> None:
         """Wait until the turn has been passed on to here."""
         mine = asyncio.get_running_loop().create_future()
-        if self._waiting is None:
-            self._waiting = deque()
-        self._waiting.append(mine)
+        if self.waiting is None:
+            self.waiting = deque()
+        self.waiting.append(mine)
         try:
             await mine
         except asyncio.CancelledError:
@@ -70,7 +71,7 @@ class Turn:
 
     def pass_on(self) -> None:
         """It is the next one's turn, or nobody's."""
-        waiting = self._waiting
+        waiting = self.waiting
         while waiting:
             following = waiting.popleft()
             if not following.done():

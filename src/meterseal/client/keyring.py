@@ -39,6 +39,7 @@ _SIGN_ON: Final = 4
 
 _TURN: Final = 0.002
 _NOTE_EVERY: Final = 1.0
+_NEVER: Final = float("inf")
 _FIRST_OF_NEW: Final = 1
 """The first value under a key that is new at both ends: meters in the field take 0 for nothing yet."""
 
@@ -79,9 +80,9 @@ class Held:
     receiving: Receiving | None = None
 
     @property
-    def note_due(self) -> bool:
-        """True when a second has passed since the floor was noted."""
-        return self.receiving is not None and time.monotonic() - self.receiving.at >= _NOTE_EVERY
+    def due(self) -> float:
+        """When the floor is to be noted again: a second after it was noted."""
+        return _NEVER if self.receiving is None else self.receiving.at + _NOTE_EVERY
 
 
 class Keyring:

@@ -59,6 +59,7 @@ from meterseal.security.sealed import Sealed
 _SIGN_ON_COUNTERS: Final = 4
 _TURN: Final = 0.01
 _DATA: Final = 1
+_NEVER: Final = float("inf")
 
 
 class Shared:
@@ -113,10 +114,13 @@ class Session:
     def __init__(self, plan: Plan, shared: Shared) -> None:
         self.plan = plan
         self.shared = shared
+        self.timeout = plan.timeout
+        """Seconds that each answer has."""
         self._exchange = Exchange(plan.pair, plan.timeout)
         self._association: ClientAssociation | None = None
         self._held: Held | None = None
         self._fresh: Sending | None = None
+        self._due = _NEVER
         self._unanswered = self._in_order = False
         self._signed = frozenset(map(parse_member, plan.role.signed))
 
@@ -222,7 +226,7 @@ class Session:
             )  # fmt: skip
             state = self.shared.state
             yield Work(lambda: state.titles.learn(name, title), state.slow)
-        yield from self.shared.keyring.note(self._held)
+        yield from self._note()
 
     def _ask_public(self, counter_object: str) -> Steps[int]:
         """The first counter value to send, as the meter tells the public client on the same line."""
@@ -274,33 +278,41 @@ class Session:
         effect = yield from self._settle(effects)
         if type(effect) is not Confirmed:
             raise ProtocolViolation("the association ended during a request")
-        held = self._held
-        if held is not None and held.note_due:
-            yield from self.shared.keyring.note(held)
+        if time.monotonic() >= self._due:
+            yield from self._note()
         return effect.outcomes
 
-    def again(self, read: Read) -> Exchange | None:
-        """A read that was asked before, as one step; None where only `ask` will do, and nothing has begun.
+    def _note(self) -> Steps[None]:
+        """Note what has come, durably."""
+        held = self._held
+        yield from self.shared.keyring.note(held)
+        self._due = _NEVER if held is None else held.due
 
-        Its answer goes to `answered`; where there is none, `give_up` ends the request.
+    def again(self, read: Read, now: float) -> bytes | None:
+        """A read that was asked before, sealed; None where only `ask` will do, and nothing has begun.
+
+        `now` is by the clock `time.monotonic`.  The answer goes to `answered`; where there is none,
+        `give_up` ends the request.
         """
-        association, held = self._association, self._held
-        if association is None or not self._in_order or (held is not None and held.note_due):
+        association = self._association
+        if association is None or now >= self._due or not self._in_order:
             return None
         if self._signed and (*read, False) in self._signed:
             return None
-        octets = association.again(read)
-        if octets is None:
-            return None
-        exchange = self._exchange
-        exchange.octets, exchange.ahead = octets, ()
-        return exchange
+        return association.again(read)
 
-    def answered(self, octets: bytes) -> bytes | Steps[tuple[Outcome, ...]]:
-        """What the answer to a read that was asked `again` holds, as A-XDR; else the steps to its outcome."""
-        association = self._association or self.association
-        data = association.answered(octets)
-        return self._confirmed(association.receive(octets)) if data is None else data
+    def answered(self, octets: bytes, deadline: float) -> bytes | Steps[tuple[Outcome, ...]]:
+        """What the answer to a read that was asked `again` holds, as A-XDR; else the steps to its outcome.
+
+        If this is none, they wait on until the `deadline`.
+        """
+        association = self._association
+        data = None if association is None else association.answered(octets)
+        return self._taken(octets, deadline) if data is None else data
+
+    def _taken(self, octets: bytes, deadline: float) -> Steps[tuple[Outcome, ...]]:
+        self._exchange.deadline = deadline
+        return self._confirmed(self.association.receive(octets))
 
     def give_up(self) -> None:
         """A step of `again` has failed, or nobody waits any more."""
@@ -318,9 +330,8 @@ class Session:
         effect = yield from self._settle(association.forward(sealed))
         if type(effect) is not Carried:
             raise ProtocolViolation("the association ended during a request")
-        held = self._held
-        if held is not None and held.note_due:
-            yield from self.shared.keyring.note(held)
+        if time.monotonic() >= self._due:
+            yield from self._note()
         return effect.sealed
 
     def _is_signed(self, o: Operation) -> bool:
@@ -350,7 +361,7 @@ class Session:
             for effect in self.association.receive(octets):
                 if type(effect) is Failed:
                     raise effect.error
-        yield from self.shared.keyring.note(self._held)
+        yield from self._note()
 
     def renew(self, new: Mapping[int, bytes]) -> Steps[None]:
         """Go on under new keys, by key id, that the meter has taken for this association's Security setup.
@@ -388,7 +399,7 @@ class Session:
         except MetersealError as error:
             warning = f"the release failed: {error}"
         try:
-            yield from self.shared.keyring.note(self._held)
+            yield from self._note()
         finally:
             self._drop()
         if warning:

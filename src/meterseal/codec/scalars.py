@@ -127,6 +127,12 @@ READERS: Final[tuple[Reader | None, ...]] = tuple(
 """A slot for each possible tag octet; None for containers and for octets that are no tag."""
 
 
+WIDTHS: Final[tuple[int, ...]] = tuple(
+    1 + FIXED[Tag(n)].width if n in FIXED else int(n in EMPTY) for n in range(256)
+)
+"""Octets of a value with its tag, by the tag's octet; 0 where the tag alone does not say."""
+
+
 # --- writing: value -> octets without the tag ---------------------------------------------------
 
 Writer = Callable[[Any], bytes]

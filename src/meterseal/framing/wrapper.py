@@ -7,7 +7,7 @@ check sum and no mark to find the next frame by: after an error the stream is lo
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 from meterseal.errors import Malformed, Misuse, TooLarge, Truncated
@@ -24,7 +24,8 @@ Frame: TypeAlias = tuple[int, int, bytes]
 """Source wPort, destination wPort, APDU."""
 
 _HEADER = struct.Struct(">HHHH")
-_header_at = _HEADER.unpack_from
+_header, _header_at = _HEADER.pack, _HEADER.unpack_from
+_SHORT = 512
 _NOTHING = memoryview(b"")
 _FIRST_BUFFER = 2048  # holds any usual request; an idle connection holds no buffer at all
 
@@ -35,13 +36,13 @@ def encode(source: int, destination: int, apdu: Octets) -> bytes:
     TooLarge above 65535 octets; Misuse when the APDU is empty or a wPort is outside 0..65535.
     """
     length = len(apdu)
-    if length > MAX_APDU:
-        raise TooLarge(f"an APDU of {length} octets does not fit a wrapper frame ({MAX_APDU})")
     if not length:
         raise Misuse("a wrapper frame carries an APDU of at least one octet")
     try:
-        return _HEADER.pack(VERSION, source, destination, length) + apdu
+        return _header(VERSION, source, destination, length) + apdu
     except struct.error:
+        if length > MAX_APDU:
+            raise TooLarge(f"an APDU of {length} octets does not fit a wrapper frame ({MAX_APDU})") from None
         raise Misuse(f"wPorts are 0..65535, not {source} and {destination}") from None
 
 
@@ -79,12 +80,28 @@ def alone(octets: bytes, source: int, destination: int, limit: int) -> bytes | N
 
 def whole(room: memoryview, count: int) -> Frame | None:
     """The frame that the first `count` octets in `room` are; None for anything else, broken or not."""
-    if count <= HEADER_LENGTH:
-        return None
-    version, source, destination, length = _header_at(room)
+    try:
+        parts = _PARTS[count](room)
+    except KeyError:
+        if count <= HEADER_LENGTH:
+            return None
+        parts = _parts_of(count)(room)
+    version, source, destination, length, payload = parts
     if version != VERSION or length != count - HEADER_LENGTH:
         return None
-    return source, destination, bytes(room[HEADER_LENGTH:count])
+    return source, destination, payload
+
+
+_Parts: TypeAlias = Callable[[memoryview], tuple[int, int, int, int, bytes]]
+_PARTS: dict[int, _Parts] = {}
+"""What takes header and APDU out of a buffer in one call, by their octets; made once for each short size."""
+
+
+def _parts_of(count: int) -> _Parts:
+    parts: _Parts = struct.Struct(f">HHHH{count - HEADER_LENGTH}s").unpack_from
+    if count <= _SHORT:
+        _PARTS[count] = parts
+    return parts
 
 
 class WrapperReader:

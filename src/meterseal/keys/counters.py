@@ -171,7 +171,9 @@ class ReceiveCounter:
         may be committed in any order.
         """
         ahead = ic - self.lowest
-        if ahead >= 0:
+        if not ahead and self._seen == _ALL_SEEN and ic < LIMIT:
+            self.lowest = ic + 1  # the next in a row without a gap
+        elif ahead >= 0:
             if ic >= LIMIT:
                 self.check_maximum(ic)
             self.lowest = ic + 1

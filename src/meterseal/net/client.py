@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from types import TracebackType
-from typing import Final, Generic, TypeAlias, TypeVar
+from typing import Final, TypeAlias
 
-from meterseal.errors import ConnectionLost, MetersealError, Misuse, TimedOut, TooLarge
+from meterseal.errors import ConnectionLost, MetersealError, Misuse, TimedOut
 from meterseal.framing import gateway
 from meterseal.framing.gateway import Prefix
 from meterseal.framing.wrapper import Frame
@@ -20,114 +19,10 @@ from .datagram import Calling
 from .gateway import answer, late
 from .handler import CallingLink, Handler, Limits
 from .hdlc import Asking, calling
+from .inbox import Inbox
 from .timing import seconds
 from .url import Url
 from .wirelog import WireLog
-
-UNREAD = 1 << 20
-"""Octets that may lie unread on a line before it is closed."""
-
-_ENTRY = 64  # what holding one frame costs beside its octets
-_NEVER: Final = float("inf")
-
-T = TypeVar("T", Frame, bytes)
-
-
-class _Inbox(Generic[T]):
-    """What has come and was not yet received; at most one waits for more.
-
-    One timer serves many waits: it is set again only when it fires before the time of the present wait.
-    """
-
-    __slots__ = ("_deadline", "_fires", "_loop", "_size", "_timer", "_waiter", "end", "items")
-
-    def __init__(self) -> None:
-        self.items: deque[tuple[T, int]] | None = None
-        """What has come with its size, the oldest first; made for the first that nobody waited for."""
-        self._size = 0
-        self._loop = asyncio.get_running_loop()
-        self._waiter: asyncio.Future[T] | None = None
-        self._deadline = self._fires = _NEVER
-        self._timer: asyncio.TimerHandle | None = None
-        self.end: Exception | None = None
-        """Why nothing comes any more."""
-
-    def put(self, item: T, size: int) -> None:
-        """Something has come, of `size` octets. TooLarge when too much lies unread."""
-        waiter = self._waiter
-        if waiter is not None:
-            self._waiter = None
-            if not waiter.done():
-                waiter.set_result(item)
-                return
-        self._size += size + _ENTRY
-        if self._size > UNREAD:
-            raise TooLarge(f"more than {UNREAD} octets came that nobody waited for")
-        if self.items is None:
-            self.items = deque()
-        self.items.append((item, size))
-
-    def get(self, timeout: float | None) -> Coroutine[None, None, T]:
-        """`until` the time that is so many seconds from now, or for ever."""
-        wait = seconds("timeout", timeout)
-        return self.until(_NEVER if wait is None else self._loop.time() + wait)
-
-    async def until(self, deadline: float) -> T:
-        """The next item, waiting for it if need be. TimedOut, Misuse, or the error that ended the line."""
-        if self.items:
-            item, size = self.items.popleft()
-            self._size -= size + _ENTRY
-            return item
-        waiter = self.wait(deadline)
-        try:
-            return await waiter
-        except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                self._put_back(waiter.result())  # it came, and nobody has seen it
-            raise
-
-    def _put_back(self, item: T) -> None:
-        self.items = deque([(item, 0), *(self.items or ())])
-        self._size += _ENTRY
-
-    def wait(self, deadline: float) -> asyncio.Future[T]:
-        """What comes next, where nothing lies here; errors as `until`.  Who gives up waiting cancels it."""
-        if self.end is not None:
-            raise self.end
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            raise Misuse("somebody waits already on this line")
-        waiter = self._waiter = self._loop.create_future()
-        self._deadline = deadline
-        if deadline < self._fires:
-            self._set_timer(deadline)
-        return waiter
-
-    def fail(self, error: Exception) -> None:
-        """Nothing comes any more."""
-        self.end = error
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer, self._fires = None, _NEVER
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_exception(error)
-
-    def _set_timer(self, deadline: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer, self._fires = self._loop.call_at(deadline, self._late), deadline
-
-    def _late(self) -> None:
-        self._timer, self._fires = None, _NEVER
-        waiter = self._waiter
-        if waiter is None or waiter.done():
-            return
-        if self._loop.time() < self._deadline:
-            if self._deadline < _NEVER:
-                self._set_timer(self._deadline)
-            return
-        waiter.set_exception(TimedOut("no answer came in time"))
 
 
 class Channel:
@@ -137,7 +32,7 @@ class Channel:
 
     def __init__(self, line: Line, client: int, server: int) -> None:
         self._line = line
-        self.inbox: _Inbox[bytes] = _Inbox()
+        self.inbox: Inbox[bytes] = Inbox(line.prompt)
         """Where the line puts what has come."""
         self.client = client
         self.server = server
@@ -149,18 +44,16 @@ class Channel:
         await self._line.send(self.client, self.server, payload)
 
     def exchange(self, payload: bytes, timeout: float | None, deadline: float) -> Awaitable[bytes]:
-        """`send` now, and the next APDU until the deadline, which is `timeout` seconds from now.
+        """`send` now, and the next APDU until the deadline (`time.monotonic`), `timeout` seconds from now.
 
         Who is cancelled has given up the answer: it is not kept for anybody.
         """
-        inbox, link = self.inbox, self._line.link
+        inbox = self.inbox
         if inbox.end is not None:
             raise inbox.end
-        link.ask(self.client, self.server, payload)
-        if inbox.items or link.unsent:
-            return self._sent(timeout, deadline)
-        link.poll(self.client, self.server, timeout)
-        return inbox.wait(deadline)
+        if self._line.link.ask(self.client, self.server, payload, timeout) and not inbox.items:
+            return inbox.wait(deadline)
+        return self._sent(timeout, deadline)
 
     async def _sent(self, timeout: float | None, deadline: float) -> bytes:
         """The rest of `exchange` where the system has not taken all, or something lies here."""
@@ -227,12 +120,21 @@ class Line:
     look at prefixes.
     """
 
-    def __init__(self, link: CallingLink, datagrams: bool = False, via: Prefix | None = None) -> None:
+    def __init__(
+        self,
+        link: CallingLink,
+        datagrams: bool = False,
+        via: Prefix | None = None,
+        *,
+        prompt: bool = False,
+    ) -> None:
         self.link = link
         self.via = via
         self.datagrams = datagrams
         """May frames be lost, repeated and reordered?"""
-        self._inbox: _Inbox[Frame] = _Inbox()
+        self.prompt = prompt
+        """May who waits for a frame go on while the link hands it over?"""
+        self._inbox: Inbox[Frame] = Inbox(prompt)
         self._channels: dict[tuple[int, int], Channel] = {}
         self._ended = asyncio.Event()
         self._end: Exception | None = None
@@ -350,7 +252,7 @@ async def connect(
     lines: list[Line] = []
 
     def line_over(link: CallingLink) -> Line:
-        lines.append(Line(link, where.scheme == "udp", via))
+        lines.append(Line(link, where.scheme == "udp", via, prompt=where.scheme == "tcp"))
         return lines[-1]
 
     await call(where, line_over, timeout=timeout, limits=limits, wire_log=wire_log, hdlc=hdlc)

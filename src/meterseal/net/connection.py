@@ -339,11 +339,6 @@ class Connection(Stream, asyncio.BufferedProtocol):
         if not self._ending and self._transport is not None:
             self._turns.send(self, self._frame(source, destination, payload))
 
-    def ask(self, source: int, destination: int, payload: bytes) -> None:
-        """As `send`, by the end of the turn."""
-        if not self._ending and self._transport is not None:
-            self._turns.ask(self, self._frame(source, destination, payload))
-
     def _frame(self, source: int, destination: int, payload: bytes) -> bytes:
         frame = wrapper.encode(source, destination, payload)
         if self._wire_log is not None:
@@ -371,6 +366,12 @@ class Connection(Stream, asyncio.BufferedProtocol):
     def _leave_nothing(self) -> None:
         if self._transport is not None:
             self._turns.flush()
+
+    def ask(self, client: int, server: int, payload: bytes, timeout: float | None) -> bool:
+        """As of a `CallingLink`."""
+        if not self._ending and self._transport is not None:
+            self._turns.ask(self, self._frame(client, server, payload))
+        return not self._paused
 
     def poll(self, client: int, server: int, timeout: float | None) -> None:
         """The peer speaks when it likes."""
@@ -405,8 +406,9 @@ class Connection(Stream, asyncio.BufferedProtocol):
             return
         if self._wire_log is not None:
             self._wire_log.record(self.name, "in", wrapper.encode(*frame))
+        source, destination, payload = frame
         try:
-            handler.received(*frame)
+            handler.received(source, destination, payload)
         except MetersealError as cause:
             self.abort(cause)
 

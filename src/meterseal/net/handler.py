@@ -80,8 +80,11 @@ class CallingLink(Link, Protocol):
     is asked.
     """
 
-    def ask(self, source: int, destination: int, payload: bytes) -> None:
-        """`send`, by the end of the loop's turn: with what others ask in it, where that is quicker."""
+    def ask(self, client: int, server: int, payload: bytes, timeout: float | None) -> bool:
+        """`send` by the end of the loop's turn, with what others ask in it where that is quicker, and `poll`.
+
+        False where the system does not take all for the moment: `drain` and `poll` are to come.
+        """
 
     def poll(self, client: int, server: int, timeout: float | None) -> None:
         """An APDU from `server` to `client` is waited for, at most `timeout` seconds (None: for ever)."""

@@ -126,9 +126,13 @@ class HdlcConnection(Stream, asyncio.Protocol):
             station.send(destination, source, payload, now)
         self._carry_out()
 
-    def ask(self, source: int, destination: int, payload: bytes) -> None:
-        """Sent as anything else."""
-        self.send(source, destination, payload)
+    def ask(self, client: int, server: int, payload: bytes, timeout: float | None) -> bool:
+        """As of a `CallingLink`."""
+        self.send(client, server, payload)
+        if self.unsent:
+            return False
+        self.poll(client, server, timeout)
+        return True
 
     def poll(self, client: int, server: int, timeout: float | None) -> None:
         """The peer is asked until an APDU comes, or the time is over."""

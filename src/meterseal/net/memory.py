@@ -78,9 +78,10 @@ class _End:
     def established(self) -> None:
         """No caps apply here."""
 
-    def ask(self, source: int, destination: int, payload: bytes) -> None:
-        """Sent as anything else."""
-        self.send(source, destination, payload)
+    def ask(self, client: int, server: int, payload: bytes, timeout: float | None) -> bool:
+        """As of a `CallingLink`."""
+        self.send(client, server, payload)
+        return True
 
     def poll(self, client: int, server: int, timeout: float | None) -> None:
         """The peer speaks when it likes."""

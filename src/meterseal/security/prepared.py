@@ -8,6 +8,8 @@ with nothing changed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
 from struct import Struct
 
 from meterseal.apdu.ciphered import GLOBAL
@@ -19,9 +21,7 @@ from meterseal.security.context import Context, KeyInUse
 from meterseal.security.protection import AUTHENTICATED, ENCRYPTED, Style
 
 _nonce = Struct(">8sI").pack
-_header = Struct(">BBI").pack
 _long_header = Struct(">BI").pack
-_counter_at = Struct(">I").unpack_from
 
 _HEADER = 5
 _SHORT = 0x7F
@@ -60,63 +60,79 @@ class Sealing:
         setup, key = context.setup, context.sending_key(style.key_set)
         sc, lead = BOTH << 4 | setup.suite.id, _lead(style, tag, setup.own_title)
         # One tuple: its parts are needed together, and lie together.
-        self._form = setup.changes, setup.changes.number, key, sc, setup.own_title, lead
+        header = Struct(f">{len(lead)}sBBI").pack
+        self._form = setup.changes, setup.changes.number, key, sc, setup.own_title, lead, header
 
     def seal(self, apdu: bytes) -> bytes | None:
         """As `protect`; None once anything has changed that this was worked out from.
 
         Raises CountersNeeded, CounterExhausted, UnknownKey.
         """
-        changes, number, key, sc, title, lead = self._form
+        changes, number, key, sc, title, lead, header = self._form
         if number != changes.number:
             return None
         counter = key.tx.take()
-        body = key.handle.seal(sc, _nonce(title, counter), apdu)
+        body = key.handle.seal_usual(sc, _nonce(title, counter), apdu)
         size = len(body) + _HEADER
         if size <= _SHORT:
-            return lead + _header(size, sc, counter) + body
+            return header(lead, size, sc, counter) + body
         return lead + length_octets(size) + _long_header(sc, counter) + body
+
+
+@lru_cache(1024)
+def _pieces(head: int, text: int) -> Callable[[bytes], tuple[bytes, int, bytes, bytes]]:
+    """Takes so many octets of head and text apart: head, counter, text, tag."""
+    return Struct(f">{head}sI{text}s{TAG_LENGTH}s").unpack
 
 
 class Unsealing:
     """How short APDUs that begin with `tag` come in, authenticated and encrypted; made where `fits`.
 
-    `most` is the size of the largest one, 0 for any.
+    `most` is the size of the largest one, 0 for any.  Answers to the same question are as long as the one
+    before, more often than not: how those are taken apart is kept.
     """
 
-    __slots__ = ("_form", "key")
+    __slots__ = ("_bounds", "_form", "key")
 
     def __init__(self, context: Context, tag: int, style: Style, most: int = 0) -> None:
         setup, title = context.setup, context.peer_title or b""
         self.key: KeyInUse = context.receiving_key(style.key_set, False)
         sc, lead = BOTH << 4 | setup.suite.id, _lead(style, tag, title)
-        at = len(lead)
-        least, longest = at + 1 + _HEADER + TAG_LENGTH, at + 1 + _SHORT
-        most = min(most or longest, longest)
-        # As of a `Sealing`.
-        self._form = setup.changes, setup.changes.number, lead, at, least, most, sc, title, bytes((tag,))
+        least, longest = (len(lead) + 1 + size for size in (_HEADER + TAG_LENGTH, _SHORT))
+        self._bounds = lead, least, min(most or longest, longest), bytes((tag,))
+        # As of a `Sealing`; with what holds for messages of one size.
+        self._form = setup.changes, setup.changes.number, sc, title, -1, b"", _pieces(0, 0)
 
-    def open(self, octets: bytes) -> tuple[bytes, int] | None:
+    def open(self, octets: bytes, begin: bytes = b"") -> tuple[bytes, int] | None:
         """The APDU inside, verified, and its counter, which whoever takes it has to `commit` to the key.
 
-        None for whatever is not of this form, or not acceptable, or does not verify: nothing has changed,
-        and `unprotect` says why.
+        None for whatever is not of this form, does not `begin` so (with more than the tag), is not
+        acceptable, or does not verify: nothing has changed, and `unprotect` says why.
         """
-        changes, number, lead, at, least, most, sc, title, tag = self._form
-        size = len(octets)
-        if (
-            number != changes.number
-            or not least <= size <= most
-            or octets[at] != size - at - 1
-            or octets[at + 1] != sc
-            or not octets.startswith(lead)
-        ):
+        changes, number, sc, title, size, head, pieces = self._form
+        if number != changes.number:
             return None
-        key, (counter,) = self.key, _counter_at(octets, at + 2)
-        if not key.rx.lowest <= counter < LIMIT:
+        if len(octets) != size:
+            return self.open(octets, begin) if self._fit(len(octets)) else None
+        found, counter, text, tag = pieces(octets)
+        key = self.key
+        if found != head or not key.rx.lowest <= counter < LIMIT:
             return None
         try:
-            plain = key.handle.open(sc, title + octets[at + 2 : at + 6], octets[at + 6 :])
+            plain = key.handle.open_usual(sc, _nonce(title, counter), text, tag)
         except MetersealError:
             return None
-        return (plain, counter) if plain.startswith(tag) else None
+        if plain is None or not plain.startswith(begin or self._bounds[3]):
+            return None
+        return plain, counter
+
+    def _fit(self, size: int) -> bool:
+        """Be ready for messages of another size; False where there are none of it."""
+        lead, least, most, _ = self._bounds
+        if not least <= size <= most:
+            return False
+        changes, number, sc, title, *_ = self._form
+        at = len(lead) + 1
+        pieces = _pieces(at + 1, size - at - _HEADER - TAG_LENGTH)
+        self._form = changes, number, sc, title, size, lead + bytes((size - at, sc)), pieces
+        return True
