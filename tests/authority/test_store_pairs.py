@@ -116,13 +116,18 @@ class FakeHsm:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.pairs: dict[str, Any] = {}
         self.bound: list[str] = []
-        for name in ("pair_beside", "drop_pair", "private_key", "certified"):
+        self.made = 0
+        for name in ("pair_beside", "pairs_beside", "drop_pair", "private_key", "certified"):
             patch.setattr(f"meterseal.authority.store.pairs.{name}", getattr(self, name))
 
     def pair_beside(self, text: str, on: Any, kind: Any) -> str:
-        made = f"pkcs11:token=t;object=meterseal-{len(self.pairs)}"
+        self.made += 1
+        made = f"pkcs11:token=t;object=meterseal-{self.made}"
         self.pairs[made] = kind.generate(on)
         return made
+
+    def pairs_beside(self, text: str) -> set[str]:
+        return {uri for uri in self.pairs if uri.startswith("pkcs11:token=t;object=meterseal-")}
 
     def drop_pair(self, text: str) -> None:
         del self.pairs[text]
@@ -166,6 +171,9 @@ def test_G09_a_pair_beside_one_in_an_HSM_is_made_there_and_gone_with_the_last_th
         assert first.decode() in hsm.pairs, "the other device has it"
         assert turn(OTHER, there) == second
         assert first.decode() not in hsm.pairs and second.decode() in hsm.pairs
+        assert store.pairs.strays() == []
+        left = hsm.pair_beside("", curve("P-256"), SigningKey)  # and the process died
+        assert store.pairs.strays() == [left]
 
 
 def test_G16_without_the_HSM_no_pair_is_made_in_its_place(

@@ -12,7 +12,7 @@ from pkcs11 import Attribute, ObjectClass
 
 from meterseal.authority import CertificateAuthority
 from meterseal.authority.store.pairs import IN_HSM
-from meterseal.credentials.hsm import token_of
+from meterseal.credentials.hsm import drop_pair, pair_beside, token_of
 from meterseal.crypto import AgreementKey, SigningKey, curve
 from meterseal.crypto.certificates import Purpose
 from meterseal.crypto.issuing import Request, make_request
@@ -95,6 +95,22 @@ def test_G04_G09_a_new_pair_is_made_in_the_HSM_certified_proved_and_used(scene: 
         else:  # a signature key that is replaced is destroyed, in its token too
             assert before.state is State.DESTROYED and found[-2][2] == ""
             assert len([one for one in there if one.startswith("meterseal-sign-")]) == 1
+
+
+def test_pairs_that_no_key_has_are_named(scene: PairScene) -> None:
+    report = scene.rotate("client-sign", "manager")
+    assert report is not None and not report.again
+    with scene.open() as store:
+        uri = store.core.vault.uri
+        assert uri is not None
+        before = store.pairs.strays()  # of other tests: the token is theirs as well
+        stray = pair_beside(uri, curve("P-256"), SigningKey)
+        assert set(store.pairs.strays()) == {*before, stray}
+        assert not any(used in before for _, _, used in secrets(scene, "client-sign"))
+    ran = run("keys", "strays", "--store", str(scene.folder / "keys.db"), "--json")
+    assert ran.code == 0 and stray in ran.lines()[0]["strays"], ran.err
+    drop_pair(stray)
+    assert stray not in run("keys", "strays", "--store", str(scene.folder / "keys.db")).out
 
 
 def test_authorities_sign_with_keys_that_are_made_in_the_HSM(softhsm: SoftHsm, tmp_path: Path) -> None:

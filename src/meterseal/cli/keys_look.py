@@ -123,6 +123,22 @@ def history(
     keys_pages.journal(entries, False)
 
 
+def strays(store: given.Where, kek: given.Kek = None, json: options.Json = False) -> None:
+    """List the key pairs in the store's HSMs that were made for a store and that no key of this one has.
+
+    A process that was killed while it took a pair away leaves one. A pair that is being made looks like it,
+    and so does one of another store in the same HSM: look twice before you take it out there, with the tools
+    of the HSM.
+    """
+    with given.opened(store, kek, None) as found:
+        uris = found.pairs.strays()
+    if json:
+        output.emit_json({"strays": uris})
+    else:
+        for uri in uris:
+            output.emit(uri)
+
+
 def _about(said: Mapping[str, Any], kinds: Sequence[str] | None, roles: Sequence[str] | None) -> bool:
     """Whether an entry is about one of these kinds and roles; that of a device names its keys in a list."""
     slots = [str(one).split() for one in said.get("keys", ())]

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 MODULE: Final = "METERSEAL_PKCS11_MODULE"
 PIN: Final = "METERSEAL_HSM_PIN"
+_OURS: Final = "meterseal-"
+"""What the label of a pair begins with that was made beside another key."""
 
 
 def token_of(text: str, folder: Path = Path()) -> tuple[Token, str]:
@@ -94,9 +96,21 @@ def pair_beside(text: str, on: Curve, kind: type[SigningKey] | type[AgreementKey
     from meterseal.crypto.token import TokenUri
 
     use = "sign" if kind is SigningKey else "agree"
-    made = str(TokenUri.parse(text).beside(f"meterseal-{use}-{random_octets(8).hex()}"))
+    made = str(TokenUri.parse(text).beside(f"{_OURS}{use}-{random_octets(8).hex()}"))
     new_pair(made, on, kind)
     return made
+
+
+def pairs_beside(text: str) -> set[str]:
+    """The URIs of all that `pair_beside` has made in the token that holds the key of this URI.
+
+    Raises as `token_of`.
+    """
+    token, _ = token_of(text)
+    from meterseal.crypto.token import TokenUri, pairs_of
+
+    uri = TokenUri.parse(text)
+    return {str(uri.beside(label)) for label in pairs_of(token) if label.startswith(_OURS)}
 
 
 def drop_pair(text: str) -> None:

@@ -17,9 +17,11 @@ _STEP: Final = 8
 class HsmVault(Vault):
     """A storage KEK named by a `pkcs11:` URI."""
 
+    uri: str
+
     def __init__(self, uri: str) -> None:
         """Raises ConfigurationError for a URI, PIN or key that is not right, HsmUnavailable."""
-        self._uri = uri
+        self.uri = uri
         self._key: TokenWrappingKey = wrapping_key(uri)
 
     def gcm(self, blob: bytes, ak: bytes) -> GcmKey:
@@ -28,11 +30,11 @@ class HsmVault(Vault):
 
     def pair(self, on: Curve, kind: type[SigningKey] | type[AgreementKey]) -> bytes:
         """As `Vault.pair`: made in the token of the storage KEK."""
-        return pair_beside(self._uri, on, kind).encode("utf-8")
+        return pair_beside(self.uri, on, kind).encode("utf-8")
 
     def left(self, to: Vault) -> bytes:
         """As `Vault.left`: the key stays where it is, so what is left is where that was."""
-        octets = self._uri.encode("utf-8")
+        octets = self.uri.encode("utf-8")
         return to.wrap(octets.ljust(max(-(-len(octets) // _STEP) * _STEP, LENGTH + _STEP), b"\0"))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from meterseal.authority.store import schema
 from meterseal.authority.store.keeping import Keeping
@@ -17,11 +17,11 @@ from meterseal.authority.store.keystore import Act
 from meterseal.authority.store.records import Stored, end_of, stored
 from meterseal.authority.store.vault import unframed
 from meterseal.credentials.files import in_hsm
-from meterseal.credentials.hsm import certified, drop_pair, pair_beside, private_key
+from meterseal.credentials.hsm import certified, drop_pair, pair_beside, pairs_beside, private_key
 from meterseal.crypto import AgreementKey, SigningKey, curve
 from meterseal.crypto.keyfiles import read_key
 from meterseal.errors import ConfigurationError, HsmUnavailable, StateDamaged
-from meterseal.keys.kinds import Slot
+from meterseal.keys.kinds import KINDS, Slot
 from meterseal.keys.lifecycle import State, find
 
 if TYPE_CHECKING:
@@ -83,11 +83,34 @@ class Pairs:
             return
         if any(row.blob is not None for row in same):
             return
-        secret = unframed(found.record.kind.material, vault.unwrap(found.blob))
         try:
-            drop_pair(secret.decode("utf-8"))
+            drop_pair(unframed(found.record.kind.material, vault.unwrap(found.blob)).decode("utf-8"))
         except (ConfigurationError, HsmUnavailable) as error:
             _log.warning("%s %s is left in its HSM: %s", found.record.slot.text, found.record.kcv, error)
+
+    def strays(self) -> list[str]:
+        """URIs of pairs that were made for a store in the HSMs of this one, and that no key here has.
+
+        A process that died between the store and the HSM leaves such a pair; so look those that are being
+        made, and those of another store with the same HSM.  Raises ConfigurationError, HsmUnavailable.
+        """
+        k = schema.keys.c
+        clients = [kind.name for kind in KINDS.values() if kind.common]
+        each = select(func.min(k.id)).where(k.kind.in_(clients), k.blob.is_not(None)).group_by(k.mark)
+        with self._store.reading() as connection:
+            held = [stored(row) for row in connection.execute(select(schema.keys).where(k.id.in_(each)))]
+        names = {self._name(one) for one in held} - {None}
+        tokens = names | {self._store.vault.uri}
+        there = {uri for one in tokens if one is not None for uri in pairs_beside(one)}
+        return sorted(there - names)
+
+    def _name(self, found: Stored) -> str | None:
+        """Of a pair in an HSM: its URI, which tells nobody the key."""
+        vault = self._store.vaults.get(found.kek or "")
+        if vault is None or found.blob is None:
+            return None
+        secret = unframed(found.record.kind.material, vault.unwrap(found.blob))
+        return secret.decode("utf-8") if _named(secret) else None
 
     def certify(self, number: int, certificate: Certificate, why: str = "") -> None:
         """Keep the certificate of a client's pair that is there already.  Raises UnknownKey."""

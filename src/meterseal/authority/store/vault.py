@@ -40,6 +40,8 @@ class Vault(ABC):
     """A storage KEK, in a file or in a device that never lets it out."""
 
     _key: WrappingKey
+    uri: str | None = None
+    """Where it is, of one in an HSM."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.kcv}>"

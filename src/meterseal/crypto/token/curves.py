@@ -86,6 +86,16 @@ def remove_pair(token: Token, label: str) -> None:
     token.use(None, remove)
 
 
+def pairs_of(token: Token) -> set[str]:
+    """Labels of the private keys in the token that are for curves."""
+
+    def look(session: pkcs11.Session) -> set[str]:
+        asked = {Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.KEY_TYPE: KeyType.EC}
+        return {str(found[Attribute.LABEL]) for found in session.get_objects(asked)}
+
+    return token.use(None, look)
+
+
 def signing_key(token: Token, label: str) -> SigningKey:
     """The signing key of this label.  Raises ConfigurationError where there is none."""
     return SigningKey.of(_Backend(token, label, Attribute.SIGN))
