@@ -19,7 +19,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from meterseal.authority import ca_keys, register, terms, tokens
 from meterseal.authority.register import Entry, Register
@@ -64,6 +64,17 @@ def look(folder: Path) -> Register:
     found = Register(read_records(folder, INDEX, _MEND))
     _founded(found, folder)
     return found
+
+
+class _Wanted(NamedTuple):
+    """What a new authority is to be: the curve of its key and what guards that, a password or an HSM; whether
+    it certifies against tokens only; and the store whose people act for it."""
+
+    on: str
+    password: bytes | None
+    hsm: str | None
+    tokens: bool
+    roll: str | None
 
 
 class CertificateAuthority:
@@ -132,7 +143,7 @@ class CertificateAuthority:
         def certify(key: SigningKey, now: datetime) -> Authority:
             return Authority.root(key, name, terms.validity(now, days, None))
 
-        return cls._new(folder, (on, password, hsm), certify, (), by, why, (tokens, roll), clock)
+        return cls._new(folder, _Wanted(on, password, hsm, tokens, roll), certify, (), by, why, clock)
 
     @classmethod
     def sub(
@@ -157,37 +168,34 @@ class CertificateAuthority:
             return under._certify_sub(key, name, days, why, now)
 
         above = (under.certificate, *under.register.above)
-        means = on, password, hsm
-        return cls._new(
-            folder, means, certify, above, under._by, why, (tokens, under.register.roll), under._clock
-        )
+        wanted = _Wanted(on, password, hsm, tokens, under.register.roll)
+        return cls._new(folder, wanted, certify, above, under._by, why, under._clock)
 
     @classmethod
     def _new(
         cls,
         folder: Path,
-        means: tuple[str, bytes | None, str | None],
+        wanted: _Wanted,
         certify: Callable[[SigningKey, datetime], Authority],
         above: tuple[Certificate, ...],
         by: str,
         why: str,
-        terms: tuple[bool, str | None],
         clock: Clock,
     ) -> CertificateAuthority:
         made = cls.__new__(cls)
-        made._begin(folder, means[1], by, clock)
+        made._begin(folder, wanted.password, by, clock)
         try:
             if made._journal.records():
                 raise ConfigurationError(f"there is an authority in {folder} already")
             # Before the certificate: one without its key is of no use, and the other way round no harm.
-            key = ca_keys.make(folder, *means)
+            key = ca_keys.make(folder, wanted.on, wanted.password, wanted.hsm)
             try:
-                made._found(certify, key, above, why, terms)
+                made._found(wanted, certify, key, above, why)
             except BaseException:
                 # A key of nothing is in the way of the next try; what failed last may be there all the same.
                 with suppress(OSError, MetersealError):
                     if not read_records(folder, INDEX):
-                        ca_keys.drop(folder, means[2])
+                        ca_keys.drop(folder, wanted.hsm)
                 raise
         except BaseException:
             made.close()
@@ -196,11 +204,11 @@ class CertificateAuthority:
 
     def _found(
         self,
+        wanted: _Wanted,
         certify: Callable[[SigningKey, datetime], Authority],
         key: SigningKey,
         above: tuple[Certificate, ...],
         why: str,
-        terms: tuple[bool, str | None],
     ) -> None:
         self.register = Register()
         self._authority = certify(key, self._now())
@@ -208,7 +216,7 @@ class CertificateAuthority:
         write_public(self.folder / CERTIFICATE, certificate.to_pem(), "certificate")
         chain = b"".join(one.to_pem() for one in (certificate, *above))
         write_public(self.folder / CHAIN, chain, "certificates")
-        self._keep(register.founded(certificate, above, *terms), why)
+        self._keep(register.founded(certificate, above, wanted.tokens, wanted.roll), why)
 
     def _begin(self, folder: Path, password: bytes | None, by: str, clock: Clock) -> None:
         self.folder = folder
