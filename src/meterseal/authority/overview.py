@@ -66,7 +66,7 @@ def every(store: Store) -> dict[str, int]:
         return _every(connection)
 
 
-def set_every(store: Store, days: Mapping[str, int], why: str = "") -> None:
+def set_every(store: Store, days: Mapping[str, int]) -> None:
     """Set the periods of some kinds; 0 days: never due.  Of `certificate`: days ahead of its end.
 
     Raises Misuse.
@@ -76,7 +76,7 @@ def set_every(store: Store, days: Mapping[str, int], why: str = "") -> None:
             kind_of(kind)
         if not 0 <= number <= _MOST_DAYS:
             raise Misuse(f"rotate_every of {kind}: 0 to {_MOST_DAYS} days")
-    with store.core.acting(why) as act:
+    with store.core.acting() as act:
         act.only("periods")
         for kind, number in days.items():
             act.connection.execute(

@@ -33,8 +33,8 @@ def new_request(
     return made
 
 
-def kept_request(key_file: Path, title: bytes, purpose: Purpose, password: bytes | None = None) -> Request:
+def kept_request(key_file: Path, title: bytes, purpose: Purpose) -> Request:
     """The request for `title` by the private key in a file.  Raises ConfigurationError."""
     pem = read_private(key_file, "private key", LARGEST_KEY)
     kind: Any = KINDS[purpose]
-    return Request(make_request(read_key(pem, kind, password), title))
+    return Request(make_request(read_key(pem, kind), title))

@@ -113,7 +113,6 @@ def value_object(
     type_: Type | None = None,
     raw: bytes = b"",
     scaler_unit: tuple[int, int] | None = None,
-    version: int | None = None,
 ) -> dict[str, Any]:
     """`{"obis", "class", "attribute", "value", "unit", "raw"}` of one attribute.
 
@@ -122,7 +121,7 @@ def value_object(
     unit = None
     if scaler_unit is not None:
         value, unit = scaled(value, scaler_unit[0]), unit_symbol(scaler_unit[1])
-    shown = present(value, type_, attribute_shape(class_id, attribute, version))
+    shown = present(value, type_, attribute_shape(class_id, attribute))
     return _object(class_id, obis, attribute) | {"value": shown, "unit": unit, "raw": raw.hex().upper()}
 
 

@@ -45,9 +45,9 @@ def token_of(text: str, folder: Path = Path()) -> tuple[Token, str]:
     return open_token(module, uri.token, _pin(uri.pin_file, folder)), uri.object
 
 
-def wrapping_key(text: str, folder: Path = Path()) -> TokenWrappingKey:
+def wrapping_key(text: str) -> TokenWrappingKey:
     """The KEK that a URI names.  Raises as `token_of`."""
-    token, label = token_of(text, folder)
+    token, label = token_of(text)
     from meterseal.crypto.token import TokenWrappingKey
 
     return TokenWrappingKey(token, label)

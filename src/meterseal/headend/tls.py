@@ -73,7 +73,7 @@ def server_context(certificate: Path, key: Path, clients: Iterable[Path]) -> ssl
     return context
 
 
-def identified(per_caller: int = PER_CALLER) -> type[H11Protocol]:
+def identified() -> type[H11Protocol]:
     """The protocol class for one server.  Raises Unsupported for another uvicorn than the tested one."""
     if not uvicorn.__version__.startswith(TESTED):
         raise Unsupported(
@@ -93,7 +93,7 @@ def identified(per_caller: int = PER_CALLER) -> type[H11Protocol]:
             super().connection_made(transport)
             self._print = found
             open_now[found] += 1
-            if not found or open_now[found] > per_caller:
+            if not found or open_now[found] > PER_CALLER:
                 transport.abort()
                 return
             self._head_timer = self.loop.call_later(FIRST_REQUEST, self._slow)

@@ -127,16 +127,16 @@ class Trust:
         """The way from a certificate to its anchor, without taking it in.  Raises CertificateRefused."""
         return self._to_verify(certificate, others)()
 
-    def verifying(self, certificate: Certificate, others: Sequence[Certificate] = ()) -> Finding:
+    def verifying(self, certificate: Certificate) -> Finding:
         """As `verify`, in steps: it holds when it is found, whatever others did meanwhile."""
-        way: list[Certificate] = yield self._to_verify(certificate, others)
-        if any(one not in (*self.anchors, *self._authorities.values(), *others) for one in way[1:]):
+        way: list[Certificate] = yield self._to_verify(certificate, ())
+        if any(one not in (*self.anchors, *self._authorities.values()) for one in way[1:]):
             raise CertificateRefused("an authority on the way of the certificate was removed")
         self._check_key(certificate)
         return way
 
     def _to_verify(
-        self, certificate: Certificate, others: Sequence[Certificate] = ()
+        self, certificate: Certificate, others: Sequence[Certificate]
     ) -> Callable[[], list[Certificate]]:
         """A pure call that verifies it against what is held now."""
         on, now = certificate.key.curve, self._clock()

@@ -31,8 +31,8 @@ Deliver = Callable[[Received], None]
 class Refusals:
     """Says what was refused, so many a second, and then how many more there were (H15)."""
 
-    def __init__(self, most: int = REFUSALS_PER_SECOND) -> None:
-        self._rate = Rate(most, 1)
+    def __init__(self) -> None:
+        self._rate = Rate(REFUSALS_PER_SECOND, 1)
         self.count = 0
         """All of them."""
 

@@ -137,10 +137,10 @@ _ACCURACY: Final = 1
 class Clock(CosemObject):
     """Clock (class 8): shows real time in the plant's zone, moved by what was set.
 
-    `period` gives the capture period to which adjust_to_measuring_period goes.
+    adjust_to_measuring_period goes to the quarter of an hour, as adjust_to_quarter does.
     """
 
-    def __init__(self, obis: Obis, plant: Plant, period: Callable[[], int] = lambda: _QUARTER) -> None:
+    def __init__(self, obis: Obis, plant: Plant) -> None:
         super().__init__(8, obis)
         self._plant = plant
         self._preset: tuple[int, int, int] | None = None
@@ -160,7 +160,7 @@ class Clock(CosemObject):
         self.writers[2] = lambda asker, octets: plant.set_clock(plant.moment_of(octets))
         self.callers |= {
             1: lambda asker, parameter: self._to_nearest(_QUARTER),
-            2: lambda asker, parameter: self._to_nearest(period()),
+            2: lambda asker, parameter: self._to_nearest(_QUARTER),
             3: lambda asker, parameter: self._to_nearest(_MINUTE),
             4: self._to_preset,
             5: self._set_preset,

@@ -35,10 +35,8 @@ class _Held:
 class Handles:
     """The handles of a store: GUEK beside GAK, by device and role."""
 
-    def __init__(
-        self, keeping: Keeping, most: int = MOST, fresh: float = FRESH, clock: Callable[[], float] = monotonic
-    ) -> None:
-        self._keeping, self._most, self._fresh, self._clock = keeping, most, fresh, clock
+    def __init__(self, keeping: Keeping, most: int = MOST, clock: Callable[[], float] = monotonic) -> None:
+        self._keeping, self._most, self._clock = keeping, most, clock
         self._held: dict[tuple[bytes, str], _Held] = {}
         keeping.changed = self.drop
 
@@ -77,7 +75,7 @@ class Handles:
                 held.handle.destroy()
             ak = b"" if gak is None else self._keeping.opened(gak).reveal()
             held = _Held(self._keeping.gcm(guek, ak), numbers, 0.0)
-        held.until = self._clock() + self._fresh
+        held.until = self._clock() + FRESH
         while len(self._held) >= self._most:
             self._held.pop(next(iter(self._held))).handle.destroy()
         self._held[title, role] = held

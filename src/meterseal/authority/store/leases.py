@@ -36,9 +36,9 @@ class Lease:
 class Leases:
     """The leases of a store, for one worker."""
 
-    def __init__(self, store: KeyStore, holder: str | None = None) -> None:
+    def __init__(self, store: KeyStore) -> None:
         self._store = store
-        self.holder = holder or f"{os.getpid()}-{random_octets(4).hex()}"
+        self.holder = f"{os.getpid()}-{random_octets(4).hex()}"
 
     @contextmanager
     def held(self, device: bytes, seconds: int = SECONDS) -> Iterator[Lease]:

@@ -112,10 +112,10 @@ class Pairs:
         secret = unframed(found.record.kind.material, vault.unwrap(found.blob))
         return secret.decode("utf-8") if _named(secret) else None
 
-    def certify(self, number: int, certificate: Certificate, why: str = "") -> None:
+    def certify(self, number: int, certificate: Certificate) -> None:
         """Keep the certificate of a client's pair that is there already.  Raises UnknownKey."""
         record = self._keeping.find(number).record
-        with self._store.acting(why) as act:
+        with self._store.acting() as act:
             act.connection.execute(
                 update(schema.keys)
                 .where(schema.keys.c.id == number)
