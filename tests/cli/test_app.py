@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
 from meterseal.cli.app import COMMANDS, FAMILIES, build
-from tests.cli.shell import app
+from tests.cli.shell import app, run
 
 
 def tree(command: Any) -> Any:
@@ -47,3 +48,22 @@ def test_who_names_a_command_waits_for_its_family_alone(words: list[str], loaded
     )
     families = {where for where, _, _ in COMMANDS.values()}.union(FAMILIES)
     assert families & {one.rpartition(".")[2] for one in done.stderr.split()} == loaded
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("keys", "status", "--store", "NAME"),
+        ("keys", "init", "--store", "NAME"),
+        ("keys", "person", "card", "bob", "--key", "NAME", "--out", "card.pem"),
+        ("pki", "list", "--dir", "NAME"),
+        ("street", "up", "--dir", "NAME"),
+    ],
+    ids=" ".join,
+)
+def test_H16_a_place_that_the_system_refuses_is_told_in_a_line(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    """As a folder that may not be looked into, which the user of this test may."""
+    ran = run(*(str(tmp_path / ("a" * 300)) if word == "NAME" else word for word in words))
+    assert ran.code == 1 and "File name too long" in ran.err and ran.out == ""

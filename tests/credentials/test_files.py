@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from meterseal.credentials import password_option
-from meterseal.credentials.files import read_public, write_private, write_public
+from meterseal.credentials.files import is_there, read_public, write_private, write_public
 from meterseal.errors import ConfigurationError, StateUnavailable
 
 
@@ -81,3 +81,12 @@ def test_passwords_come_from_files_and_the_environment(
     monkeypatch.setenv("PASSWORD", "x" * 1024)
     with pytest.raises(ConfigurationError, match="not 1024"):
         password_option("env:PASSWORD")
+
+
+def test_whether_a_file_is_there_is_said_or_told_to_be_unknown(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"")
+    assert is_there(file, "file") and is_there(tmp_path, "folder")
+    assert not is_there(tmp_path / "none", "file") and not is_there(file / "below", "file")
+    with pytest.raises(ConfigurationError, match="File name too long"):
+        is_there(tmp_path / ("a" * 300), "store")

@@ -21,6 +21,7 @@ from meterseal.authority.store.records import Flag, device, device_rows
 from meterseal.cosem.obis import parse_object
 from meterseal.cosem.texts import moment_text
 from meterseal.credentials import Credentials, RoleCredentials
+from meterseal.credentials.files import is_there
 from meterseal.credentials.records import SECRETS
 from meterseal.crypto import kcv
 from meterseal.errors import ConfigurationError, CounterExhausted, CounterUnknown, Misuse
@@ -165,7 +166,7 @@ def _slots(title: bytes, name: str, role: RoleCredentials) -> list[tuple[Slot, b
 def _take_counters(store: Store, credentials: Credentials) -> None:
     """Where the file's counters stand is where the store's begin; the file has none left."""
     folder = credentials.state_folder
-    if folder is None or not folder.exists():
+    if folder is None or not is_there(folder, "state folder"):
         return
     files = FileCounters(folder)
     for role in credentials.roles.values():

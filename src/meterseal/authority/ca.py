@@ -25,7 +25,7 @@ from meterseal.authority import ca_keys, register, terms, tokens
 from meterseal.authority.register import Entry, Register
 from meterseal.authority.terms import DEVICE_DAYS, LIST_DAYS, ROOT_DAYS, SUB_DAYS, TOKEN_DAYS, check_days
 from meterseal.cosem.texts import moment_text
-from meterseal.credentials.files import write_public
+from meterseal.credentials.files import is_there, write_public
 from meterseal.crypto import SigningKey
 from meterseal.crypto.certificates import Certificate, Purpose
 from meterseal.crypto.issuing import Authority, Request, Validity, title_name
@@ -419,7 +419,7 @@ class CertificateAuthority:
 
 
 def _check_there(folder: Path) -> None:
-    if not (folder / f"{INDEX}.log").is_file():
+    if not is_there(folder / f"{INDEX}.log", "authority"):
         raise ConfigurationError(f"no authority in {folder}: `meterseal pki init` makes one")
 
 

@@ -12,7 +12,7 @@ from meterseal.cli import options, output
 from meterseal.cli import pki_options as pki
 from meterseal.cli.output import answering
 from meterseal.cosem.texts import safe_text
-from meterseal.credentials.files import in_hsm, read_public, write_private, write_public
+from meterseal.credentials.files import in_hsm, is_there, read_public, write_private, write_public
 from meterseal.errors import Misuse
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def card(
         from meterseal.crypto import SigningKey, curve
         from meterseal.crypto.keyfiles import write_key
 
-        if not in_hsm(key) and not Path(key).exists():
+        if not in_hsm(key) and not is_there(Path(key), "private key"):
             drawn = write_key(SigningKey.generate(curve("P-256")), pki.password(password))
             write_private(Path(key), drawn, "private key", new=True)
         write_public(out, make_card(name, given.person_key(key, password)), "card")

@@ -32,6 +32,21 @@ def in_hsm(name: str) -> bool:
     return name.startswith(_HSM)
 
 
+def is_there(path: Path, what: str) -> bool:
+    """True when there is something of that name.
+
+    Raises ConfigurationError where the system does not say: a folder that may not be looked into, a name too
+    long.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise ConfigurationError(f"{what} {path}: {error.strerror or error}") from None
+    return True
+
+
 def read_private(path: Path, what: str, largest: int) -> bytes:
     """The octets of a file; warns when others than its owner may read it.
 

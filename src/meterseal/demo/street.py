@@ -27,14 +27,14 @@ from typing import Any, Final
 
 from meterseal import client
 from meterseal.credentials import Credentials
-from meterseal.credentials.files import write_private, write_public
+from meterseal.credentials.files import is_there, write_private, write_public
 from meterseal.crypto import SigningKey, curve
 from meterseal.crypto.certificates import Purpose
 from meterseal.crypto.curves import TlsKey
 from meterseal.crypto.issuing import Authority, Validity
 from meterseal.crypto.keyfiles import write_key
 from meterseal.demo.street_meters import PUSH, meter_text
-from meterseal.errors import ConfigurationError, ConnectionLost
+from meterseal.errors import ConfigurationError, ConnectionLost, StateUnavailable
 
 SUITES: Final = 3
 START: Final = 60.0
@@ -177,10 +177,15 @@ class Street:
     # --- building ---------------------------------------------------------------------------------
 
     async def _build(self) -> None:
-        if self.folder.exists() and any(self.folder.iterdir()):
-            raise ConfigurationError(f"{self.folder} has something in it: a street is built in a new folder")
-        for name in ("authority", "concentrator", "headend", "utility"):
-            (self.folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            if is_there(self.folder, "street") and any(self.folder.iterdir()):
+                raise ConfigurationError(
+                    f"{self.folder} has something in it: a street is built in a new folder"
+                )
+            for name in ("authority", "concentrator", "headend", "utility"):
+                (self.folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StateUnavailable(f"street {self.folder}: {error.strerror or error}") from None
         self._certificates()
         await asyncio.gather(*map(self._meter, self.houses))
         if any(house.behind for house in self.houses):

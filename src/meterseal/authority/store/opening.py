@@ -19,6 +19,7 @@ from meterseal.authority.store.pairs import Pairs
 from meterseal.authority.store.people import People
 from meterseal.authority.store.rotating import Rotating
 from meterseal.authority.store.vault import FileVault, Vault, kek_place
+from meterseal.credentials.files import is_there
 from meterseal.credentials.hsm import new_wrapping_key
 from meterseal.errors import ConfigurationError
 
@@ -81,7 +82,7 @@ def kek_to_be(place: Path | str, make: bool = False) -> Vault:
     """
     if make and isinstance(place, str):
         new_wrapping_key(place)
-    if isinstance(place, Path) and not place.exists():
+    if isinstance(place, Path) and not is_there(place, "storage KEK"):
         return FileVault.create(place)
     return vault_at(place)
 
@@ -99,7 +100,7 @@ def open_store(
     Raises what `KeyStore` raises.
     """
     file = file_of(where)
-    if file is not None and not file.exists():
+    if file is not None and not is_there(file, "store"):
         raise ConfigurationError(f"no store in {file}: `keys init` makes one")
     place = kek_place(file, kek)
     witness = witness_file(where, place)

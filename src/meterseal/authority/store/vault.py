@@ -17,7 +17,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Final
 
-from meterseal.credentials.files import LARGEST_KEY, in_hsm, read_private, write_private
+from meterseal.credentials.files import LARGEST_KEY, in_hsm, is_there, read_private, write_private
 from meterseal.crypto import AgreementKey, Curve, GcmKey, Secret, SigningKey, WrappingKey, random_octets
 from meterseal.crypto.keyfiles import write_key
 from meterseal.errors import ConfigurationError, Forged, KeyLength, StateDamaged
@@ -148,7 +148,7 @@ def kek_place(store: Path | None, given: Path | str | None = None) -> Path | str
         return str(found) if in_hsm(str(found)) else Path(found)
     if folder := os.environ.get(DIRECTORY):
         path = Path(folder) / CREDENTIAL
-        if path.exists():
+        if is_there(path, "storage KEK"):
             return path
     if store is None:
         raise ConfigurationError(f"where is the storage KEK? Say --kek FILE, or set {VARIABLE}")

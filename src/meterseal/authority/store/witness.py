@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from meterseal.credentials.files import LARGEST_KEY, read_private, write_private
+from meterseal.credentials.files import LARGEST_KEY, is_there, read_private, write_private
 from meterseal.errors import StateDamaged
 from meterseal.state.folder import FolderLock
 
@@ -39,7 +39,7 @@ class Witness:
 
     def seen(self) -> Seen | None:
         """What was seen last; None when there is no file.  Raises StateDamaged for one that says nothing."""
-        if self.path is None or not self.path.exists():
+        if self.path is None or not is_there(self.path, "witness"):
             return None
         text = read_private(self.path, "witness", LARGEST_KEY)
         try:
