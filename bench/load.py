@@ -127,7 +127,10 @@ class Clients:
     async def get(self, seconds: float) -> dict[str, Any]:
         """Small reads by descriptor."""
 
-        return await self._for(seconds, lambda meter: meter.get(CLASS, NAME, 2), decode)
+        async def one(meter: Any) -> Any:
+            return await meter.get(CLASS, NAME, 2)
+
+        return await self._for(seconds, one, lambda octets: decode(octets))
 
     async def bare(self, seconds: float) -> dict[str, Any]:
         """The same small reads, with sockets and cipher calls only."""

@@ -123,17 +123,18 @@ class Twins:
 
     def _deliver(self, pair: Pair, octets: bytes, short: bool) -> tuple[list[bytes], list[str]]:
         answer = pair.server.repeat(octets) if short else None
-        if isinstance(answer, bytes):
+        if answer:
             self.short += 1
             return [answer], []
-        effects = pair.server.receive(octets) if answer is None else answer
+        assert answer is None or answer == b""
+        effects = pair.server.receive(octets) if answer is None else []
         sent: list[bytes] = []
         refused: list[str] = []
         while effects:
             effect, *effects = effects
             if isinstance(effect, Indication):
                 outcomes = [self._do(pair, operation) for operation in effect.operations]
-                again = (lambda operation: lambda: self._do(pair, operation)) if short else None
+                again = (lambda operation: lambda: self._again(pair, operation)) if short else None
                 effects = [*pair.server.respond(effect.token, outcomes, again), *effects]
             elif isinstance(effect, Need):
                 if pair.block:
@@ -149,6 +150,10 @@ class Twins:
         if self.failing and operation.service is Service.GET:
             return Outcome(READ_WRITE_DENIED)
         return pair.plant.do(operation)
+
+    def _again(self, pair: Pair, operation: Operation) -> bytes | None:
+        outcome = self._do(pair, operation)
+        return None if outcome.code else outcome.data
 
     @staticmethod
     def _state(pair: Pair) -> tuple[Any, ...]:
@@ -311,6 +316,20 @@ def test_an_association_that_ends_while_the_object_is_read_is_not_answered() -> 
     assert server._track is None
 
 
+def test_a_change_while_the_object_is_read_counts_for_this_answer() -> None:
+    here = twins()
+    do = here._do
+
+    def changes(pair: Pair, operation: Operation) -> Outcome:
+        pair.server.profile.setup.changes.note()
+        return do(pair, operation)
+
+    here._do = changes  # type: ignore[method-assign]
+    here.get()
+    here.get()
+    assert here.short == 0
+
+
 def test_an_event_told_in_between_costs_one_round_on_the_other_road() -> None:
     events = {"conformance": SERVER_CONFORMANCE | EVENTS}
     here = twins(client={"events": print}, server=events)
@@ -341,11 +360,13 @@ READS = st.fixed_dictionaries(
     {"which": WHICH, "invoke": st.integers(0, 255), "style": st.sampled_from([Style.GLO, Style.GENERAL_GLO])},
     optional={"applied": st.sampled_from([1, 2, 3]), "skipped": st.integers(0, 2)},
 )
+POLLED = st.tuples(st.lists(WHICH, min_size=1, max_size=2), st.just(3), st.integers(0, 15))
 USUAL = st.fixed_dictionaries({"which": st.integers(0, 2), "invoke": st.integers(0, 255)})
 STEPS = st.one_of(
     st.tuples(st.just("get"), USUAL),
     st.tuples(st.just("get"), USUAL),
     st.tuples(st.just("get"), READS),
+    st.tuples(st.just("polled"), POLLED),
     st.tuples(st.just("again"), st.integers(0, 50)),
     st.tuples(st.just("changed"), st.tuples(READS, st.integers(0, 80), st.integers(0, 255))),
     st.tuples(st.just("hostile"), st.binary(max_size=40)),
@@ -371,6 +392,12 @@ def changed(here: Twins, how: dict[str, Any], at: int, bits: int) -> None:
     here.both(bytes(octets[: len(octets) - (at > 70)]))
 
 
+def polled(here: Twins, which: list[int], rounds: int, step: int) -> None:
+    """The same attributes in turn, some rounds, the invoke-id so much further each time."""
+    for at, attribute in enumerate(which * rounds):
+        here.get(attribute, 0xC0 | at * step & 0x0F)
+
+
 def written(here: Twins, value: bytes) -> None:
     """A write to another attribute."""
     data = Data.of(value, Tag.OCTET_STRING).raw
@@ -390,6 +417,7 @@ def anew(here: Twins) -> None:
 
 DO: dict[str, Callable[[Twins, Any], object]] = {
     "get": lambda here, how: here.get(**how),
+    "polled": lambda here, how: polled(here, *how),
     "again": lambda here, at: here.both(here.sent[at % len(here.sent)]),
     "changed": lambda here, value: changed(here, *value),
     "hostile": lambda here, octets: here.both(octets),

@@ -15,11 +15,13 @@ from meterseal.cosem.object_list import ObjectEntry, encode_element
 from meterseal.crypto import random_octets
 from meterseal.errors import MetersealError
 from meterseal.keys.counters import BLOCK
+from meterseal.meter.delays import FIRST
 from meterseal.meter.objects import READ_WRITE_DENIED, CosemObject, Denied
 from meterseal.security import Style
 from tests.meter.test_fleet import Street
 from tests.meter.test_key_transfer import GAK, GUEK, octets, transfer, use
 from tests.meter.test_objects import USERS
+from tests.meter.test_session import REJECTED, wrong
 from tests.meter.world import Client, World, read, world
 
 REGISTER, POINT, CURRENT = "1.0.1.8.0.255", "0.0.96.1.10.255", "0.0.40.0.0.255"
@@ -34,7 +36,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
     def spied(machine: ServerAssociation, apdu: bytes) -> Any:
         answer = repeat(machine, apdu)
-        if isinstance(answer, bytes):
+        if answer:
             given.append(answer)
         return answer
 
@@ -162,6 +164,50 @@ def test_what_waits_for_the_answer_comes_after_it(
     for _ in range(2):
         operator.get(3, REGISTER)
     assert sent == [(True, 1)] * 2 and len(short) == 2
+
+
+def test_reads_behind_a_refusal_that_waits_keep_their_place(short: list[bytes]) -> None:
+    here = world()
+    operator = reading(here)
+    request = bytes.fromhex("C001C100030100010800FF0200")
+    operator.line.put(wrong(here, operator.line), operator.sap)
+    operator.line.put(operator.sealed(request), operator.sap)
+    assert operator.line.answers() == []
+    here.timer.advance(FIRST)
+    refusal, answer = operator.line.answers()
+    assert refusal == REJECTED and operator.opened(answer).startswith(b"\xc4\1\xc1\0")
+    assert not short
+    assert operator.get(3, REGISTER) > 0 and len(short) == 1
+
+
+def test_reads_that_fail_or_are_long_are_done_once(
+    short: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = world()
+    operator = reading(here)
+    done: list[int] = []
+    kept = held(here).readers[2]
+
+    def counted(asker: Any) -> Any:
+        done.append(len(done))
+        if len(done) % 2:
+            raise Denied(READ_WRITE_DENIED, "the sensor is silent")
+        return kept(asker)
+
+    operator.get(3, REGISTER)
+    monkeypatch.setitem(held(here).readers, 2, counted)
+    assert operator.get(3, REGISTER) > 0 and done == [0, 1], "what failed is asked for once more"
+    assert operator.one(read(3, REGISTER)).code == 0 and len(short) == 1
+
+    def long(asker: Any) -> Any:
+        done.append(len(done))
+        return bytes(70_000), Tag.OCTET_STRING
+
+    monkeypatch.setitem(held(here).readers, 2, long)
+    for _ in range(2):
+        del done[:]
+        operator.get(3, REGISTER)
+    assert len(done) == 1
 
 
 def test_counters_are_reserved_block_by_block_and_none_comes_twice(short: list[bytes]) -> None:

@@ -5,31 +5,35 @@ one takes the road of every message: states, rights, protection, object.  What t
 remembered by the octets of the plain request, and the next one goes from the header straight to the object:
 counter, tag, what was decided, value, seal.  Values are never remembered.
 
+Who polls also goes on as before.  So the next request is known before it comes, and whether it is that one
+takes one call of the cipher; a guess is made where the one before was right.
+
 What was decided holds for one number of `Changes`; keys, policy, titles, rights and users each move it.
 `_ready` is set where the association rests after a message and cleared by whatever else comes in, so
-nothing can be under way there.  Whatever is not exactly of the form, or cannot be answered at once, takes
-the other road from where it stands: with nothing changed, or with its outcome.
+nothing can be under way there, and no answer waits for its time.  Whatever is not exactly of the form, or
+cannot be answered at once, takes the other road from its beginning, with nothing changed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
 from meterseal.apdu.services import GetRequestNormal, GetResponseNormal
-from meterseal.association.effects import Effect
+from meterseal.association.effects import Effect, Reply
 from meterseal.association.exchange import Exchange
 from meterseal.association.notifying import Notifying
-from meterseal.association.operations import Operation, Outcome, Service
+from meterseal.association.operations import Operation, Outcome
 from meterseal.association.serving import SUITE_BITS
 from meterseal.association.states import TABLE, Kind, Role
 from meterseal.codec.data import Data
 from meterseal.errors import MetersealError
 from meterseal.security import Context, Style
+from meterseal.security.expected import Expected
 from meterseal.security.prepared import Sealing, Unsealing, fits
 
-Again: TypeAlias = Callable[[], Outcome]
-"""Does an operation once more, for the same asker."""
+Again: TypeAlias = Callable[[], bytes | None]
+"""Reads once more, for the same asker: the value, A-XDR; None where that fails, which leaves no trace."""
 
 MOST: Final = 64
 """Requests that one association remembers; the oldest goes first."""
@@ -38,37 +42,72 @@ _PLAIN: Final = 13
 """Octets of a get-request-normal without selective access: tag, choice, invoke-id, 9 of the attribute, 0."""
 _ASKED: Final = GetRequestNormal.tag
 _ANSWERED: Final = GetResponseNormal.tag
-_DATA: Final = len(_ANSWERED) + 2
-"""Octets of a get-response-normal before its Data: tag and choice, invoke-id, and that it is Data."""
+_HEADS: Final = tuple(_ASKED + bytes((invoke,)) for invoke in range(256))
+_ANSWERS: Final = tuple(_ANSWERED + bytes((invoke, 0)) for invoke in range(256))
+"""What comes before the attribute of a request, and before the Data of its answer, by invoke-id."""
+_HEAD: Final = len(_HEADS[0])
+_DATA: Final = len(_ANSWERS[0])
 
 ANY: Final = 1 << 32
 """Octets of an answer that has no limit."""
 
 
-class Remembered(NamedTuple):
-    """A request that was answered: what it does, and the most octets that its whole answer may have."""
+class Remembered:
+    """A request that was answered: how it is done again, the most octets of its value, what came after it."""
 
-    operation: Operation
-    again: Again
-    room: int
+    __slots__ = ("again", "next", "room")
+
+    def __init__(self, again: Again, room: int, following: bytes) -> None:
+        self.again, self.room, self.next = again, room, following
 
 
 class Track:
-    """The form of the requests that an association remembers, and what it remembers of them."""
+    """The form of the requests that an association remembers, what it remembers of them, what it expects.
 
-    __slots__ = ("incoming", "known", "number", "outgoing", "style")
+    `likely` is the next request if the client goes on as before: what came after this one the last time, with
+    the invoke-id moved on as far as it was.  `sure` says that the last such guess was right.
+    """
+
+    __slots__ = (
+        "expected",
+        "incoming",
+        "invoke",
+        "known",
+        "last",
+        "likely",
+        "number",
+        "outgoing",
+        "style",
+        "sure",
+    )
 
     def __init__(self, context: Context, style: Style) -> None:
         self.style, self.number = style, context.setup.changes.number
         self.incoming = Unsealing(context, _ASKED[0], style)
+        self.expected = Expected(context, _ASKED[0], style, _PLAIN)
         self.outgoing = Sealing(context, _ANSWERED[0], style)
         self.known: dict[bytes, Remembered] = {}
+        self.last: Remembered | None = None
+        self.likely, self.sure, self.invoke = b"", False, 0
 
-    def remember(self, plain: bytes, what: Remembered) -> None:
+    def remember(self, plain: bytes, again: Again, room: int) -> None:
         """By the octets of the plain request behind the invoke-id."""
         if len(self.known) >= MOST:
             del self.known[next(iter(self.known))]
-        self.known[plain[3:]] = what
+        rest = plain[_HEAD:]
+        known = self.known[rest] = Remembered(again, room, rest)
+        self.learn(plain, known)
+
+    def learn(self, plain: bytes, known: Remembered) -> None:
+        """This request has been answered: what comes next?"""
+        last, invoke = self.last, plain[2]
+        self.sure = plain == self.likely
+        if last is not None:
+            last.next = plain[_HEAD:]
+        step = invoke - self.invoke
+        self.last, self.invoke = known, invoke
+        # The lower half counts, the upper says how the client wants to be answered.
+        self.likely = _HEADS[invoke & 0xF0 | invoke + step & 0x0F] + known.next
 
 
 class Repeating(Notifying):
@@ -77,43 +116,39 @@ class Repeating(Notifying):
     _track: Track | None = None
     _ready: Track | None = None
 
-    def repeat(self, octets: bytes) -> bytes | list[Effect] | None:
+    def repeat(self, octets: bytes) -> bytes | None:
         """The answer to an APDU that came before; None for every other, and then nothing has changed.
 
-        Effects where the read was done and its answer takes the longer road: an error, blocks, counters
-        that are to be reserved first.
+        Empty where the association ended while the party was at work: nobody waits for an answer.
         """
         track = self._ready
-        found = None if track is None else track.incoming.open(octets)
-        if track is None or found is None:
-            return None  # who refuses it says why
-        plain, counter = found
-        known = track.known.get(plain[3:])
-        if known is None or not plain.startswith(_ASKED):
+        if track is None:
             return None
-        track.incoming.key.rx.commit(counter)
-        self._indicated = True
-        outcome = known.again()
-        if not self._indicated:
-            return []  # the association ended while the party was at work
-        self._indicated = False
-        code, data = outcome
-        if not code and data is not None and len(data) <= known.room:
-            try:
-                answer = track.outgoing.seal(b"\xc4\x01" + plain[2:3] + b"\0" + data)
-            except MetersealError:
-                answer = None  # no counter was taken: the longer road asks for more, or refuses
-            if answer is not None:
-                return answer
-        return self._answer_repeated(track, known, plain[2], outcome)
-
-    def _answer_repeated(
-        self, track: Track, known: Remembered, invoke: int, outcome: Outcome
-    ) -> list[Effect]:
-        self._ready = None
-        x = Exchange(Service.GET, invoke, SUITE_BITS, track.style)
-        x.operations, x.outcomes, x.required = [known.operation], [outcome], SUITE_BITS
-        return self._answered(x)
+        plain = track.likely
+        counter = track.expected.counter(octets, plain) if track.sure else None
+        if counter is None:
+            found = track.incoming.open(octets, _ASKED)
+            if found is None:
+                return None  # who refuses it says why
+            plain, counter = found
+        known = track.known.get(plain[_HEAD:])
+        if known is None:
+            return None
+        data = known.again()
+        if self._ready is not track:
+            track.incoming.key.rx.commit(counter)
+            return b""
+        if data is None or len(data) > known.room:
+            del track.known[plain[_HEAD:]]
+            return None
+        try:
+            answer = track.outgoing.seal(_ANSWERS[plain[2]] + data)
+        except MetersealError:
+            return None  # no counter was taken: the longer road asks for more, or refuses
+        if answer is not None:
+            track.incoming.key.rx.commit(counter)
+            track.learn(plain, known)
+        return answer
 
     def respond(
         self,
@@ -140,7 +175,7 @@ class Repeating(Notifying):
 
     def _settled(self, effects: list[Effect]) -> list[Effect]:
         effects = super()._settled(effects)
-        if self._track is not None:
+        if self._track is not None and not any(type(one) is Reply and one.penalty for one in effects):
             self._get_ready()
         return effects
 
@@ -155,15 +190,17 @@ class Repeating(Notifying):
         self._ready = self._track if ready else None
 
     def _remember(self, x: Exchange, again: Callable[[Operation], Again | None]) -> None:
-        (operation,) = x.operations
-        doing, room = again(operation), self._room(x)
+        (operation,), (outcome,), room = x.operations, x.outcomes, self._room(x)
+        most = ANY if room is None else room - _DATA
+        if outcome is None or outcome.code or outcome.data is None or len(outcome.data) > most:
+            return
+        doing = again(operation)
         if doing is None:
             return
         track = self._track
         if track is None or track.number != x.number or track.style is not x.style:
             track = self._track = Track(self.context, x.style)
-        most = ANY if room is None else room - _DATA
-        track.remember(x.plain, Remembered(operation, doing, most))
+        track.remember(x.plain, doing, most)
 
     def _fits(self, x: Exchange) -> bool:
         """One attribute as a whole, in a form that is remembered, under just the protection of its answer."""

@@ -11,7 +11,6 @@ from operator import itemgetter
 from struct import Struct
 from typing import Any, NamedTuple
 
-from meterseal.codec.moulds import Mould
 from meterseal.errors import Malformed, Misuse, Truncated
 
 _INTEGER_OCTETS = 4
@@ -20,8 +19,8 @@ _INTEGER_OCTETS = 4
 class Ber(NamedTuple):
     """A BER field: the tags from the outside in, and how the innermost contents are read.
 
-    `content` is "octets" or "integer".  A `fresh` one is made anew for each message; the others hardly
-    change, and are no secrets.  A declaration has two fresh ones, the second at its end, or none.
+    `content` is "octets" or "integer".  A `fresh` one is made anew for each message; what a declaration has
+    before it hardly changes, and is no secret.
     """
 
     tags: tuple[int, ...]
@@ -60,8 +59,6 @@ class Layout(NamedTuple):
 
     `marks` picks the octets of tags, lengths and integers, which have to be `expected`; `contents` takes out
     the octets of the other fields; `order` puts these, and `rest`, into the order of the declaration.
-    `fresh` is where the fresh fields are: start and end of the first, start of the second, which ends the
-    message; None where they are not both there.
     """
 
     marks: Callable[[bytes], Any]
@@ -69,7 +66,6 @@ class Layout(NamedTuple):
     contents: Callable[[bytes], tuple[bytes, ...]]
     rest: tuple[int | None, ...]
     order: Callable[[tuple[Any, ...]], tuple[Any, ...]]
-    fresh: tuple[tuple[int, int], int] | None
 
 
 KEPT = 64
@@ -81,7 +77,10 @@ _Wraps = list[tuple[tuple[int, ...], bool]]
 
 def reader(cls: Any, rows: list[Ber]) -> Callable[[bytes, int, int], tuple[Any, int]]:
     """The function `read(b, p, e)` of a declaration with these rows."""
-    known = _known(rows)
+    # What fields an element may be, by its outer tag.
+    known: _Known = {}
+    for place, row in enumerate(rows):
+        known.setdefault(row.tags[0], []).append((place, row))
     kept: dict[int, Layout] = {}
     make = tuple.__new__
 
@@ -94,28 +93,10 @@ def reader(cls: Any, rows: list[Ber]) -> Callable[[bytes, int, int], tuple[Any, 
             if len(kept) >= KEPT:
                 kept.clear()
             kept[e] = layout
-        _, _, contents, rest, order, _ = layout
+        _, _, contents, rest, order = layout
         return make(cls, order(contents(b) + rest)), e
 
     return read
-
-
-def mould(cls: Any, rows: list[Ber], octets: bytes, last: int) -> Mould | None:
-    """The mould of a message with these rows; its second field is the `last` octets of the second fresh one.
-
-    None where the fresh fields are not both there, or the second is shorter.  Raises Malformed, Truncated.
-    """
-    fresh = _layout(cls.name, _known(rows), len(rows), octets, len(octets)).fresh
-    second = len(octets) - last
-    return None if fresh is None or second < fresh[1] else Mould(octets, fresh[0], second)
-
-
-def _known(rows: list[Ber]) -> _Known:
-    """What fields an element may be, by its outer tag."""
-    known: _Known = {}
-    for place, row in enumerate(rows):
-        known.setdefault(row.tags[0], []).append((place, row))
-    return known
 
 
 def _layout(name: str, known: _Known, count: int, b: bytes, e: int) -> Layout:
@@ -123,7 +104,6 @@ def _layout(name: str, known: _Known, count: int, b: bytes, e: int) -> Layout:
     _, p, end = read_tlv(b, 0, e)
     marks, shape, last, at = [*range(p)], ">", -1, 0
     spans: dict[int, int] = {}
-    fresh: list[int] = []
     integers: dict[int, int] = {}
     while p < end:
         start = p
@@ -135,8 +115,6 @@ def _layout(name: str, known: _Known, count: int, b: bytes, e: int) -> Layout:
         if row.content == "octets":
             shape += f"{inner - at}x{p - inner}s"
             spans[place], at = len(spans), p
-            if row.fresh:
-                fresh += inner, p
             marks += range(start, inner)
         else:
             integers[place] = _value(row, b[inner:p])
@@ -148,8 +126,7 @@ def _layout(name: str, known: _Known, count: int, b: bytes, e: int) -> Layout:
     places |= {place: len(spans) + 1 + index for index, place in enumerate(integers)}
     picked = itemgetter(*marks)
     contents = Struct(shape).unpack_from
-    both = ((fresh[0], fresh[1]), fresh[2]) if len(fresh) == 4 and fresh[3] == e else None
-    return Layout(picked, picked(b), contents, rest, itemgetter(*places.values()), both)
+    return Layout(picked, picked(b), contents, rest, itemgetter(*places.values()))
 
 
 def _match(
@@ -179,28 +156,19 @@ def writer(cls: Any, rows: list[Ber]) -> Callable[[Any], bytes]:
     """The method `encode(self)` of a declaration with these rows."""
     # The tags from the inside out.
     wraps = [(tuple(reversed(row.tags)), row.content == "octets") for row in rows]
-    fresh = [place for place, row in enumerate(rows) if row.fresh]
-    if not fresh:
-        return lambda self: tlv(cls.tag[0], _written(wraps, self))
-    first, second = fresh
-    still = itemgetter(*(place for place in range(len(rows)) if place not in fresh))
-    kept: dict[tuple[Any, ...], Mould] = {}
+    cut = next((place for place, row in enumerate(rows) if row.fresh), 0)
+    lead, follow = wraps[:cut], wraps[cut:]
+    kept: dict[tuple[Any, ...], bytes] = {}
 
     def encode(self: Any) -> bytes:
-        # All but the fresh fields is the same at each sign-on of the same parties.
-        a, b = self[first], self[second]
-        if b is None:
-            return tlv(cls.tag[0], _written(wraps, self))
-        same = still(self), None if a is None else len(a), len(b)
-        mould = kept.get(same)
-        if mould is not None:
-            return mould.cast(a or b"", b)
-        octets = tlv(cls.tag[0], _written(wraps, self))
-        if len(kept) >= KEPT:
-            kept.clear()
-        end = len(octets) - len(_written(wraps[first + 1 :], self[first + 1 :]))
-        kept[same] = Mould(octets, (end - len(a or b""), end), len(octets) - len(b))
-        return octets
+        # What comes before the first fresh field is the same at each sign-on of the same parties.
+        same = self[:cut]
+        head = kept.get(same)
+        if head is None:
+            if len(kept) >= KEPT:
+                kept.clear()
+            head = kept[same] = _written(lead, same)
+        return tlv(cls.tag[0], head + _written(follow, self[cut:]))
 
     return encode
 

@@ -218,6 +218,10 @@ class CurrentAssociation(CosemObject):
         """The same."""
         return super().read(asker, index) if index == 1 else asker.association.read(asker, index)
 
+    def again(self, asker: Asker, index: int) -> bytes | None:
+        """The same."""
+        return super().again(asker, index) if index == 1 else asker.association.again(asker, index)
+
 
 def _user_record(number: int, user: User) -> list[Any]:
     objects = None if user.objects is None else [pattern.text for pattern in user.objects]

@@ -319,18 +319,12 @@ class Meter:
         except (Denied, MetersealError) as error:
             return self._failed(asker, operation, error)
 
-    def again(self, asker: Asker, operation: Operation) -> Callable[[], Outcome] | None:
+    def again(self, asker: Asker, operation: Operation) -> Callable[[], bytes | None] | None:
         """How a read of a whole attribute is done once more, while the association sees the same objects."""
         held = asker.association.view.held(operation.class_id, operation.instance)
         if held is None or operation.member in held.slow_readers:
             return None
-        return partial(self._once_more, held, asker, operation)
-
-    def _once_more(self, held: CosemObject, asker: Asker, operation: Operation) -> Outcome:
-        try:
-            return held.read(asker, operation[3])  # its member, by the shortest way
-        except (Denied, MetersealError) as error:
-            return self._failed(asker, operation, error)
+        return partial(held.again, asker, operation.member)
 
     def _failed(self, asker: Asker, operation: Operation, error: Denied | MetersealError) -> Outcome:
         self.events.denied(asker, operation, str(error))

@@ -99,6 +99,9 @@ class Associated(Protocol):
     def read(self, asker: Asker, index: int) -> Outcome:
         """Read one of its attributes as a whole."""
 
+    def again(self, asker: Asker, index: int) -> bytes | None:
+        """The Data of that; None where it raises."""
+
 
 @dataclass(slots=True, eq=False)
 class Asker:
@@ -191,6 +194,17 @@ class CosemObject:
             raise Denied(READ_WRITE_DENIED, f"attribute {index} cannot be read")
         value, type_ = reader(asker)
         return _outcome(Outcome, (0, codec.encode(value, type_)))
+
+    def again(self, asker: Asker, index: int) -> bytes | None:
+        """The Data of `read`; None where that raises."""
+        reader = self.readers.get(index)
+        if reader is None:
+            return None
+        try:
+            value, type_ = reader(asker)
+            return codec.encode(value, type_)
+        except (Denied, MetersealError):
+            return None
 
     def _read(self, asker: Asker, operation: Operation) -> Outcome | Steps[Outcome]:
         index = operation.member

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 from meterseal.apdu.acse import Aarq
 from meterseal.association import (
@@ -57,6 +57,10 @@ TRANSFER_TIME: Final = 30.0
 
 HELD: Final = 16
 """Frames of one association that are kept while an answer of it waits."""
+
+
+Way: TypeAlias = Callable[[bytes], bytes]
+"""Takes the APDUs of one pair and gives what goes out at once."""
 
 
 class Host(Protocol):
@@ -130,20 +134,36 @@ class Session:
 
     def received(self, source: int, destination: int, payload: bytes) -> None:
         """One APDU from client SAP `source` to server SAP `destination`."""
-        live = self._live.get((source, destination)) or self._find(source, destination)
-        if live.held is None:
-            answer = live.machine.repeat(payload)
-            if not isinstance(answer, bytes):
-                self._take(live, source, destination, payload, answer)
-                return
+        answer = self._answer(self._at(source, destination), source, destination, payload)
+        if answer:
             self._link.send(destination, source, answer)
-            if live.after:
-                self._finish(live, not self._link.is_closing)
+
+    def way(self, source: int, destination: int) -> tuple[Way, bool]:
+        """What takes the APDUs of a pair, and whether it does so for as long as the connection stands.
+
+        It gives what goes out at once, empty where that is nothing, or has been seen to.
+        """
+        live = self._at(source, destination)
+        return partial(self._answer, live, source, destination), live.association is not None
+
+    def _at(self, source: int, destination: int) -> Live:
+        return self._live.get((source, destination)) or self._find(source, destination)
+
+    def _answer(self, live: Live, source: int, destination: int, payload: bytes) -> bytes:
+        answer = live.machine.repeat(payload)
+        if answer is not None and not live.after:
+            return answer
+        if answer is not None:
+            self._send(source, destination, answer)
+            self._finish(live, not self._link.is_closing)
+        elif live.held is None:
+            self._take(live, source, destination, payload)
         elif len(live.held) < HELD:
             live.held.append((source, destination, payload))
         else:
             # A frame is answered or the line closed, and what is kept has an end.
             self._link.abort(ConnectionLost(f"more than {HELD} frames behind an answer that waits"))
+        return b""
 
     def parted(self, source: int, destination: int, cause: Exception | None) -> None:
         """The link of one pair is gone, and its association with it; a new link starts with none."""
@@ -180,14 +200,11 @@ class Session:
 
     # --- a frame ----------------------------------------------------------------------------
 
-    def _take(
-        self, live: Live, source: int, destination: int, payload: bytes, done: list[Effect] | None = None
-    ) -> None:
-        """Have the machine take a frame; `done` are the effects where it has."""
+    def _take(self, live: Live, source: int, destination: int, payload: bytes) -> None:
+        """Have the machine take a frame."""
         if payload[:1] == Aarq.tag:
             self._ended(live)  # it is followed by another, whatever comes of that
-        effects = live.machine.receive(payload) if done is None else done
-        self._carry_out(live, source, destination, effects)
+        self._carry_out(live, source, destination, live.machine.receive(payload))
         self._watch(live, source, destination, anew=payload[:1] == Aarq.tag)
 
     def _carry_out(

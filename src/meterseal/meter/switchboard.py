@@ -7,7 +7,7 @@ from typing import Final, Protocol, TypeAlias
 
 from meterseal.meter.plan import MeterPlan
 from meterseal.meter.server import Party
-from meterseal.meter.session import Session
+from meterseal.meter.session import Session, Way
 from meterseal.net import Link
 
 _NOBODY: Final = 0
@@ -39,8 +39,8 @@ class Meters(Protocol):
         """A connection to a meter has gone."""
 
 
-_Way: TypeAlias = tuple[int, int, Callable[[int, int, bytes], None]]
-"""Number of a meter, SAP of its logical device, and who takes what comes for it."""
+_Way: TypeAlias = tuple[int, Way]
+"""Number of a meter, and what takes the APDUs of one pair for it."""
 
 
 class Switchboard:
@@ -55,29 +55,30 @@ class Switchboard:
     def __init__(self, fleet: Meters, link: Link, alone: int | None = None) -> None:
         self._fleet, self._link, self._alone = fleet, link, alone
         self._sessions: dict[int, Session] | None = None
-        self._ways: dict[int, _Way] | None = None
-        """By wPort, of meters that something has come for."""
+        self._ways: dict[tuple[int, int], _Way] | None = None
+        """By the pair, where it has an association."""
 
     def received(self, source: int, destination: int, payload: bytes) -> None:
         """One APDU for the meter at `destination`."""
         ways = self._ways
-        way = None if ways is None else ways.get(destination)
-        number, sap, received = way or self._way(destination)
+        way = None if ways is None else ways.get((source, destination))
+        number, answer = way or self._way(source, destination)
         self._fleet.heard(number)
-        received(source, sap, payload)
+        octets = answer(payload)
+        if octets:
+            self._link.send(destination, source, octets)
 
-    def _way(self, destination: int) -> _Way:
+    def _way(self, source: int, destination: int) -> _Way:
         number, sap = self._behind(destination)
         if self._sessions is None or self._ways is None:
             self._sessions, self._ways = {}, {}
         session = self._sessions.get(number)
         if session is None:
             session = self._sessions[number] = self._session(number)
-        way = number or 1, sap, session.received
-        if (
-            number != _NOBODY and self._alone is None
-        ):  # as many as there are meters: anybody can try all wPorts
-            self._ways[destination] = way
+        answer, lasts = session.way(source, sap)
+        way = number or 1, answer
+        if lasts:  # no more than there are associations: anybody can try all pairs of wPorts
+            self._ways[source, destination] = way
         return way
 
     def _behind(self, destination: int) -> tuple[int, int]:
@@ -98,6 +99,7 @@ class Switchboard:
         """The link of one pair is gone."""
         number, sap = self._behind(destination)
         session = (self._sessions or {}).get(number)
+        (self._ways or {}).pop((source, destination), None)
         if session is not None:
             session.parted(source, sap, cause)
 

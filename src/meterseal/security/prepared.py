@@ -30,7 +30,7 @@ _SHORT = 0x7F
 BOTH = AUTHENTICATED | ENCRYPTED
 
 
-def _lead(style: Style, tag: int, title: bytes) -> bytes:
+def lead_of(style: Style, tag: int, title: bytes) -> bytes:
     """What a protected APDU has before the length of its content; empty where there is no such form."""
     form = style.form
     if form is not None:
@@ -48,7 +48,9 @@ def fits(context: Context, tag: int, style: Style) -> bool:
     is_global = style.key_set is GLOBAL
     key = context.setup.unicast if is_global else context.dedicated
     known = key is not None and title is not None and title != context.setup.own_title
-    return known and bool(_lead(style, tag, title or b"")) and not (is_global and context.exclusive_dedicated)
+    return (
+        known and bool(lead_of(style, tag, title or b"")) and not (is_global and context.exclusive_dedicated)
+    )
 
 
 class Sealing:
@@ -58,7 +60,7 @@ class Sealing:
 
     def __init__(self, context: Context, tag: int, style: Style) -> None:
         setup, key = context.setup, context.sending_key(style.key_set)
-        sc, lead = BOTH << 4 | setup.suite.id, _lead(style, tag, setup.own_title)
+        sc, lead = BOTH << 4 | setup.suite.id, lead_of(style, tag, setup.own_title)
         # One tuple: its parts are needed together, and lie together.
         header = Struct(f">{len(lead)}sBBI").pack
         self._form = setup.changes, setup.changes.number, key, sc, setup.own_title, lead, header
@@ -97,7 +99,7 @@ class Unsealing:
     def __init__(self, context: Context, tag: int, style: Style, most: int = 0) -> None:
         setup, title = context.setup, context.peer_title or b""
         self.key: KeyInUse = context.receiving_key(style.key_set, False)
-        sc, lead = BOTH << 4 | setup.suite.id, _lead(style, tag, title)
+        sc, lead = BOTH << 4 | setup.suite.id, lead_of(style, tag, title)
         least, longest = (len(lead) + 1 + size for size in (_HEADER + TAG_LENGTH, _SHORT))
         self._bounds = lead, least, min(most or longest, longest), bytes((tag,))
         # As of a `Sealing`; with what holds for messages of one size.

@@ -1,0 +1,93 @@
+"""A message that is known before it comes is recognised, and nothing else is taken for it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meterseal.errors import MetersealError
+from meterseal.keys.counters import LIMIT, SendCounter
+from meterseal.security import Style, protect, unprotect
+from meterseal.security.expected import Expected
+from meterseal.security.prepared import BOTH
+from tests.security.keys import GET
+from tests.security.test_prepared import STYLES, TAG, pair, stand
+
+OTHERS = (GET[:2] + b"\xc2" + GET[3:], GET[:-2] + b"\3\0", b"\xc1" + GET[1:], GET + b"\0", GET[:-1])
+
+
+@given(
+    sent=st.sampled_from((GET, GET, GET, *OTHERS)),
+    applied=st.sampled_from([3, 3, 3, 1, 2]),
+    styles=st.one_of(
+        st.sampled_from(STYLES).map(lambda s: (s, s)), st.tuples(*[st.sampled_from(STYLES)] * 2)
+    ),
+    floor=st.sampled_from([0, 100, 101, 102]),
+    flips=st.lists(st.tuples(st.integers(0, 60), st.integers(1, 255)), max_size=1),
+    cut=st.integers(0, 60),
+    suite_id=st.sampled_from([0, 1, 2]),
+)
+def test_it_is_what_unprotect_opens_to_the_same_and_nothing_else(
+    sent: bytes, applied: int, styles: tuple[Style, Style], floor: int,
+    flips: list[tuple[int, int]], cut: int, suite_id: int,
+) -> None:  # fmt: skip
+    sender, receiver = pair(floor, suite_id)
+    expected = Expected(receiver, TAG, styles[1], len(GET))
+    octets = bytearray(protect(sender, sent, applied, styles[0]))
+    for at, bits in flips:
+        octets[at % len(octets)] ^= bits
+    came = bytes(octets[: len(octets) - (cut if cut > 40 else 0)])
+    before = stand(receiver)
+    counter = expected.counter(came, GET)
+    assert stand(receiver) == before
+    try:
+        opened = unprotect(receiver, came)
+    except MetersealError:
+        assert counter is None
+        return
+    same = opened.apdu == GET and opened.applied == BOTH and opened.style is styles[1]
+    assert counter == (opened.counter if same and not opened.broadcast else None)
+
+
+@pytest.mark.parametrize("bit", range(8 * 32))
+def test_B01_no_bit_may_be_another(bit: int) -> None:
+    sender, receiver = pair()
+    expected, octets = Expected(receiver, TAG, Style.GLO, len(GET)), protect(sender, GET, BOTH, Style.GLO)
+    assert len(octets) == 32 and expected.counter(octets, GET) == 100
+    changed = bytearray(octets)
+    changed[bit // 8] ^= 1 << bit % 8
+    assert expected.counter(bytes(changed), GET) is None
+
+
+@pytest.mark.parametrize("counter", [LIMIT - 1, LIMIT])
+def test_the_last_counter_is_never_taken(counter: int) -> None:
+    sender, receiver = pair()
+    key = sender.setup.unicast
+    assert key is not None
+    expected = Expected(receiver, TAG, Style.GLO, len(GET))
+    body = key.handle.seal(0x30, sender.setup.own_title + counter.to_bytes(4, "big"), GET)
+    octets = bytes.fromhex("C81E30") + counter.to_bytes(4, "big") + body
+    assert (expected.counter(octets, GET) is not None) is (counter < LIMIT)
+
+
+def test_any_change_of_the_setup_and_a_destroyed_key_end_it() -> None:
+    sender, receiver = pair()
+    expected, octets = Expected(receiver, TAG, Style.GLO, len(GET)), protect(sender, GET, BOTH, Style.GLO)
+    assert expected.counter(octets, GET) == 100
+    receiver.setup.policy = 4
+    assert expected.counter(octets, GET) is None
+    expected = Expected(receiver, TAG, Style.GLO, len(GET))
+    assert receiver.setup.unicast is not None and expected.counter(octets, GET) == 100
+    receiver.setup.unicast.handle.destroy()
+    assert expected.counter(octets, GET) is None
+
+
+def test_C01_what_was_committed_is_not_taken_again() -> None:
+    sender, receiver = pair()
+    assert sender.setup.unicast is not None and receiver.setup.unicast is not None
+    sender.setup.unicast.tx = SendCounter(200, 300)
+    expected, octets = Expected(receiver, TAG, Style.GLO, len(GET)), protect(sender, GET, BOTH, Style.GLO)
+    assert expected.counter(octets, GET) == 200
+    receiver.setup.unicast.rx.commit(200)
+    assert expected.counter(octets, GET) is None
