@@ -127,10 +127,7 @@ class Clients:
     async def get(self, seconds: float) -> dict[str, Any]:
         """Small reads by descriptor."""
 
-        async def one(meter: Any) -> Any:
-            return await meter.get(CLASS, NAME, 2)
-
-        return await self._for(seconds, one, lambda octets: decode(octets))
+        return await self._for(seconds, lambda meter: meter.get(CLASS, NAME, 2), decode)
 
     async def bare(self, seconds: float) -> dict[str, Any]:
         """The same small reads, with sockets and cipher calls only."""

@@ -26,7 +26,7 @@ class Aarq(Message, tag=b"\x60", name="aarq", ber=True):
     mechanism_name: Annotated[bytes | None, Ber((0x8B,))] = None
     calling_authentication_value: Annotated[bytes | None, Ber((0xAC, 0x80), fresh=True), Hidden()] = None
     implementation_information: Annotated[bytes | None, Ber((0xBD,))] = None
-    user_information: Annotated[bytes | None, Ber((0xBE, 0x04))] = None
+    user_information: Annotated[bytes | None, Ber((0xBE, 0x04), fresh=True)] = None
 
 
 class Aare(Message, tag=b"\x61", name="aare", ber=True):
@@ -45,7 +45,7 @@ class Aare(Message, tag=b"\x61", name="aare", ber=True):
     mechanism_name: Annotated[bytes | None, Ber((0x89,))] = None
     responding_authentication_value: Annotated[bytes | None, Ber((0xAA, 0x80), fresh=True)] = None
     implementation_information: Annotated[bytes | None, Ber((0xBD,))] = None
-    user_information: Annotated[bytes | None, Ber((0xBE, 0x04))] = None
+    user_information: Annotated[bytes | None, Ber((0xBE, 0x04), fresh=True)] = None
 
 
 class Rlrq(Message, tag=b"\x62", name="rlrq", ber=True):

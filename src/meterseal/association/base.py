@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
 from types import GeneratorType
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from meterseal.association.effects import Compute, Effect, Need
 from meterseal.errors import MetersealError, TooLarge
@@ -14,7 +14,7 @@ from meterseal.security import SecuritySetup
 from meterseal.security.context import Counted
 from meterseal.security.steps import Steps, outcome_of
 
-Go = Callable[[], list[Effect]]
+Go = Callable[..., list[Effect]]
 T = TypeVar("T")
 
 _SENDING = "sending"
@@ -44,12 +44,15 @@ class Association(ABC):
         self._token += 1
         return self._token
 
-    def _with_counters(self, count: int, go: Go) -> list[Effect]:
-        """Go on now, or after the party has reserved `count` more values of what messages count with."""
+    def _with_counters(self, count: int, go: Go, *given: Any) -> list[Effect]:
+        """Go on now, or after the party has reserved `count` more values of what messages count with.
+
+        `given` is what `go` is called with.
+        """
         unicast = self._setup.unicast
         if not (self._fresh_keys or self._also) and (unicast is None or unicast.tx.left >= count):
-            return go()  # nearly always
-        return self._reserved(self._counted(), count, go)
+            return go(*given)  # nearly always
+        return self._reserved(self._counted(), count, partial(go, *given))
 
     def _reserved(self, counted: list[Counted], count: int, go: Go) -> list[Effect]:
         short = next((at for at, one in enumerate(counted) if one.tx.left < count), None)
@@ -65,20 +68,24 @@ class Association(ABC):
         return [*lasting, *((self._setup.fresh,) if self._fresh_keys else ()), *self._also]
 
     def _computed(
-        self, slow: bool, job: Callable[[], T], go: Callable[[T | MetersealError], list[Effect]]
+        self, slow: bool, job: Callable[..., T], go: Callable[[T | MetersealError], list[Effect]], *given: Any
     ) -> list[Effect]:
-        """Go on with what `job` returns or raises: now, or where it is slow when the party has run it."""
+        """Go on with what `job` returns or raises: now, or where it is slow when the party has run it.
+
+        `given` is what `job` is called with.
+        """
         if not slow:
-            return go(outcome_of(job))
+            return go(outcome_of(job, *given))
         self._parked = go
-        return [Compute(self._next_token(), partial(outcome_of, job))]
+        self._token = token = self._token + 1
+        return [Compute(token, partial(outcome_of, job, *given))]
 
     def _through(
         self, found: T | Steps[T], go: Callable[[T], list[Effect]], during: str = _SENDING
     ) -> list[Effect]:
         """Go on with what was found, or when the party has run the jobs that it takes."""
         if not isinstance(found, GeneratorType):  # an abstract base would be a call of Python
-            return go(cast("T", found))
+            return go(found)  # type: ignore[arg-type]  # a cast would be a call
         return self._advance(found, None, go, during)
 
     def _advance(
@@ -103,7 +110,11 @@ class Association(ABC):
             return []
         self._parked = None
         during, self._during = self._during, _SENDING
-        return self._afterwards(self._guarded(partial(go, result), during))
+        try:
+            effects = go(result)
+        except MetersealError as error:
+            effects = self._refuse(error, during)
+        return self._afterwards(effects)
 
     @staticmethod
     def _check_size(octets: bytes, agreed: int) -> None:

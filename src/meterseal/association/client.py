@@ -14,17 +14,18 @@ from meterseal import apdu
 from meterseal.apdu.acse import Aare, Rlre, Rlrq
 from meterseal.apdu.services import EventNotificationRequest
 from meterseal.association.accessing import identity
-from meterseal.association.asking import BLOCK_RESPONSES, Asking, error_answer, refused
+from meterseal.association.asking import BLOCK_RESPONSES, error_answer, refused
 from meterseal.association.base import T
 from meterseal.association.carrying import Carrying
 from meterseal.association.effects import Associated, Carried, Confirmed, Effect, Failed, Released, Reply
 from meterseal.association.opening import Accepted, Opening
-from meterseal.association.operations import SUCCESS, Operation, Outcome, Service
+from meterseal.association.operations import SUCCESS, Outcome, Service
 from meterseal.association.profile import ClientProfile, conformance
+from meterseal.association.proving import Proving
 from meterseal.association.requesting import Requesting
-from meterseal.association.states import TABLE, Role, State, Step, kind_of
+from meterseal.association.states import TABLE, Kind, Role, State, Step, kind_of
 from meterseal.association.usual import UsualGet
-from meterseal.codec.data import Data, Tag, decode
+from meterseal.codec.data import decode
 from meterseal.codec.message import Message
 from meterseal.crypto import VerifyingKey
 from meterseal.errors import (
@@ -42,11 +43,10 @@ from meterseal.security.protect import PROTECTED, unprotecting
 from meterseal.security.sealed import TAG, Sealed
 from meterseal.security.steps import Steps
 
-_REPLY_TO_HLS = (15, bytes.fromhex("0000280000FF"), 1)
 _GENERAL_PROTECTION = conformance("general-protection")
-_ACTION_ONLY = conformance("action")
 _BLOCK = bytes((gbt.TAG,))
-_PROOF_LIMIT = 256
+_ACCEPT = TABLE[Role.CLIENT, State.OPENING, Kind.AARE]
+_CHECK = TABLE[Role.CLIENT, State.PENDING, Kind.RESPONSE]
 _RECEIVING = "receiving"
 _STANDS = State.ASSOCIATED
 _RELEASED = (None, 0, 30)
@@ -82,10 +82,10 @@ class ClientAssociation(Requesting):
         key = self.profile.dedicated_key
         if key is not None and key == self._dedicated_before:
             raise Misuse("the dedicated key was used in an earlier association")
-        opening = Opening(self.profile, challenge)
+        opening = Opening(self.profile, challenge, self._before)
         self._begin_transactions(transaction)
-        self._opening = opening
-        return self._with_counters(1, lambda: self._send_aarq(opening))
+        self._opening = self._before = opening
+        return self._with_counters(1, self._send_aarq, opening)
 
     def _send_aarq(self, opening: Opening) -> list[Effect]:
         octets = opening.aarq()
@@ -112,7 +112,7 @@ class ClientAssociation(Requesting):
         """
         self._must_stand(State.ASSOCIATED)
         opening = self._opening
-        return self._with_counters(1, lambda: self._send_rlrq(opening))
+        return self._with_counters(1, self._send_rlrq, opening)
 
     def _send_rlrq(self, opening: Opening) -> list[Effect]:
         rlrq = Rlrq(0, None if self._releases_plainly(opening) else opening.initiate())
@@ -135,9 +135,10 @@ class ClientAssociation(Requesting):
         """
         if self._parked is not None:
             return []
-        data = self.answered(octets)
-        if data is not None:
-            return [Confirmed((Outcome(SUCCESS, data),))]
+        if type(self._asking) is UsualGet:
+            data = self.answered(octets)
+            if data is not None:
+                return [Confirmed((Outcome(SUCCESS, data),))]
         try:
             return self._take(octets)
         except MetersealError as error:
@@ -170,6 +171,10 @@ class ClientAssociation(Requesting):
         self._check_size(octets, self.profile.max_pdu)
         if octets[:1] == _BLOCK:
             return self._take_block(octets)
+        if self.state is State.OPENING:
+            accepted = self._opening.known(octets)
+            if accepted is not None:
+                return self._introduced(_ACCEPT, self._opening, accepted)
         return self._take_whole(octets)
 
     def _take_whole(self, octets: bytes) -> list[Effect]:
@@ -180,7 +185,12 @@ class ClientAssociation(Requesting):
         return self._advance(found, None, lambda opened: self._take_opened(opened, by_blocks), _RECEIVING)
 
     def _take_opened(self, opened: Opened, by_blocks: bool) -> list[Effect]:
-        octets = opened.apdu
+        octets, asking = opened.apdu, self._asking
+        if type(asking) is Proving and self.state is State.PENDING:
+            proof = asking.proof_in(octets)
+            if proof is not None:
+                self._check_protection(opened)
+                return self._verify(_CHECK, proof, opened)
         message: Any = Sealed.of(octets) if octets[:1] == TAG else apdu.decode(octets)
         step = TABLE.get((Role.CLIENT, self.state, kind_of(message)))
         if step is None:
@@ -200,14 +210,17 @@ class ClientAssociation(Requesting):
 
     def _accept(self, step: Step, message: Aare, opened: Opened) -> list[Effect]:
         opening = self._opening
-        accepted, key = opening.accept(message), opening.peer_key(message)
-        return self._through(key, lambda key: self._accepted(step, opening, accepted, key), _RECEIVING)
+        return self._introduced(step, opening, opening.accept(message, opened.apdu))
+
+    def _introduced(self, step: Step, opening: Opening, accepted: Accepted) -> list[Effect]:
+        key = opening.peer_key(accepted)
+        return self._through(key, partial(self._accepted, step, opening, accepted), _RECEIVING)
 
     def _accepted(
         self, step: Step, opening: Opening, accepted: Accepted, key: VerifyingKey | None
     ) -> list[Effect]:
         initiate, opening.handshake.peer_key = accepted.initiate, key
-        self.negotiated = initiate.negotiated_conformance
+        self._agree(initiate.negotiated_conformance)
         self.server_max_pdu = self.profile.within(initiate.server_max_receive_pdu_size)
         self.server_title = accepted.server_title
         self.context = opening.context()
@@ -219,22 +232,21 @@ class ClientAssociation(Requesting):
             self.state = step.outcomes["accepted"]
             return [Associated(self.profile.user)]
         self.state = step.outcomes["challenged"]
-        return self._with_counters(2, lambda: self._send_proof(opening))
+        return self._with_counters(2, self._send_proof, opening)
 
     def _send_proof(self, opening: Opening) -> list[Effect]:
         # The token is made first, so its counter is below that of the frame that carries it.
         return self._computed(self.profile.scheme.needs_keys, opening.prove, self._carry_proof)
 
     def _carry_proof(self, proof: bytes | MetersealError) -> list[Effect]:
-        token = Data.of(_or_raise(proof), Tag.OCTET_STRING)
-        operation = Operation(Service.ACTION, *_REPLY_TO_HLS, None, token)
+        token = _or_raise(proof)
         self._next_transaction()
-        self._asking = Asking((operation,), self._next_invoke(), _ACTION_ONLY, self._room(), _PROOF_LIMIT)
+        self._asking = Proving(self._next_invoke(), token, self._room())
         return self._send(self._asking.first())
 
     def _check(self, step: Step, message: Any, opened: Opened) -> list[Effect]:
         """Pass 4: the meter proves itself, or the association is given up."""
-        asking, opening = self._asked(message), self._opening
+        asking = self._asked(message)
         self._check_protection(opened)
         outcomes = asking.take(message)
         if isinstance(outcomes, Message):
@@ -242,16 +254,17 @@ class ClientAssociation(Requesting):
         code, data = outcomes[0]
         if code != SUCCESS:
             raise refused(Service.ACTION, code, bool(opened.applied) or not self.profile.ciphered)
-        proof = None if data is None else decode(data)
+        return self._verify(step, None if data is None else decode(data), opened)
 
-        def verified(error: MetersealError | None) -> list[Effect]:
-            _or_raise(error)
-            self._asking = None
-            self.state = step.outcomes["proved"]
-            return [Associated(self.profile.user)]
+    def _verify(self, step: Step, proof: object, opened: Opened) -> list[Effect]:
+        slow, verify = self.profile.scheme.needs_keys, self._opening.verify
+        return self._computed(slow, verify, partial(self._verified, step), proof, opened)
 
-        job = partial(opening.verify, proof, opened)
-        return self._computed(self.profile.scheme.needs_keys, job, verified)
+    def _verified(self, step: Step, error: MetersealError | None) -> list[Effect]:
+        _or_raise(error)
+        self._asking = None
+        self.state = step.outcomes["proved"]
+        return [Associated(self.profile.user)]
 
     def _answer(self, step: Step, message: Any, opened: Opened) -> list[Effect]:
         answered = identity(message)
@@ -265,7 +278,7 @@ class ClientAssociation(Requesting):
         if isinstance(outcome, Message):
             self._is_in_order()
             further = outcome.encode()
-            return self._with_counters(1, lambda: self._send(further))
+            return self._with_counters(1, self._send, further)
         self._answered()
         return [Confirmed(outcome)]
 

@@ -30,15 +30,18 @@ class GeneralBlocks(Association):
     _transfer: Transfer | None = None
     _pieces: Reassembly | None = None
     _by_blocks = False
+    _prefers_blocks = False
+    """Long APDUs go to this peer by blocks, whoever began."""
 
     @property
     def _answers_repeats(self) -> bool:
         """Is a block that brings nothing answered?"""
         return True
 
-    @property
-    def _prefers_blocks(self) -> bool:
-        return PREFERS_BLOCKS in self.profile.options and bool(self.negotiated & BLOCKS)
+    def _agree(self, negotiated: int) -> None:
+        """From now on these services, by their bits."""
+        self.negotiated = negotiated
+        self._prefers_blocks = bool(negotiated & BLOCKS) and PREFERS_BLOCKS in self.profile.options
 
     def _take_block(self, octets: bytes) -> list[Effect]:
         if not self.negotiated & BLOCKS:

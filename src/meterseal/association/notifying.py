@@ -37,7 +37,7 @@ class Notifying(Serving):
             return []
         descriptor = AttributeDescriptor(attribute.class_id, attribute.instance, attribute.member)
         octets = EventNotificationRequest(time, descriptor, value).encode()
-        return self._with_counters(1, lambda: self._told(octets, required))
+        return self._with_counters(1, self._told, octets, required)
 
     def _told(self, octets: bytes, required: int) -> list[Effect]:
         if not required:

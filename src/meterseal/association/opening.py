@@ -20,6 +20,7 @@ from meterseal.apdu.initiate import (
     InitiateResponse,
 )
 from meterseal.association.profile import ClientProfile
+from meterseal.association.returning import Heard, Told, comes_back
 from meterseal.crypto import VerifyingKey
 from meterseal.errors import (
     AuthenticationFailed,
@@ -42,20 +43,29 @@ _MAY_BE = " (keys, password, title, client, user or counter: it does not say whi
 
 
 class Accepted(NamedTuple):
-    """What an AARE that passed its checks brings; `challenged` when passes 3 and 4 follow."""
+    """What an AARE that passed its checks brings; `challenged` when passes 3 and 4 follow.
+
+    `certificate` is what the meter sent along of itself.
+    """
 
     initiate: InitiateResponse
     server_title: bytes | None
     challenged: bool
+    certificate: bytes | None = None
 
 
 class Opening:
     """One sign-on of a client, with its challenge (of the mechanism's length).  Raises Misuse for another.
 
-    Also raises UnknownKey where the mechanism signs and this end has no key for it.
+    Also raises UnknownKey where the mechanism signs and this end has no key for it.  `before` is the sign-on
+    before this one, of the same association: what was said there need not be worked out again.
     """
 
-    def __init__(self, profile: ClientProfile, challenge: bytes) -> None:
+    answer_minimum: int
+    response_minimum: int
+    request_protection: int
+
+    def __init__(self, profile: ClientProfile, challenge: bytes, before: Opening | None = None) -> None:
         setup, scheme = profile.setup, profile.scheme
         lengths = scheme.challenges
         if scheme.passes == 4 and len(challenge) not in lengths:
@@ -74,14 +84,33 @@ class Opening:
             manufacturer=profile.manufacturer,
             shares_counter="hls_token_shares_counter" in profile.options,
         )
-        policy = setup.policy if profile.ciphered else 0
+        self.server_title = setup.peer_title
+        self.number = setup.changes.number
+        self._initiates: Context | None = None
+        if before is None or before.number != self.number:
+            self._told: Told | None = None
+            self._heard: tuple[Heard, Accepted] | None = None
+            self._take_terms()
+        else:
+            self._told, self._heard = before._told, before._heard
+            self.answer_minimum, self.response_minimum = before.answer_minimum, before.response_minimum
+            self.request_protection = before.request_protection
+
+    def _take_terms(self) -> None:
+        profile = self.profile
+        policy = profile.setup.policy if profile.ciphered else 0
         response = of_response(policy)
         self.answer_minimum = response & ~profile.waived
         self.response_minimum = response & SUITE_BITS
         # A dedicated key travels authenticated and encrypted, or not at all.
         self.request_protection = SUITE_BITS if profile.dedicated_key else of_request(policy) & SUITE_BITS
-        self.server_title = setup.peer_title
-        self.initiates = self.context()
+
+    @property
+    def initiates(self) -> Context:
+        """What the Initiates of this sign-on are protected and opened with."""
+        if self._initiates is None:
+            self._initiates = self.context()
+        return self._initiates
 
     def context(self) -> Context:
         """What Initiates are protected and opened with: the global keys."""
@@ -89,35 +118,69 @@ class Opening:
 
     def aarq(self) -> bytes:
         """The AARQ; takes one counter when the Initiate is protected."""
+        challenge = self.handshake.own_challenge
+        octets = None if self._told is None else self._told.again(challenge)
+        if octets is not None:
+            return octets
         profile, setup, scheme = self.profile, self.profile.setup, self.profile.scheme
-        value = {0: None, 1: profile.secret, 4: self.handshake.own_challenge}[scheme.passes]
-        return Aarq(
+        plain = self._plain_initiate()
+        octets = Aarq(
             application_context_name=acse.context_name(profile.context_number),
             calling_ap_title=setup.own_title if profile.with_titles else None,
             calling_ae_qualifier=setup.certificate if scheme.needs_keys else None,
             calling_ae_invocation_id=profile.user,
             sender_acse_requirements=acse.AUTHENTICATION_UNIT if scheme.passes else None,
             mechanism_name=acse.mechanism_name(scheme.number) if scheme.passes else None,
-            calling_authentication_value=value,
-            user_information=self.initiate(),
+            calling_authentication_value={0: None, 1: profile.secret, 4: challenge}[scheme.passes],
+            user_information=self._protected(plain),
         ).encode()
+        if self._comes_back(self.request_protection, self._style):
+            self._told = Told(setup, octets, Aarq, plain, setup.own_title)
+        return octets
+
+    def _comes_back(self, applied: int, style: Style) -> bool:
+        profile = self.profile
+        challenged = profile.scheme.passes == 4 and profile.dedicated_key is None
+        return challenged and comes_back(applied, style, profile.compression is not None)
 
     def initiate(self) -> bytes:
         """The InitiateRequest, protected as the policy asks; the RLRQ repeats it."""
+        return self._protected(self._plain_initiate())
+
+    def _plain_initiate(self) -> bytes:
         profile = self.profile
         size = profile.within(profile.max_pdu)
-        octets = InitiateRequest(
+        return InitiateRequest(
             profile.dedicated_key, True, None, DLMS_VERSION, profile.proposed, size
         ).encode()
+
+    @property
+    def _style(self) -> Style:
+        return Style.GENERAL_GLO if self.profile.general else Style.GLO
+
+    def _protected(self, octets: bytes) -> bytes:
         if not self.request_protection:
             return octets
-        style = Style.GENERAL_GLO if profile.general else Style.GLO
-        return protect(self.initiates, octets, self.request_protection, style)
+        return protect(self.initiates, octets, self.request_protection, self._style)
 
     # --- the answer -------------------------------------------------------------------------
 
-    def accept(self, aare: Aare) -> Accepted:
-        """Hold an AARE against what was asked for.
+    def known(self, octets: bytes) -> Accepted | None:
+        """What an AARE brings that was accepted before, but for its challenge; None for every other."""
+        heard = self._heard
+        found = None if heard is None else heard[0].again(octets)
+        if heard is None or found is None:
+            return None
+        accepted, (challenge, counter, key) = heard[1], found
+        if challenge == self.handshake.own_challenge:
+            return None  # which is refused, with a name
+        key.rx.commit(counter)
+        self.handshake.peer_challenge = challenge
+        self._is_title(accepted.server_title or b"")
+        return accepted
+
+    def accept(self, aare: Aare, octets: bytes) -> Accepted:
+        """Hold an AARE, and the octets that it was decoded from, against what was asked for.
 
         Raises Refused when the meter says no, AuthenticationFailed, ProtocolViolation or TooWeak
         when it says yes to something else.
@@ -129,12 +192,16 @@ class Opening:
         if self.profile.with_titles:
             self._take_title(aare.responding_ap_title)
         challenged = self._mechanism(aare)
-        initiate = self.open_initiate(aare.user_information)
+        opened, initiate = self._open_initiate(aare.user_information)
         if initiate.negotiated_dlms_version_number != DLMS_VERSION:
             raise ProtocolViolation(f"DLMS version {initiate.negotiated_dlms_version_number}")
         if initiate.negotiated_conformance & ~self.profile.proposed:
             raise ProtocolViolation("the meter negotiates services that were not proposed")
-        return Accepted(initiate, self.server_title, challenged)
+        accepted = Accepted(initiate, self.server_title, challenged, aare.responding_ae_qualifier)
+        if self.server_title is not None and self._comes_back(opened.applied, opened.style):
+            heard = Heard(self.profile.setup, octets, Aare, opened.apdu, self.server_title)
+            self._heard = heard, accepted
+        return accepted
 
     def _take_title(self, title: bytes | None) -> None:
         if title is None or len(title) != 8:
@@ -146,16 +213,21 @@ class Opening:
                 f"the meter gives the system title {title.hex().upper()}, "
                 f"not the expected {self.server_title.hex().upper()}"
             )
-        self.server_title = self.handshake.peer_title = self.initiates.peer_title = title
+        self._is_title(title)
 
-    def peer_key(self, aare: Aare) -> VerifyingKey | Steps[VerifyingKey] | None:
-        """The meter's signature key, of an AARE that was accepted, or the steps to it; None where none signs.
+    def _is_title(self, title: bytes) -> None:
+        self.server_title = self.handshake.peer_title = title
+        if self._initiates is not None:
+            self._initiates.peer_title = title
+
+    def peer_key(self, accepted: Accepted) -> VerifyingKey | Steps[VerifyingKey] | None:
+        """The meter's signature key, once its AARE was accepted, or the steps to it; None where none signs.
 
         Raises UnknownKey, CertificateRefused.
         """
         if not self.profile.scheme.needs_keys:
             return None
-        return self.profile.setup.introduced(self.handshake.peer_title, aare.responding_ae_qualifier)
+        return self.profile.setup.introduced(self.handshake.peer_title, accepted.certificate)
 
     def _mechanism(self, aare: Aare) -> bool:
         """True when the sign-on goes on with pass 3.  Raises when the meter asks for less."""
@@ -182,6 +254,9 @@ class Opening:
 
     def open_initiate(self, octets: bytes | None) -> InitiateResponse:
         """The InitiateResponse of an AARE or RLRE.  Raises TooWeak when it is protected less than asked."""
+        return self._open_initiate(octets)[1]
+
+    def _open_initiate(self, octets: bytes | None) -> tuple[Opened, InitiateResponse]:
         if not octets:
             raise TooWeak("there is no Initiate response")
         opened = unprotect(self.initiates, octets) if octets[0] in FORMS else Opened(octets, 0, Style.PLAIN)
@@ -191,7 +266,7 @@ class Opening:
         message = apdu.decode(opened.apdu)
         if not isinstance(message, InitiateResponse):
             raise Malformed(f"user-information holds a {message.name}")
-        return message
+        return opened, message
 
     def _refusal(self, aare: Aare) -> Refused:
         provider = aare.provider_diagnostic is not None

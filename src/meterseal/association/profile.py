@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final, TypeVar
 
 from meterseal.apdu.initiate import CONFORMANCE_BITS
 from meterseal.association.operations import Named, View
+from meterseal.association.returning import Known
 from meterseal.crypto.v44 import LIMIT, Parameters
 from meterseal.security import AUTHENTICATED, ENCRYPTED, SIGNED, Context, SecuritySetup
 from meterseal.security.hls import MECHANISMS, Manufacturer, Mechanism
@@ -42,6 +42,20 @@ SERVER_CONFORMANCE = DEFAULT_CONFORMANCE | BLOCKS
 """What a meter offers: blocks in every form, so that a client finds the one it knows."""
 
 RING = 64
+T = TypeVar("T", bound=Hashable)
+
+
+class Ring(dict[T, None]):
+    """The latest values of one kind, so many that none is looked for one by one; the oldest goes first."""
+
+    maxlen: Final = RING
+
+    def append(self, value: T) -> None:
+        """Add one, as the latest."""
+        self.pop(value, None)
+        if len(self) >= RING:
+            del self[next(iter(self))]
+        self[value] = None
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -55,6 +69,8 @@ class Profile:
     What follows from these is told once: `scheme` is the row of the mechanism, `context_number` the
     application context with logical names (3 with ciphering, 1 without), and `with_titles` says that both
     sides have to give their system title at sign-on.
+
+    Whatever is set here is noted in the changes of the setup.
     """
 
     client_sap: int
@@ -77,6 +93,12 @@ class Profile:
         self.scheme = MECHANISMS[self.mechanism]
         self.context_number = 3 if self.ciphered else 1
         self.with_titles = self.ciphered or self.scheme.needs_titles
+
+    def __setattr__(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+        setup: SecuritySetup | None = getattr(self, "setup", None)
+        if setup is not None:
+            setup.changes.note()
 
     def context(self, peer_title: bytes | None, **more: Any) -> Context:
         """A context under this profile's setup, options and limits."""
@@ -120,8 +142,9 @@ class ServerProfile(Profile):
     `secret` and `users` are asked at each sign-on, so that methods may change them.  `pre_established`
     associations need no AARQ and take no ACSE.  `recent` remembers the latest client challenges,
     `dedicated_before` the check values of the latest dedicated keys: both start their counters anew, so
-    neither may come twice.  `third_parties` by system title may speak through this association's client.
-    `group` are rights on operations (`operations.named`) that hold only under the broadcast key.
+    neither may come twice.  `known` remembers who signed on before (returning.py).  `third_parties` by
+    system title may speak through this association's client.  `group` are rights on operations
+    (`operations.named`) that hold only under the broadcast key.
     """
 
     view: View
@@ -131,8 +154,9 @@ class ServerProfile(Profile):
     report_counter: bool = True
     single: bool = False
     pre_established: bool = False
-    recent: deque[bytes] = field(default_factory=lambda: deque(maxlen=RING))
-    dedicated_before: deque[str] = field(default_factory=lambda: deque(maxlen=RING))
+    recent: Ring[bytes] = field(default_factory=Ring)
+    dedicated_before: Ring[str] = field(default_factory=Ring)
+    known: Known[Any] = field(default_factory=Known)
     third_parties: Mapping[bytes, ThirdParty] = field(default_factory=dict)
     group: Mapping[Named, int] = field(default_factory=dict)
 

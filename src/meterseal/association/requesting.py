@@ -54,6 +54,7 @@ class Requesting(GeneralBlocks):
 
     profile: ClientProfile
     _opening: Opening  # the latest sign-on: the table lets nothing come before one
+    _before: Opening | None = None  # the same, for the next one
     _transaction: bytes
     _layers: Layers
     _added: int
@@ -166,7 +167,7 @@ class Requesting(GeneralBlocks):
     def _begin(self, asking: AnyAsking, in_blocks: bool) -> list[Effect]:
         octets = asking.first()
         self._end_transfer()
-        effects = self._with_counters(1, lambda: self._seal_request(octets, in_blocks))
+        effects = self._with_counters(1, self._seal_request, octets, in_blocks)
         self._asking = asking
         return effects
 
@@ -260,7 +261,10 @@ class Requesting(GeneralBlocks):
         return of_request(self.profile.setup.policy) | self._added if self.profile.ciphered else 0
 
     def _send(self, octets: bytes) -> list[Effect]:
-        return self._through(self._sealed(octets), lambda sealed: [Reply(sealed)])
+        sealed = self._sealed(octets)
+        if isinstance(sealed, bytes):
+            return [Reply(sealed)]
+        return self._advance(sealed, None, lambda octets: [Reply(octets)])
 
     def _begin_transactions(self, first: bytes) -> None:
         """Where the policy or the profile asks for layers, `first` is 8 octets.  Raises Misuse."""
@@ -302,7 +306,7 @@ class Requesting(GeneralBlocks):
             return None
         size = self.server_max_pdu or self.profile.within(LARGEST)
         around = PROTECTION_OVERHEAD + TITLE_OVERHEAD if self.profile.ciphered else 0
-        if self._layers or self._applied & SIGNED:
+        if self._layers:
             around += overhead(planned(self._applied, self._layers), self._setup.suite)
         if size <= around:
             raise TooLarge("the meter's PDU size leaves no room for a request")

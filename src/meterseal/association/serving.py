@@ -151,7 +151,7 @@ class Serving(ServingBlocks):
         x.blocks_received = block.block_number
         if raw is None:
             taken = ex.block_taken(x, block.block_number).encode()
-            return self._with_counters(1, lambda: self._send(x, taken))
+            return self._with_counters(1, self._send, x, taken)
         self._exchange = x.incoming = None
         return self._indicate(x)
 
@@ -179,7 +179,7 @@ class Serving(ServingBlocks):
     ) -> list[Effect]:
         x = self._exchange_of(service, invoke, opened)
         octets = ex.block_error(service, invoke, number, code).encode()
-        return self._with_counters(1, lambda: self._send(x, octets))
+        return self._with_counters(1, self._send, x, octets)
 
     # --- rights -----------------------------------------------------------------------------
 
@@ -288,7 +288,7 @@ class Serving(ServingBlocks):
         self._exchange = None
         if not x.confirmed:
             return []
-        return self._with_counters(1, lambda: self._send_answer(x))
+        return self._with_counters(1, self._send_answer, x)
 
     def _send_answer(self, x: Exchange) -> list[Effect]:
         blocks = bool(self.negotiated & _BLOCK_BIT.get(x.service, 0))
@@ -345,7 +345,7 @@ class Serving(ServingBlocks):
         style = x.style
         if style is Style.PLAIN:
             style = own_style(x.service is Several.ACCESS, self.context.dedicated is not None)
-        return protecting(self.context, octets, x.required, style, answered(x.layers))
+        return protecting(self.context, octets, x.required, style, answered(x.layers) if x.layers else ())
 
     def _sealed_twice(self, x: Exchange, third: Third, octets: bytes) -> Steps[bytes]:
         """For who asks, and around that for who carries it; nobody but the first can open it."""

@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import GeneratorType
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from meterseal import apdu
 from meterseal.apdu import acse
-from meterseal.apdu.acse import Aarq
+from meterseal.apdu.acse import Aare, Aarq
 from meterseal.apdu.ciphered import FORMS
 from meterseal.apdu.initiate import DLMS_VERSION, ConfirmedServiceError, InitiateRequest
 from meterseal.association.profile import ServerProfile
+from meterseal.association.returning import Heard, Told, comes_back
 from meterseal.crypto import VerifyingKey, same
 from meterseal.errors import AuthenticationFailed, Malformed, MetersealError, TooWeak, UnknownKey
 from meterseal.security import AUTHENTICATED, ENCRYPTED, Context, Opened, Style, unprotect
@@ -66,22 +67,39 @@ Certified: TypeAlias = VerifyingKey | Rejected | None
 class Request:
     """A sign-on being checked.
 
-    `context` is what the Initiate is opened with: the global keys, never a dedicated one.
+    `octets` are those that `aarq` was decoded from, `challenge` is its authentication value.  `context` is
+    what the Initiate is opened with: the global keys, never a dedicated one.
     """
 
     profile: ServerProfile
+    octets: bytes
     aarq: Aarq
+    challenge: bytes | None
     context: Context
     user: int | None = None
 
 
 @dataclass(slots=True, eq=False)
 class Proposal:
-    """A sign-on whose Initiate has been opened: what the client proposes, and how it came."""
+    """A sign-on whose Initiate has been opened: what the client proposes, and how it came.
+
+    `told` is the AARE of the same sign-on before.
+    """
 
     request: Request
     opened: Opened
     initiate: InitiateRequest
+    told: Told | None = None
+
+
+class Before(NamedTuple):
+    """What is kept of a sign-on that was accepted: as of `Request` and `Proposal`."""
+
+    title: bytes
+    aarq: Aarq
+    opened: Opened
+    initiate: InitiateRequest
+    told: Told
 
 
 def _protocol_version(request: Request) -> None:
@@ -188,7 +206,7 @@ def _dedicated_key(proposal: Proposal) -> None:
 
 
 def _challenge_or_password(proposal: Proposal) -> None:
-    profile, value = proposal.request.profile, proposal.request.aarq.calling_authentication_value
+    profile, value = proposal.request.profile, proposal.request.challenge
     if not profile.scheme.passes:
         return
     if value is None:
@@ -224,6 +242,39 @@ def _certifying(steps: Steps[VerifyingKey]) -> Steps[Certified]:
         return (yield from steps)
     except MetersealError as error:
         return Rejected(error)
+
+
+def returning(profile: ServerProfile, octets: bytes, fresh: Callable[[bytes], Context]) -> Proposal | None:
+    """The proposal of an AARQ that was accepted before, but for its challenge; None for every other.
+
+    `fresh` gives a context with a peer.  What lists and people decide is asked as by the checks; where it
+    would be refused it is left to them, with nothing changed.
+    """
+    found = profile.known.find(octets)
+    if found is None:
+        return None
+    (challenge, counter, key), (title, aarq, opened, initiate, told) = found
+    user, users = aarq.calling_ae_invocation_id, profile.users()
+    if challenge in profile.recent or (users and user not in users):
+        return None
+    key.rx.commit(counter)
+    profile.recent.append(challenge)
+    request = Request(profile, octets, aarq, challenge, fresh(title), user if users else None)
+    return Proposal(request, opened, initiate, told)
+
+
+def remember(proposal: Proposal, answer: bytes, plain: bytes) -> None:
+    """Keep what was accepted, with the AARE and the Initiate in it, where it may come back."""
+    request, opened, profile = proposal.request, proposal.opened, proposal.request.profile
+    context = request.context
+    challenged = profile.scheme.passes == 4 and proposal.initiate.dedicated_key is None
+    if not challenged or not comes_back(opened.applied, opened.style, context.compression is not None):
+        return
+    setup, title = profile.setup, context.peer_title
+    if title is not None:
+        heard = Heard(setup, request.octets, Aarq, opened.apdu, title)
+        told = Told(setup, answer, Aare, plain, setup.own_title)
+        profile.known.keep(heard, Before(title, request.aarq, opened, proposal.initiate, told))
 
 
 BEFORE: tuple[Callable[[Request], None], ...] = (

@@ -11,6 +11,7 @@ from operator import itemgetter
 from struct import Struct
 from typing import Any, NamedTuple
 
+from meterseal.codec.moulds import Mould
 from meterseal.errors import Malformed, Misuse, Truncated
 
 _INTEGER_OCTETS = 4
@@ -19,8 +20,8 @@ _INTEGER_OCTETS = 4
 class Ber(NamedTuple):
     """A BER field: the tags from the outside in, and how the innermost contents are read.
 
-    `content` is "octets" or "integer".  A `fresh` one is made anew for each message; what a declaration has
-    before it hardly changes, and is no secret.
+    `content` is "octets" or "integer".  A `fresh` one is made anew for each message; the others hardly
+    change, and are no secrets.  A declaration has two fresh ones, the second at its end, or none.
     """
 
     tags: tuple[int, ...]
@@ -59,6 +60,8 @@ class Layout(NamedTuple):
 
     `marks` picks the octets of tags, lengths and integers, which have to be `expected`; `contents` takes out
     the octets of the other fields; `order` puts these, and `rest`, into the order of the declaration.
+    `fresh` is where the fresh fields are: start and end of the first, start of the second, which ends the
+    message; None where they are not both there.
     """
 
     marks: Callable[[bytes], Any]
@@ -66,6 +69,7 @@ class Layout(NamedTuple):
     contents: Callable[[bytes], tuple[bytes, ...]]
     rest: tuple[int | None, ...]
     order: Callable[[tuple[Any, ...]], tuple[Any, ...]]
+    fresh: tuple[tuple[int, int], int] | None
 
 
 KEPT = 64
@@ -77,10 +81,7 @@ _Wraps = list[tuple[tuple[int, ...], bool]]
 
 def reader(cls: Any, rows: list[Ber]) -> Callable[[bytes, int, int], tuple[Any, int]]:
     """The function `read(b, p, e)` of a declaration with these rows."""
-    # What fields an element may be, by its outer tag.
-    known: _Known = {}
-    for place, row in enumerate(rows):
-        known.setdefault(row.tags[0], []).append((place, row))
+    known = _known(rows)
     kept: dict[int, Layout] = {}
     make = tuple.__new__
 
@@ -93,10 +94,28 @@ def reader(cls: Any, rows: list[Ber]) -> Callable[[bytes, int, int], tuple[Any, 
             if len(kept) >= KEPT:
                 kept.clear()
             kept[e] = layout
-        _, _, contents, rest, order = layout
+        _, _, contents, rest, order, _ = layout
         return make(cls, order(contents(b) + rest)), e
 
     return read
+
+
+def mould(cls: Any, rows: list[Ber], octets: bytes, last: int) -> Mould | None:
+    """The mould of a message with these rows; its second field is the `last` octets of the second fresh one.
+
+    None where the fresh fields are not both there, or the second is shorter.  Raises Malformed, Truncated.
+    """
+    fresh = _layout(cls.name, _known(rows), len(rows), octets, len(octets)).fresh
+    second = len(octets) - last
+    return None if fresh is None or second < fresh[1] else Mould(octets, fresh[0], second)
+
+
+def _known(rows: list[Ber]) -> _Known:
+    """What fields an element may be, by its outer tag."""
+    known: _Known = {}
+    for place, row in enumerate(rows):
+        known.setdefault(row.tags[0], []).append((place, row))
+    return known
 
 
 def _layout(name: str, known: _Known, count: int, b: bytes, e: int) -> Layout:
@@ -104,6 +123,7 @@ def _layout(name: str, known: _Known, count: int, b: bytes, e: int) -> Layout:
     _, p, end = read_tlv(b, 0, e)
     marks, shape, last, at = [*range(p)], ">", -1, 0
     spans: dict[int, int] = {}
+    fresh: list[int] = []
     integers: dict[int, int] = {}
     while p < end:
         start = p
@@ -115,6 +135,8 @@ def _layout(name: str, known: _Known, count: int, b: bytes, e: int) -> Layout:
         if row.content == "octets":
             shape += f"{inner - at}x{p - inner}s"
             spans[place], at = len(spans), p
+            if row.fresh:
+                fresh += inner, p
             marks += range(start, inner)
         else:
             integers[place] = _value(row, b[inner:p])
@@ -126,7 +148,8 @@ def _layout(name: str, known: _Known, count: int, b: bytes, e: int) -> Layout:
     places |= {place: len(spans) + 1 + index for index, place in enumerate(integers)}
     picked = itemgetter(*marks)
     contents = Struct(shape).unpack_from
-    return Layout(picked, picked(b), contents, rest, itemgetter(*places.values()))
+    both = ((fresh[0], fresh[1]), fresh[2]) if len(fresh) == 4 and fresh[3] == e else None
+    return Layout(picked, picked(b), contents, rest, itemgetter(*places.values()), both)
 
 
 def _match(
@@ -156,19 +179,28 @@ def writer(cls: Any, rows: list[Ber]) -> Callable[[Any], bytes]:
     """The method `encode(self)` of a declaration with these rows."""
     # The tags from the inside out.
     wraps = [(tuple(reversed(row.tags)), row.content == "octets") for row in rows]
-    cut = next((place for place, row in enumerate(rows) if row.fresh), 0)
-    lead, follow = wraps[:cut], wraps[cut:]
-    kept: dict[tuple[Any, ...], bytes] = {}
+    fresh = [place for place, row in enumerate(rows) if row.fresh]
+    if not fresh:
+        return lambda self: tlv(cls.tag[0], _written(wraps, self))
+    first, second = fresh
+    still = itemgetter(*(place for place in range(len(rows)) if place not in fresh))
+    kept: dict[tuple[Any, ...], Mould] = {}
 
     def encode(self: Any) -> bytes:
-        # What comes before the first fresh field is the same at each sign-on of the same parties.
-        same = self[:cut]
-        head = kept.get(same)
-        if head is None:
-            if len(kept) >= KEPT:
-                kept.clear()
-            head = kept[same] = _written(lead, same)
-        return tlv(cls.tag[0], head + _written(follow, self[cut:]))
+        # All but the fresh fields is the same at each sign-on of the same parties.
+        a, b = self[first], self[second]
+        if b is None:
+            return tlv(cls.tag[0], _written(wraps, self))
+        same = still(self), None if a is None else len(a), len(b)
+        mould = kept.get(same)
+        if mould is not None:
+            return mould.cast(a or b"", b)
+        octets = tlv(cls.tag[0], _written(wraps, self))
+        if len(kept) >= KEPT:
+            kept.clear()
+        end = len(octets) - len(_written(wraps[first + 1 :], self[first + 1 :]))
+        kept[same] = Mould(octets, (end - len(a or b""), end), len(octets) - len(b))
+        return octets
 
     return encode
 

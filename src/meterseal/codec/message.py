@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
 from meterseal.codec import ber as ber_codec
 from meterseal.codec.ber import Ber
 from meterseal.codec.data import Data
+from meterseal.codec.moulds import Mould
 from meterseal.codec.parts import (
     Carried,
     Choice,
@@ -79,7 +80,6 @@ class Message(tuple[Any, ...], metaclass=MessageType):
     minimum: ClassVar[int]
     hidden: ClassVar[frozenset[str]]
     read: ClassVar[DecodeAt]
-
     if not TYPE_CHECKING:  # checkers know it from the annotations of the declaration
 
         def __new__(cls, *values: Any, **named: Any) -> Self:
@@ -101,6 +101,14 @@ class Message(tuple[Any, ...], metaclass=MessageType):
             raise Malformed(f"{cls.name}: does not start with {cls.tag.hex().upper()}")
         decoded: Self = decode_body(cls, octets)
         return decoded
+
+    @classmethod
+    def mould(cls, octets: bytes, last: int) -> Mould | None:
+        """Of a BER message with two fresh fields, all around the first and the `last` octets of the second.
+
+        None where they are not both there, or the second is shorter.  Raises DecodeError.
+        """
+        return ber_codec.mould(cls, _rows(cls), octets, last)
 
     def replace(self, **changes: Any) -> Self:
         """The same message with some fields changed."""

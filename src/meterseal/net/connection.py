@@ -337,13 +337,10 @@ class Connection(Stream, asyncio.BufferedProtocol):
     def send(self, source: int, destination: int, payload: bytes) -> None:
         """One whole APDU, at most 65535 octets (TooLarge). Nothing happens when the connection is gone."""
         if not self._ending and self._transport is not None:
-            self._turns.send(self, self._frame(source, destination, payload))
-
-    def _frame(self, source: int, destination: int, payload: bytes) -> bytes:
-        frame = wrapper.encode(source, destination, payload)
-        if self._wire_log is not None:
-            self._wire_log.record(self.name, "out", frame)
-        return frame
+            frame = wrapper.encode(source, destination, payload)
+            if self._wire_log is not None:
+                self._wire_log.record(self.name, "out", frame)
+            self._turns.send(self, frame)
 
     def put(self, octets: bytes) -> None:
         """What was sent leaves (`Turns`)."""
@@ -370,7 +367,10 @@ class Connection(Stream, asyncio.BufferedProtocol):
     def ask(self, client: int, server: int, payload: bytes, timeout: float | None) -> bool:
         """As of a `CallingLink`."""
         if not self._ending and self._transport is not None:
-            self._turns.ask(self, self._frame(client, server, payload))
+            frame = wrapper.encode(client, server, payload)
+            if self._wire_log is not None:
+                self._wire_log.record(self.name, "out", frame)
+            self._turns.ask(self, frame)
         return not self._paused
 
     def poll(self, client: int, server: int, timeout: float | None) -> None:

@@ -32,34 +32,28 @@ T = TypeVar("T", Frame, bytes)
 class _Waiter(Generic[T]):
     """A future as far as tasks ask for one, for one wait at a time.
 
-    A task that is handed one says how it is woken, asks for the `result` when it is, and may `cancel` it.
+    A task that is handed one says how it is woken, asks for the result when it is, and may `cancel` it.
     """
 
-    __slots__ = ("_asyncio_future_blocking", "context", "error", "item", "waits", "wake")
+    __slots__ = ("_asyncio_future_blocking", "_error", "context", "item", "result", "waits", "wake")
 
     wake: Callable[[_Waiter[T]], object]
     context: Context
+
+    _error: BaseException
 
     def __init__(self) -> None:
         self._asyncio_future_blocking = False
         self.waits = False
         self.item: T | None = None
-        self.error: BaseException | None = None
+        self.result: Callable[[], object] = int
+        """Called by the task as it goes on, which takes from `item` what has come: nothing, or an error."""
 
     get_loop = staticmethod(asyncio.get_running_loop)
 
     def add_done_callback(self, wake: Callable[[_Waiter[T]], object], context: Context) -> None:
         """Who waits begins to."""
         self.wake, self.context = wake, context
-
-    def result(self) -> None:
-        """Raises what ended the waiting; what has come is taken from `item`."""
-        if self.error is not None:
-            error, self.error = self.error, None
-            try:
-                raise error
-            finally:
-                del error  # no circle through its traceback
 
     def cancel(self, msg: object = None) -> bool:
         """Nobody wants it any more; False when it is too late for that."""
@@ -70,8 +64,16 @@ class _Waiter(Generic[T]):
 
     def end(self, error: BaseException) -> None:
         """Nothing comes."""
-        self.error = error
+        self._error, self.result = error, self._raise
         self.later()
+
+    def _raise(self) -> None:
+        error, self.result = self._error, int
+        del self._error
+        try:
+            raise error
+        finally:
+            del error  # no circle through its traceback
 
     def later(self) -> None:
         """It goes on with the loop's next turn."""

@@ -6,7 +6,7 @@ answers here with keys.  Nothing in this package looks into one.
 
 from __future__ import annotations
 
-from typing import Protocol, TypeVar
+from typing import NoReturn, Protocol
 
 from meterseal.crypto import AgreementPoint, VerifyingKey
 from meterseal.errors import UnknownKey
@@ -39,7 +39,7 @@ class KnownKeys:
 
     def verifying_key(self, title: bytes) -> VerifyingKey:
         """As `Directory`."""
-        return _found(self.signing.get(title), "signature", title)
+        return self.signing.get(title) or _missing("signature", title)
 
     def introduced(self, title: bytes, certificate: bytes | None) -> VerifyingKey | Steps[VerifyingKey]:
         """As `Directory`; there is nothing to be verified."""
@@ -47,13 +47,8 @@ class KnownKeys:
 
     def agreement_point(self, title: bytes) -> AgreementPoint:
         """As `Directory`."""
-        return _found(self.agreement.get(title), "key agreement", title)
+        return self.agreement.get(title) or _missing("key agreement", title)
 
 
-T = TypeVar("T")
-
-
-def _found(key: T | None, purpose: str, title: bytes) -> T:
-    if key is None:
-        raise UnknownKey(f"no {purpose} key of {title.hex().upper()} is known here")
-    return key
+def _missing(purpose: str, title: bytes) -> NoReturn:
+    raise UnknownKey(f"no {purpose} key of {title.hex().upper()} is known here")

@@ -61,10 +61,10 @@ def _from(job: Job, steps: Steps[T]) -> Steps[T]:
         return cast("T", done.value)
 
 
-def outcome_of(job: Callable[[], T]) -> T | MetersealError:
-    """What a job returns, or the error that it raises."""
+def outcome_of(job: Callable[..., T], *given: Any) -> T | MetersealError:
+    """What a job returns that is `given` this, or the error that it raises."""
     try:
-        return job()
+        return job(*given)
     except MetersealError as error:
         return error
 
