@@ -277,3 +277,14 @@ def test_F02_mutated_streams() -> None:
 
     outcomes = hammer(decode, [*WRAPPER_FRAMES, b"".join(WRAPPER_FRAMES)], rng=1)
     assert {"value", "malformed", "too-large"} == set(outcomes)
+
+
+@pytest.mark.parametrize("size", [1, 2, 511, 512, 513, 2000])
+def test_one_whole_frame_in_a_buffer_comes_out_however_long_it_is(size: int) -> None:
+    frame = wrapper.encode(1, 16, bytes(size))
+    room = memoryview(bytearray(2048))
+    room[: len(frame)] = frame
+    for _ in range(2):
+        assert wrapper.whole(room, len(frame)) == (1, 16, bytes(size))
+    for wrong in (len(frame) - 1, len(frame) + 1, 8, 0):
+        assert wrapper.whole(room, wrong) is None

@@ -172,6 +172,16 @@ def test_without_a_counter_or_a_key_it_raises_as_protect() -> None:
     assert Unsealing(sender, TAG, Style.GLO).open(bytes(32)) is None
 
 
+def test_under_a_destroyed_key_nothing_opens() -> None:
+    sender, receiver = pair()
+    unsealing = Unsealing(receiver, TAG, Style.GLO)
+    octets = protect(sender, GET, BOTH, Style.GLO)
+    assert unsealing.open(octets) == (GET, 100)
+    unsealing.key.handle.destroy()
+    before = stand(receiver)
+    assert unsealing.open(octets) is None and stand(receiver) == before
+
+
 FITS: dict[str, tuple[dict[str, Any], bool, bool, bool]] = {
     "as it is": ({}, True, True, True),
     "compression": ({"compression": PACKET}, False, False, False),
