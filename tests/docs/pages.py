@@ -32,6 +32,9 @@ EXITS = re.compile(r"\s+# exits (\d+)$")
 LIMIT = 60.0
 """Seconds that one step may take before the page counts as hanging."""
 
+ENVIRONMENT = {"LANG": "C.UTF-8", "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
+"""What a reader has in his environment, beside his PATH and his HOME."""
+
 
 def _free_port() -> int:
     """Return a port that nobody listens on, from below those that systems give to whoever asks for any."""
@@ -91,17 +94,16 @@ def matches(expected: str, printed: str) -> bool:
 class Shell:
     """One reader at work: a folder, an environment that lasts, and what still runs in the background."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, commands: Path | None = None) -> None:
+        """`commands`: a folder whose programs go before those that are installed."""
         self.folder = folder
         self.exported = folder / ".exported"
         self.background: list[subprocess.Popen[str]] = []
+        path = (commands, Path(sys.executable).parent, os.environ["PATH"])
         self.environment = {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            **ENVIRONMENT,
+            "PATH": os.pathsep.join(str(one) for one in path if one is not None),
             "HOME": str(folder),
-            "LANG": "C.UTF-8",
-            "COLUMNS": "100",
-            "NO_COLOR": "1",
-            "TERM": "dumb",
         }
 
     def __enter__(self) -> Shell:

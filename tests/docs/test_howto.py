@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from meterseal import errors
 from meterseal.demo.scenes import SCENES
-from tests.docs.pages import Shell, Step, matches, steps, with_free_ports
+from tests.docs import forks
+from tests.docs.pages import ENVIRONMENT, LIMIT, Shell, Step, matches, steps, with_free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 HOW_TO = sorted((ROOT / "docs" / "how-to").glob("*.md"))
@@ -21,11 +26,43 @@ PAGES = [
 ]  # fmt: skip
 
 
+@pytest.fixture(scope="session")
+def quick() -> Iterator[Path | None]:
+    """Where `meterseal` is a fork of one that is there already; None where that is not possible."""
+    with forks.commands(ENVIRONMENT) if forks.POSSIBLE else nullcontext() as folder:
+        yield folder
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
-    with Shell(tmp_path) as shell:
+def test_page_does_what_it_says(page: Path, tmp_path: Path, quick: Path | None) -> None:
+    with Shell(tmp_path, None if page.stem == "README" else quick) as shell:
         for step in steps(with_free_ports(page.read_text())):
             shell.run(step)
+
+
+@pytest.mark.skipif(not forks.POSSIBLE, reason="pages start the real one here")
+@pytest.mark.parametrize("words", [["suites"], ["keys", "status"], ["decode", "C0", ""]], ids=" ".join)
+def test_a_fork_says_what_the_real_one_says(words: list[str], tmp_path: Path, quick: Path) -> None:
+    said = [
+        subprocess.run(
+            ["meterseal", *words], env=Shell(tmp_path, where).environment, cwd=tmp_path, capture_output=True
+        )
+        for where in (quick, None)
+    ]
+    assert len({(one.returncode, one.stdout, one.stderr) for one in said}) == 1
+
+
+@pytest.mark.skipif(not forks.POSSIBLE, reason="pages start the real one here")
+@pytest.mark.parametrize(("way", "code"), [(signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL)])
+def test_a_fork_ends_as_the_real_one_ends(
+    way: signal.Signals, code: int, tmp_path: Path, quick: Path
+) -> None:
+    with Shell(tmp_path, quick) as shell:
+        shell.run(Step("exec meterseal meter run --port 0 --state state &", "listening on ..."))
+        (meter,) = shell.background
+        meter.send_signal(way)
+        assert meter.wait(LIMIT) == code
+        assert meter.stdout is not None and not meter.stdout.read(), "it goes on, or says why it ended"
 
 
 @pytest.mark.parametrize("page", HOW_TO, ids=lambda page: page.stem)
