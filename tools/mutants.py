@@ -43,6 +43,13 @@ class Mutant(NamedTuple):
         return ".".join(self.name.split(".")[1:3])
 
     @property
+    def plain_name(self) -> str:
+        """The function as its file has it: `security.hls.Proof.check`."""
+        own = self.function.rpartition(".")[2]
+        own = own[1:].strip("ǁ").replace("ǁ", ".") if "ǁ" in own else own.removeprefix("x_")
+        return f"{self.module}.{own}"
+
+    @property
     def function_hash(self) -> str:
         """That of the function as it is without any mutant."""
         return str(self.file.hash_by_function_name.get(self.function.rpartition(".")[2], ""))
@@ -66,6 +73,12 @@ class Mutant(NamedTuple):
         """The first line that is another, from 0 for that of the `def` or of a decorator above it."""
         before, after = (source.splitlines() for source in self.sources())
         return next((at for at, pair in enumerate(zip(before, after, strict=False)) if pair[0] != pair[1]), 0)
+
+    @property
+    def changed(self) -> tuple[str, str]:
+        """The first line that is another, as it was and as it is, without what is around."""
+        before, after = (source.splitlines()[self.line].strip() for source in self.sources())
+        return before, after
 
     @property
     def says_it_otherwise(self) -> bool:

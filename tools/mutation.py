@@ -6,9 +6,10 @@ that come by the line that is another: first those that noticed other mutants of
 ones that come by little else, from all files. A mutant that is not noticed in `--seconds` of tests has
 survived. What a function is only called for while modules are imported takes a process of its own. A mutant
 that does what the original does, by the rules in `tools/mutants.py`, is passed over and counted apart.
-Outcomes are kept in mutmut's own files (`mutants/`), so `mutmut results` and `mutmut show NAME` read them;
-what was killed stays so until its function changes, survivors are tried again in each run. Delete
-`mutants/` to begin anew.
+Most are noticed at once: what is left after a fraction of a second of tests waits until all others had
+theirs, and so on up to `--seconds`. Outcomes are kept in mutmut's own files (`mutants/`), so `mutmut
+results` and `mutmut show NAME` read them; what was killed stays so until its function changes, a survivor
+until code or tests change. So a run that was cut goes on where it was. Delete `mutants/` to begin anew.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from mutmut.utils import file_utils
 
 from tools.forks import NOBODY, Forks, Runner, Verdict
 from tools.mutants import KILLED, ORIGINAL, SURVIVED, TIMEOUT, UNTESTED, Mutant, all_mutants
+from tools.outcomes import Equivalents, Kept, report, survivors
 from tools.switching import Switches
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,8 +62,12 @@ QUICK = "not slow and not soak"
 _ANEW = 900.0  # seconds of all tests in a process of their own; a mutant that needs more is untested
 _BATCH = 25  # mutants for one fork
 _CONTROL = 4.0  # seconds of tests that must hold in a fork without a mutant
+_STAGES = (0.2, 1.0, 5.0)
+"""Seconds of tests: what is left after so many waits until all mutants had theirs."""
 _TOLD_EVERY = 50
 _SEEN = ROOT / "mutants" / "tests-seen.json"
+_KEPT = ROOT / "mutants" / "kept.json"
+_WATCHED = ("tests/security", "tests/association", "src/meterseal/security", "src/meterseal/association")
 
 
 class Watch:
@@ -93,10 +99,12 @@ class Trial(Runner):
     def __init__(self, wanted: Sequence[str], sample: int, seed: int, jobs: int, seconds: float) -> None:
         super().__init__()
         self._jobs, self._seconds, self._seed = jobs, seconds, seed
+        self._limit = seconds
+        self._kept = Kept(_KEPT, (path for folder in _WATCHED for path in (ROOT / folder).rglob("*.py")))
         self._switches = Switches()
         self._tests: dict[str, list[int]] = defaultdict(list)  # by function, the best first
         self._lines: dict[str, dict[int, int]] = defaultdict(dict)  # by function and test: bits of its lines
-        self._noticed: dict[str, list[int]] = defaultdict(list)  # by function, the latest first
+        self._numbers: dict[str, int] = {}  # of tests, by their ids
         self._tried = self._survived = 0
         self.mutants = list(all_mutants())
         self.chosen, self.passed_over = self._choose(wanted, sample)
@@ -105,42 +113,67 @@ class Trial(Runner):
         """Each test once, to see what it comes by; then each mutant."""
         self.items = session.items
         self._look()
-        due = [mutant for mutant in self.chosen if mutant.outcome not in (KILLED, TIMEOUT)]
+        due = self._due(self._seconds)
         _say(f"{len(self.items)} tests, {len(self.mutants)} mutants, {len(due)} of them to try")
         forks = Forks(self, self._switches, self._jobs, self._trying, self._heard)
         quickest = sorted(range(len(self.times)), key=self.times.__getitem__)
         wrong = forks.control(self._affordable(quickest, _CONTROL))
         if wrong is not None:
             raise SystemExit(f"{self.items[wrong].nodeid} fails in a fork without a mutant")
-        due.sort(key=lambda mutant: mutant.function)
-        tested = [mutant for mutant in due if self._tests[mutant.function]]
-        batches = [tested[at : at + _BATCH] for at in range(0, len(tested), _BATCH)]
-        random.Random(self._seed).shuffle(batches)
-        forks.try_all(batches)
-        for mutant in due:
+        for seconds in (*(stage for stage in _STAGES if stage < self._seconds), self._seconds):
+            self._limit = seconds
+            self._stage(forks)
+        for mutant in self._due(self._seconds):
             if not self._tests[mutant.function]:
                 self._heard(Verdict(mutant, _try_anew(mutant)))
-        _keep(self.mutants)
+        self._save()
         return True
+
+    def _due(self, seconds: float) -> list[Mutant]:
+        """What nobody has noticed, and what was not tried for so long."""
+        survived = self._kept.survived
+        return [
+            mutant
+            for mutant in self.chosen
+            if mutant.outcome not in (KILLED, TIMEOUT)
+            and (mutant.outcome != SURVIVED or survived.get(mutant.name, 0.0) < seconds)
+        ]
+
+    def _stage(self, forks: Forks) -> None:
+        """All that is due, with so many seconds of tests each."""
+        due = [mutant for mutant in self._due(self._limit) if self._tests[mutant.function]]
+        due.sort(key=lambda mutant: mutant.function)
+        self._tried = self._survived = 0
+        _say(f"{len(due)} to try with {self._limit} s of tests each")
+        batches = [due[at : at + _BATCH] for at in range(0, len(due), _BATCH)]
+        random.Random(self._seed).shuffle(batches)
+        forks.try_all(batches)
+        self._save()
 
     def _heard(self, verdict: Verdict) -> None:
         mutant, outcome, test = verdict
         mutant.file.exit_code_by_key[mutant.name] = outcome
         if test != NOBODY:
-            noticed = self._noticed[mutant.function]
-            noticed[:] = [test, *(n for n in noticed if n != test)]
+            noticed, one = self._kept.noticed[mutant.function], self.items[test].nodeid
+            noticed[:] = [one, *(other for other in noticed if other != one)]
         if self.in_fork:
             return
+        if outcome == SURVIVED:
+            self._kept.survived[mutant.name] = self._limit
         self._tried += 1
         self._survived += outcome == SURVIVED
         if self._tried % _TOLD_EVERY == 0:
-            _keep(self.mutants)
-            _say(f"{self._tried} tried, {self._survived} survived")
+            self._save()
+            _say(f"{self._tried} tried, {self._survived} left")
+
+    def _save(self) -> None:
+        for file in {id(mutant.file): mutant.file for mutant in self.mutants}.values():
+            file.save()
+        self._kept.save()
 
     def _choose(self, wanted: Sequence[str], sample: int) -> tuple[dict[Mutant, int], list[Mutant]]:
         """The mutants to try, each with its line, and those among them that do nothing else."""
-        names = wanted or ("*",)
-        found = [m for m in self.mutants if any(fnmatch.fnmatch(m.name, name) for name in names)]
+        found = [mutant for mutant in self.mutants if _is_wanted(mutant, wanted)]
         # The same ones for the same seed, as long as there are no others.
         random.Random(self._seed).shuffle(found)
         chosen: dict[Mutant, int] = {}
@@ -155,12 +188,13 @@ class Trial(Runner):
         return chosen, passed_over
 
     def _trying(self, mutant: Mutant) -> list[int]:
-        return self._affordable(self._coming_by(mutant), self._seconds)
+        return self._affordable(self._coming_by(mutant), self._limit)
 
     def _coming_by(self, mutant: Mutant) -> list[int]:
         """The tests that come by its line, or the nearest one before it that any test comes by."""
         tests, lines = self._tests[mutant.function], self._lines[mutant.function]
-        noticed = self._noticed[mutant.function]
+        ids, numbers = self._kept.noticed[mutant.function], self._numbers
+        noticed = [numbers[one] for one in ids if one in numbers]
         ordered = [*noticed, *(n for n in tests if n not in noticed)]
         for line in range(self.chosen[mutant], 0, -1):
             found = [n for n in ordered if lines.get(n, 0) >> line & 1]
@@ -177,9 +211,12 @@ class Trial(Runner):
         same = {name for name, digest in kept["functions"].items() if now.get(name) == digest}
         seen = {name: was for name, was in kept["tests"].items() if same.issuperset(was[2])}
         self._switches.original()
+        self._numbers = {item.nodeid: number for number, item in enumerate(self.items)}
         for number, item in enumerate(self.items):
             if seen.get(item.nodeid, [""])[0] != of[item.path]:
                 seen[item.nodeid] = (of[item.path], *self._watched(number))
+                if number % _TOLD_EVERY == 0:
+                    _SEEN.write_text(json.dumps({"functions": now, "tests": seen}))
         _SEEN.write_text(json.dumps({"functions": now, "tests": seen}))
         for number, item in enumerate(self.items):
             _, taken, functions = seen[item.nodeid]
@@ -247,39 +284,16 @@ def _try_anew(mutant: Mutant) -> int:
     return SURVIVED
 
 
+def _is_wanted(mutant: Mutant, names: Sequence[str]) -> bool:
+    return not names or any(fnmatch.fnmatch(mutant.name, name) for name in names)
+
+
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
-def _keep(mutants: Sequence[Mutant]) -> None:
-    for file in {id(mutant.file): mutant.file for mutant in mutants}.values():
-        file.save()
-
-
 def _say(text: str) -> None:
     print(time.strftime("%H:%M:%S"), text, flush=True)
-
-
-def _score(counts: Counter[int | None]) -> float:
-    return 100 * (counts[KILLED] + counts[TIMEOUT]) / max(1, counts.total() - counts[None])
-
-
-def report(mutants: Sequence[Mutant]) -> float:
-    """Print what became of the mutants, by module.  Gives the score: noticed of those tried, in percent."""
-    modules: dict[str, Counter[int | None]] = defaultdict(Counter)
-    for mutant in mutants:
-        for name in (mutant.module, mutant.module.split(".")[0], "all"):
-            modules[name][mutant.outcome] += 1
-    print(
-        f"{'':32}{'mutants':>8}{'killed':>8}{'timeout':>8}{'survived':>9}{'untested':>9}{'untried':>8}{'score':>7}"
-    )
-    for name, counts in sorted(modules.items()):
-        numbers = (counts.total(), counts[KILLED], counts[TIMEOUT])
-        print(
-            f"{name:32}{numbers[0]:8}{numbers[1]:8}{numbers[2]:8}{counts[SURVIVED]:9}{counts[UNTESTED]:9}"
-            f"{counts[None]:8}{_score(counts):7.1f}"
-        )
-    return _score(modules["all"])
 
 
 def main() -> int:
@@ -294,6 +308,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--least", type=float, default=90.0, help="the least score, in percent")
     parser.add_argument("--report", action="store_true", help="only tell what came out so far")
+    parser.add_argument("--survivors", action="store_true", help="and what each survivor changes")
     options = parser.parse_args()
     os.chdir(ROOT)
     if not options.report:
@@ -312,8 +327,14 @@ def main() -> int:
             return int(code)
         os.chdir(ROOT)
         _say(f"seed {options.seed}: {len(trial.chosen)} mutants; {len(trial.passed_over)} did nothing else")
-        return 0 if report(list(trial.chosen)) >= options.least else 1
-    return 0 if report(list(all_mutants())) >= options.least else 1
+        told = [*trial.chosen, *trial.passed_over]
+    else:
+        told = [one for one in all_mutants() if _is_wanted(one, options.names)]
+    if options.survivors:
+        print(*survivors(told), sep="\n")
+    wrong = list(Equivalents().wrong(told)) if not (options.names or options.sample) else []
+    print(*wrong, sep="\n", end="\n" if wrong else "")
+    return 0 if report(told) >= options.least and not wrong else 1
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tools.mutants import _from_its_head, _same
+from tools.mutants import Mutant, _from_its_head, _same
 from tools.switching import _lend
 
 
@@ -41,6 +41,19 @@ def test_lines_are_counted_from_the_head_of_the_function() -> None:
     source = "\n\n# --- part ---\n\n\n@staticmethod\ndef f(a):\n    return a\n"
     assert _from_its_head(source) == "@staticmethod\ndef f(a):\n    return a\n"
     assert _from_its_head("\n    def g(self):\n        pass\n") == "    def g(self):\n        pass\n"
+
+
+@pytest.mark.parametrize(
+    ("own", "plain"),
+    [
+        ("x_protect__mutmut_3", "security.protect.protect"),
+        ("x__look_up__mutmut_12", "security.protect._look_up"),
+        ("xǁOpenedǁorigin__mutmut_1", "security.protect.Opened.origin"),
+        ("xǁOpenedǁ__init____mutmut_1", "security.protect.Opened.__init__"),
+    ],
+)
+def test_functions_are_called_as_their_files_have_them(own: str, plain: str) -> None:
+    assert Mutant(f"meterseal.security.protect.{own}", None).plain_name == plain  # type: ignore[arg-type]
 
 
 class Above:
