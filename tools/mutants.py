@@ -113,7 +113,7 @@ def all_mutants() -> Iterator[Mutant]:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Equal, but for the text of an error, for `strict=True` of a zip and for the type that a cast names."""
+    """Equal, but for what says the same in other words: those of `_without_words`."""
     if type(one) is not type(other):
         return False
     if isinstance(one, ast.Call):
@@ -130,7 +130,8 @@ def _without_words(one: ast.Call, other: ast.Call) -> tuple[Any, Any]:
 
     The text of an error is for people, and any other text is as good; that there is one, every test sees to
     (tests/conftest.py).  `strict=True` claims what holds anyway: where it holds, a zip is the same without.
-    The type that a cast names is for who checks types, and nothing when the program runs.
+    The type that a cast names is for who checks types, and nothing when the program runs.  "big" is what
+    `to_bytes` and `from_bytes` do unasked, and codecs have the same name in capitals.
     """
     if _is_text_of_error(one) and _is_text_of_error(other):
         return (one.func, one.args[1:], one.keywords), (other.func, other.args[1:], other.keywords)
@@ -138,7 +139,26 @@ def _without_words(one: ast.Call, other: ast.Call) -> tuple[Any, Any]:
         return (one.func, one.args), (other.func, other.args)
     if _is_cast(one) and _is_cast(other):
         return (one.func, one.args[1:]), (other.func, other.args[1:])
+    if _is_method(one, "to_bytes", "from_bytes") and _is_method(other, "to_bytes", "from_bytes"):
+        return (one.func, _without_big(one), one.keywords), (other.func, _without_big(other), other.keywords)
+    if _is_method(one, "encode") and _is_method(other, "encode"):
+        return (one.func, _codec(one), one.keywords), (other.func, _codec(other), other.keywords)
     return (one.func, one.args, one.keywords), (other.func, other.args, other.keywords)
+
+
+def _is_method(call: ast.Call, *names: str) -> bool:
+    return isinstance(call.func, ast.Attribute) and call.func.attr in names
+
+
+def _without_big(call: ast.Call) -> list[ast.expr]:
+    order = call.args[1:]
+    is_usual = len(order) == 1 and isinstance(order[0], ast.Constant) and order[0].value == "big"
+    return call.args[:1] if is_usual else call.args
+
+
+def _codec(call: ast.Call) -> list[Any]:
+    named = [one.value for one in call.args if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+    return [name.lower() for name in named] if len(named) == len(call.args) else call.args
 
 
 def _is_text_of_error(call: ast.Call) -> bool:

@@ -25,7 +25,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -235,14 +235,14 @@ class Trial(Runner):
         gc.freeze()  # forks share what there is
 
     def _mixed(self, tests: Sequence[int]) -> list[int]:
-        """The best of each file, then the second best: a line that all come by is seen from all sides."""
-        ranks: Counter[Path] = Counter()
+        """Each file has the same share of the time: a line that all come by is seen from all sides."""
+        spent: dict[Path, float] = defaultdict(float)
         order = []
         for number in tests:
             path = self.items[number].path
-            ranks[path] += 1
-            order.append((ranks[path], number))
-        return [number for _, number in sorted(order, key=lambda one: one[0])]
+            spent[path] += self.times[number]
+            order.append((spent[path], number))
+        return [number for _, number in sorted(order)]
 
     def _watched(self, number: int) -> tuple[float, dict[str, str]]:
         """What a test takes of processor time while it is watched, and the lines that it comes by."""

@@ -16,6 +16,8 @@ from meterseal.association import (
     SERVER_CONFORMANCE,
     Confirmed,
     Failed,
+    Indication,
+    Need,
     Outcome,
     Refusal,
     Released,
@@ -27,11 +29,13 @@ from meterseal.association.transfer import Transfer, unconfirmed
 from meterseal.errors import Malformed, TimedOut, Unsupported
 from meterseal.framing import gbt
 from meterseal.framing.gbt import Block
+from meterseal.keys.counters import SendCounter
 from meterseal.security import Style, protect
 from tests.association.blocky import LONG, PREFERS, SIZE, answer_of, blocks, blocky, in_blocks, joined
 from tests.association.pair import (
     CLOCK,
     DEK,
+    HIDDEN,
     REGISTER,
     SMALL,
     TO_CLIENT,
@@ -290,6 +294,36 @@ def test_an_unconfirmed_request_in_confirmed_blocks_is_acknowledged() -> None:
     assert pair.plant.values[CLOCK, 2] == LONG.raw
     last = gbt.decode(replies(effects)[-1])
     assert last.acknowledges_only and last.last and last.acknowledged == 7
+
+
+def test_an_unconfirmed_request_that_is_refused_is_acknowledged_all_the_same() -> None:
+    """The journal has the cause, the line the acknowledgement; the next answer goes as its request came."""
+    pair = blocky()
+    request = SetRequestNormal(0x81, AttributeDescriptor(1, HIDDEN, 2), None, LONG).encode()
+    refusal, acknowledgement = in_blocks(pair, request)[-2:]
+    assert isinstance(refusal, Refusal) and refusal.during == "access"
+    assert gbt.decode(acknowledgement.octets).acknowledges_only
+    assert pair.outcomes(get(CLOCK, 2, 8)) == (Outcome(0, SMALL.raw),)
+    assert pair.sent(TO_CLIENT)[-1][0] == 0xCC
+
+
+def test_nothing_is_acknowledged_while_the_answer_is_still_to_come() -> None:
+    """It acknowledges by itself: while the party works or counters are reserved, the line is quiet."""
+    pair = blocky()
+    pair.hold = True
+    request = SetRequestNormal(0xC1, AttributeDescriptor(8, CLOCK, 2), None, LONG).encode()
+    (indication,) = in_blocks(pair, request)[-1:]
+    assert isinstance(indication, Indication)
+    unicast = pair.server.profile.setup.unicast
+    assert unicast is not None
+    unicast.tx = SendCounter(7, 7)
+    (need,) = pair.answer(indication)
+    assert isinstance(need, Need)
+    pair.reserve(need)
+    (answer,) = pair.server.resume(need.token)
+    assert isinstance(answer, Reply)
+    block = gbt.decode(answer.octets)
+    assert (block.last, block.acknowledged) == (True, 7) and block.data
 
 
 def test_a_push_in_blocks_does_not_disturb_a_request() -> None:

@@ -12,9 +12,10 @@ from meterseal.association.accessing import identity
 from meterseal.association.profile import DEFAULT_CONFORMANCE
 from meterseal.errors import Forged, Misuse, ProtocolViolation, Refused, TooLarge, TooWeak, Unsupported
 from meterseal.security import AUTHENTICATED, ENCRYPTED, Style, protect
-from meterseal.security.protection import text
+from meterseal.security.protection import policy_bits, text
 from tests.association.pair import (
     CLOCK,
+    DEK,
     READ,
     REGISTER,
     SMALL,
@@ -86,6 +87,36 @@ def test_E05_an_answer_too_long_for_who_carries_is_told_to_who_asked_alone(suite
     (refusal,) = pair.refusals
     assert isinstance(refusal.error, TooLarge) and refusal.during == "a request of a third party"
     assert pair.opened(pair.carry(pair.seal(get(3), b"2"))).result.data.raw == SMALL.raw
+
+
+@pytest.mark.parametrize(
+    ("policy", "client", "tag", "spare"),
+    [
+        (policy_bits(BOTH, BOTH), {}, 0xDB, 9),
+        (policy_bits(BOTH, BOTH), {"dedicated_key": DEK}, 0xDC, 9),
+        (policy_bits(BOTH, BOTH), {"general": True}, 0xDB, 9),
+        (0, {}, 0xDD, 7),
+        (policy_bits(BOTH, BOTH), {"layers": "identified"}, 0xDD, 70),  # as if key-info were at its longest
+    ],
+)
+def test_F11_a_sealed_answer_goes_whole_where_the_carrier_takes_it_so(
+    policy: int, client: dict[str, object], tag: int, spare: int
+) -> None:
+    """Around the seal is what the carrier's association has: never above its size, nor much below it."""
+    size = 600
+    pair = carrier(0, policy=policy, client={**client, "max_pdu": size})
+    below, above, longest = 300, size, b""
+    while below + 1 < above:
+        length = (below + above) // 2
+        pair.plant.values[REGISTER, 2] = octet_string(bytes(length)).raw
+        answer = pair.opened(pair.carry(pair.seal(get(), length.to_bytes(8, "big"))))
+        sent = pair.sent(TO_CLIENT)[-1]
+        assert sent[0] == tag and len(sent) <= size
+        if isinstance(answer, s.GetResponseNormal):
+            below, longest = length, sent
+        else:
+            above = length
+    assert size - spare < len(longest) <= size
 
 
 def test_E05_nothing_is_done_of_which_nobody_could_be_told() -> None:

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meterseal.crypto import GcmKey
 from meterseal.errors import ConfigurationError, KeyLength, UnknownKey
-from meterseal.security import PEER_OPTIONS, peer_options
+from meterseal.keys.counters import ReceiveCounter, SendCounter
+from meterseal.security import PEER_OPTIONS, KeyInUse, peer_options
 from meterseal.security.protection import (
     AUTHENTICATED,
     ENCRYPTED,
@@ -56,6 +58,12 @@ def test_a_dedicated_key_has_counters_of_its_own_and_dies() -> None:
     with pytest.raises(UnknownKey, match="destroyed"):
         made.handle.seal(0x30, bytes(12), b"x")
     c.drop_dedicated()
+
+
+def test_a_key_is_kept_on_disk_under_its_name_or_not_at_all() -> None:
+    counted = SendCounter.unlimited(), ReceiveCounter()
+    assert KeyInUse(GcmKey(EK), *counted, "name").key_id == "name"
+    assert KeyInUse(GcmKey(EK), *counted).key_id == ""
 
 
 @given(st.integers(0, 7), st.integers(0, 7))

@@ -28,7 +28,7 @@ from meterseal.security.data_protection import (
 from meterseal.security.layers import CIPHERING, SIGNING, Layer
 from meterseal.security.parameters import Element, elements_value, read_elements
 from meterseal.security.steps import settle
-from tests.security.parties import BOTH, CLIENT, METER, STRANGER, TRANSACTION, both, floors
+from tests.security.parties import BOTH, CLIENT, METER, SIGN, STRANGER, TRANSACTION, both, floors
 from tests.vectors import vector
 
 PLAIN = bytes.fromhex("0201060000002A")
@@ -105,6 +105,47 @@ def test_every_protection_type(applied: int) -> None:
     elements, octets = made(client, parameters(applied=applied))
     found = opened(meter, elements, octets)
     assert found.plain == PLAIN and len(found.guards) == bool(applied & AUTHENTICATED)
+
+
+def test_a_key_that_both_hold_brings_no_data_along() -> None:
+    (element,), _ = made(both()[0], parameters("identified"))
+    assert element == parameters("identified")[0] and element.key_data == b""
+
+
+def test_an_empty_value_only_encrypted_is_its_header() -> None:
+    client, meter = both()
+    elements, octets = made(client, parameters(applied=ENCRYPTED), b"")
+    assert len(octets) == 5 and opened(meter, elements, octets).plain == b""
+    with pytest.raises(Malformed, match="4 octets has no security header"):
+        opened(meter, elements, octets[:4])
+
+
+@pytest.mark.parametrize("suite_id", [1, 2])
+def test_what_a_signature_covers(suite_id: int) -> None:
+    """The four fields, no date-time and the value, each with its length; by option the value alone."""
+    signature = (parameters(signed=True, other_information=b"more")[0],)
+    fields = b"\x08" + TRANSACTION + b"\x08" + CLIENT + b"\x08" + METER + b"\x00" + b"\x04more"
+    for options, covered in (
+        (frozenset(), fields + bytes((len(PLAIN),)) + PLAIN),
+        (frozenset({"class30_aad"}), PLAIN),
+    ):
+        client, _ = both(suite_id, options=options)
+        _, octets = made(client, signature)
+        assert octets[: len(PLAIN)] == PLAIN
+        SIGN[suite_id, CLIENT].public.verify(octets[len(PLAIN) :], covered)
+
+
+def test_a_layer_is_between_this_end_and_whom_it_names() -> None:
+    """Also where the context would be found for anybody."""
+    client, meter = both()
+    elements, octets = made(client, parameters())
+    others: list[dict[str, Any]] = [{"originator": STRANGER}, {"recipient": STRANGER}, {"originator": b""}]
+    for fields in others:
+        wrong = tuple(one._replace(layer=one.layer._replace(**fields)) for one in elements)
+        with pytest.raises(UnknownKey, match="between other parties"):
+            settle(unprotecting_data(lambda title: meter, wrong, octets))
+        with pytest.raises(UnknownKey, match="between other parties"):
+            settle(protecting_data(lambda title: client, wrong, PLAIN))
 
 
 def test_one_aad_form_is_not_the_other() -> None:

@@ -84,6 +84,7 @@ def test_a_signed_layer_is_known_by_the_length_of_its_signature(length: int, sui
 
 def test_parties_may_be_left_out() -> None:
     assert party_fields(Layer(SIGNING, b"", b"", b"")) == {"recipient": "", "transaction_id": ""}
+    assert party_fields(Layer(SIGNING, b"", b"\xab", b"\xcd")) == {"recipient": "AB", "transaction_id": "CD"}
 
 
 @pytest.mark.parametrize("suite_id", CURVES)

@@ -50,14 +50,28 @@ def test_all_keys_of_a_call_are_answered_at_once(suite_id: int) -> None:
 
 
 @pytest.mark.parametrize("suite_id", CURVES)
-def test_question_answer_and_conclusion(suite_id: int) -> None:
+@pytest.mark.parametrize("options", [frozenset(), frozenset({"algorithm_id"})])
+def test_question_answer_and_conclusion(suite_id: int, options: frozenset[str]) -> None:
     suite, client, meter = SUITES[suite_id], SIGN[suite_id, CLIENT], SIGN[suite_id, METER]
     ephemeral, items = question(suite, (GUEK, KEK), client)
-    answers, at_meter = answer(suite, items, client.public, meter, PARTIES)
+    answers, at_meter = answer(suite, items, client.public, meter, PARTIES, options)
     with pytest.raises(Forged):  # and nothing is agreed on: the ephemeral keys are still there
-        conclusion(suite, dict(answers), ephemeral, client.public, PARTIES)
-    assert conclusion(suite, dict(answers), ephemeral, meter.public, PARTIES) == at_meter
+        conclusion(suite, dict(answers), ephemeral, client.public, PARTIES, options)
+    assert conclusion(suite, dict(answers), ephemeral, meter.public, PARTIES, options) == at_meter
     assert list(at_meter) == [GUEK, KEK]
+
+
+@pytest.mark.parametrize("as_printed_at", ["client", "meter"])
+def test_ends_of_different_editions_agree_on_different_keys(as_printed_at: str) -> None:
+    """Each end goes by its own `algorithm_id`, in the answer and in the conclusion."""
+    suite, client, meter = SUITES[1], SIGN[1, CLIENT], SIGN[1, METER]
+    at = {as_printed_at: frozenset({"algorithm_id"})}
+    ephemeral, items = question(suite, (GUEK,), client)
+    answers, at_meter = answer(suite, items, client.public, meter, PARTIES, at.get("meter", frozenset()))
+    at_client = conclusion(
+        suite, dict(answers), ephemeral, meter.public, PARTIES, at.get("client", frozenset())
+    )
+    assert at_client[GUEK] != at_meter[GUEK]
 
 
 @pytest.mark.parametrize("key_id", [GUEK, KEK])

@@ -9,10 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meterseal.codec.data import Data, encode
+from meterseal.codec.types import Array, MixedArray
 from meterseal.errors import DecodeError, Malformed, UnknownKey
 from meterseal.security import AUTHENTICATED, ENCRYPTED, SIGNED
 from meterseal.security.layers import CIPHERING, SIGNING, Layer
-from meterseal.security.parameters import Element, elements_value, layers_of, read_elements
+from meterseal.security.parameters import (
+    MOST_ELEMENTS,
+    Element,
+    Share,
+    elements_value,
+    layers_of,
+    originator_of,
+    read_elements,
+    shares,
+)
 from tests.vectors import vector
 
 titles = st.sampled_from([b"", b"MSL00001", b"MSLUTI01"])
@@ -37,6 +47,37 @@ signatures = st.builds(
 def test_written_and_read(elements: list[Element]) -> None:
     octets = encode(*elements_value(elements))
     assert list(read_elements(Data.decode(octets).value)) == elements
+
+
+def test_elements_of_one_type_are_an_array_of_it() -> None:
+    """An array has one type of elements; where they differ each says its own."""
+    one, same, other = (
+        Element(applied, Layer(CIPHERING, b"MSL00001", b"MSLUTI01", b"", form))
+        for applied, form in ((AUTHENTICATED, "static"), (ENCRYPTED, "static"), (ENCRYPTED, "wrapped"))
+    )
+    type_ = one.value()[1]
+    assert elements_value([one, same])[1] == Array(type_)
+    assert elements_value([one, other])[1] == MixedArray((type_, other.value()[1]))
+    assert elements_value([])[1] == MixedArray(())
+
+
+def test_F02_so_many_elements_and_no_more() -> None:
+    value, _ = elements_value([Element(ENCRYPTED, Layer(CIPHERING, b"", b"", b"", "static"))] * MOST_ELEMENTS)
+    assert len(read_elements(value)) == MOST_ELEMENTS
+    with pytest.raises(Malformed, match=f"at most {MOST_ELEMENTS} elements"):
+        read_elements([*value, value[0]])
+
+
+def test_each_party_has_its_share_of_a_value() -> None:
+    sign, cipher = (
+        Element(SIGNED, Layer(SIGNING, b"MSL00001", b"")),
+        Element(AUTHENTICATED, Layer(CIPHERING, b"MSL00001", b"", form="static")),
+    )
+    other = cipher._replace(layer=cipher.layer._replace(originator=b"MSLUTI01"))
+    assert shares((sign, cipher, other), originator_of) == (
+        Share(b"MSL00001", SIGNED | AUTHENTICATED, (sign, cipher)),
+        Share(b"MSLUTI01", AUTHENTICATED, (other,)),
+    )
 
 
 def test_published_parameters() -> None:

@@ -103,6 +103,21 @@ def test_it_opens_what_unprotect_opens_and_nothing_else(
         assert not usual or len(given_) > (most or 129)
 
 
+@pytest.mark.parametrize("style", STYLES)
+def test_what_has_a_length_of_one_octet_is_opened_and_nothing_longer(style: Style) -> None:
+    sender, receiver = pair()
+    unsealing, octets = Unsealing(receiver, TAG, style), b""
+    for content in (126, 127, 128):
+        apdu = b"\xc0" + bytes(content - 18)
+        octets = protect(sender, apdu, BOTH, style)
+        found = unsealing.open(octets)
+        assert (found is not None) is (content < 128), content
+    # The same content again, as if one octet could say 128.
+    before, after = octets[:-130], octets[-128:]
+    assert octets == before + b"\x81\x80" + after
+    assert unsealing.open(before + b"\x80" + after) is None
+
+
 @pytest.mark.parametrize("counter", [LIMIT - 1, LIMIT])
 def test_the_last_counter_is_never_taken(counter: int) -> None:
     sender, receiver = pair()

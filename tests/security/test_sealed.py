@@ -26,6 +26,20 @@ def test_it_is_shown_by_who_made_it_whom_it_is_for_and_its_exchange() -> None:
     assert Sealed.of(octets).size == len(octets)
 
 
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        ({"originator_system_title": b"7octets"}, "a system title has 8 octets"),
+        ({"recipient_system_title": b"9 octets."}, "a system title has 8 octets"),
+        ({"date_time": bytes(11)}, "a date-time of 11 octets"),
+    ],
+)
+def test_its_header_has_the_lengths_of_any_other(field: dict[str, bytes], said: str) -> None:
+    assert Sealed.of(message(date_time=bytes(12), other_information=bytes(200))).originator == FROM
+    with pytest.raises(Malformed, match=f"general-ciphering: {said}"):
+        Sealed.of(message(**field))
+
+
 @pytest.mark.parametrize("missing", ["originator_system_title", "recipient_system_title"])
 def test_it_names_two_parties(missing: str) -> None:
     with pytest.raises(Malformed, match="whom it is for"):

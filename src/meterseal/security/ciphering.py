@@ -40,7 +40,7 @@ def seal(context: Context, layer: Layer, applied: int, apdu: bytes) -> Steps[byt
     key that this end or the directory does not have.
     """
     setup, form = context.setup, FORMS[layer.form]
-    layer = Layer(layer.kind, setup.own_title, recipient_of(context, layer), *layer[3:])
+    layer = layer._replace(originator=setup.own_title, recipient=recipient_of(context, layer))
     message = _message(layer, applied)
     if not applied:
         return message.replace(ciphered_content=_HEADER.pack(setup.suite.id, 0) + apdu).encode()
@@ -87,7 +87,7 @@ def _check_control(context: Context, sc: int) -> None:
         raise UnknownKey(f"security control {sc:02X} names suite {sc & 0x0F}, not {suite}")
     if sc & SC_BROADCAST:
         raise Malformed(f"security control {sc:02X}: in {CIPHERING} key-info says which key it is")
-    check_packed(context, sc, CIPHERING, fits=True)
+    check_packed(context, sc)
     if context.minimum & AUTHENTICATED and not applied & AUTHENTICATED:
         raise TooWeak(f"{CIPHERING} is only {text(applied)}: its contents cannot be trusted")
 

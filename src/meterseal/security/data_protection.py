@@ -214,7 +214,7 @@ def _deciphered(context: Context, one: Element, octets: bytes) -> Steps[tuple[by
         raise UnknownKey(f"security control {sc:02X}: another suite or key than the parameters say")
     if of_control(sc) != one.applied:
         raise TooWeak(f"security control {sc:02X} is not the protection that the parameters say")
-    check_packed(context, sc, "data protection", fits=True)
+    check_packed(context, sc)
     info = _WITH_DATA[layer.form](one.key_data)
     judge = guard(context, layer, info, counter)
     judge.check()

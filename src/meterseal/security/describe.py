@@ -68,11 +68,13 @@ def party_fields(layer: Party) -> dict[str, Any]:
 
 def party_layers(layers: Layers, suite: Suite, counter: int) -> list[dict[str, Any]]:
     """Verified layers with parties of their own, from the outside in; `counter` is the ciphered one's."""
-    found = []
-    for layer in layers:
-        if layer.kind is SIGNING:
-            found.append(signed_layer(layer, suite.signature_length, True))
-            continue
-        message = Ciphered(_FORM, layer.originator, layer.sc, counter, b"")
-        found.append(ciphered_layer(message, layer.originator, True) | party_fields(layer))
-    return found
+    return [
+        signed_layer(layer, suite.signature_length, True)
+        if layer.kind is SIGNING
+        else ciphered_layer(_header(layer, counter), layer.originator, True) | party_fields(layer)
+        for layer in layers
+    ]
+
+
+def _header(layer: Layer, counter: int) -> Ciphered:
+    return Ciphered(_FORM, layer.originator, layer.sc, counter, b"")

@@ -49,8 +49,8 @@ class Guard(NamedTuple):
 
     check: Callable[[], None]
     commit: Callable[[], None]
-    key: KeyInUse | None
-    lowest: int
+    key: KeyInUse | None = None
+    lowest: int = 0
 
 
 class Form(NamedTuple):
@@ -250,9 +250,9 @@ def guard(context: Context, layer: Layer, info: Any, counter: int) -> Guard:
     if "fresh_key_any_counter" in context.options:
         name, seen = form.name(layer, info), setup.exchanges
         last = counter if form.again else ONCE
-        return Guard(lambda: seen.check(name, counter), lambda: seen.commit(name, last), None, 0)
+        return Guard(lambda: seen.check(name, counter), lambda: seen.commit(name, last))
     rx = setup.fresh.rx
-    return Guard(lambda: rx.check(counter, context.window), lambda: rx.commit(counter), None, rx.lowest)
+    return Guard(lambda: rx.check(counter, context.window), lambda: rx.commit(counter), lowest=rx.lowest)
 
 
 def is_fresh(form: str) -> bool:

@@ -27,15 +27,15 @@ def pack(context: Context, sc: int, apdu: bytes) -> tuple[int, bytes]:
     return (sc | SC_COMPRESSED, packed) if len(packed) < len(apdu) else (sc, apdu)
 
 
-def check_packed(context: Context, sc: int, name: str, *, fits: bool) -> None:
-    """Look at the compression bit of a received `sc`; `fits` says that the form may have it.
+def check_packed(context: Context, sc: int, unfit: str = "") -> None:
+    """Look at the compression bit of a received `sc`; `unfit` names a form that should not have it.
 
     Raises Malformed, TooWeak.
     """
     if not sc & SC_COMPRESSED:
         return
-    if not fits and "compress_service_specific" not in context.options:
-        raise Malformed(f"security control {sc:02X}: compression is not for {name}")
+    if unfit and "compress_service_specific" not in context.options:
+        raise Malformed(f"security control {sc:02X}: compression is not for {unfit}")
     if context.compression is None or not context.setup.suite.compression:
         raise Malformed(f"security control {sc:02X}: compression is off in this association")
     if not of_control(sc) & AUTHENTICATED:

@@ -40,17 +40,13 @@ def lead_of(style: Style, tag: int, title: bytes) -> bytes:
 
 def fits(context: Context, tag: int, style: Style) -> bool:
     """True where messages in this style can be prepared: one layer, known ends, no compression."""
-    if style is Style.PLAIN or style is Style.LAYERED or context.compression is not None:
-        return False
-    if style.form is not None and not context.general:
+    if context.compression is not None or (style.form is not None and not context.general):
         return False
     title = context.peer_title
     is_global = style.key_set is GLOBAL
     key = context.setup.unicast if is_global else context.dedicated
     known = key is not None and title is not None and title != context.setup.own_title
-    return (
-        known and bool(lead_of(style, tag, title or b"")) and not (is_global and context.exclusive_dedicated)
-    )
+    return known and bool(lead_of(style, tag, b"")) and not (is_global and context.exclusive_dedicated)
 
 
 class Sealing:

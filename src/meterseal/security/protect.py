@@ -184,7 +184,7 @@ def _in_layers(context: Context, apdu: bytes, applied: int, style: Style, layers
 
 def unprotecting(context: Context, octets: bytes) -> Opened | Steps[Opened]:
     """As `unprotect`; where it takes curve work, the steps to it."""
-    if octets[:1] and octets[0] in LAYERED:
+    if octets and octets[0] in LAYERED:
         return _OPENERS[octets[0]](context, octets)
     opened = open_usual(context, octets)
     if opened is not None:
@@ -204,9 +204,8 @@ def unprotecting(context: Context, octets: bytes) -> Opened | Steps[Opened]:
     opened = Opened(plain, applied, style_of(message.form), broadcast, message.counter, lowest, key)
     if plain[0] in LAYERED:
         counter, rx, window = message.counter, key.rx, context.window
-        return _inside(context, opened, Guard(
-            lambda: rx.check(counter, window), lambda: rx.commit(counter), key, lowest
-        ))  # fmt: skip
+        guard = Guard(lambda: rx.check(counter, window), lambda: rx.commit(counter))
+        return _inside(context, opened, guard)
     if applied & AUTHENTICATED:
         # Without a tag anybody could have sent it: such a message never moves the counter.
         key.rx.commit(message.counter)
@@ -288,7 +287,7 @@ def _once(context: Context, opened: Opened) -> Guard:
     """No counter orders a message that is only signed: its transaction-id is taken once (D07)."""
     signed = opened.layers[-1]
     name, seen = _SIGNED + signed.originator + signed.transaction_id, context.setup.exchanges
-    return Guard(lambda: seen.check(name, 0), lambda: seen.commit(name, ONCE), None, 0)
+    return Guard(lambda: seen.check(name, 0), lambda: seen.commit(name, ONCE))
 
 
 def _open_signing(context: Context, octets: bytes) -> Steps[Opened]:
@@ -346,7 +345,7 @@ def _look_up(context: Context, message: Ciphered) -> KeyInUse:
         _check_negotiated(context, form.name)
     if sc & 0x0F != context.setup.suite.id:
         raise UnknownKey(f"security control {sc:02X} names suite {sc & 0x0F}, not {context.setup.suite.id}")
-    check_packed(context, sc, form.name, fits=form.general)
+    check_packed(context, sc, "" if form.general else form.name)
     if not applied:
         raise TooWeak(f"security control {sc:02X} says neither authenticated nor encrypted")
     if broadcast and (form.key_set != ciphered.GLOBAL or not context.serving):

@@ -44,17 +44,8 @@ class Sealed:
         whoever carries it could read or change.
         """
         message = GeneralCiphering.decode(octets)
-        transaction, originator, recipient, date_time, other = message[:5]
-        check_fields(
-            Layer(
-                CIPHERING,
-                originator,
-                recipient,
-                transaction,
-                date_time=date_time,
-                other_information=other,
-            )
-        )
+        transaction, originator, recipient, date_time = message[:4]
+        check_fields(Layer(CIPHERING, originator, recipient, transaction, date_time=date_time))
         if not originator or not recipient:
             raise Malformed("what is sealed names who made it, and whom it is for")
         content = message.ciphered_content
