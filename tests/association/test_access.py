@@ -245,7 +245,11 @@ def test_conformance_bits_bind(name: str, make: Callable[[], Any], needed: int) 
 def test_selective_access_is_negotiated_too() -> None:
     selection = SelectiveAccess(2, SMALL)
     everything = Pair().server.profile.conformance
-    for bits, code in ((everything, 0), (everything & ~conformance("selective-access"), None)):
+    for bits, code in (
+        (everything, 0),
+        (everything & ~conformance("selective-access"), None),
+        (everything & ~conformance("get"), None),
+    ):
         pair = associated(server={"conformance": bits})
         answer, _ = ask(pair, s.GetRequestNormal(INVOKE, _GET, selection), 3)
         assert answer == ExceptionResponse(1, 2) if code is None else codes(answer) == [code]

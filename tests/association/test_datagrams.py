@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from meterseal.apdu.initiate import CounterErrorResponse, ExceptionResponse
 from meterseal.association import Associated, Confirmed, Failed, Outcome, Refusal, Released, Reply, State
-from meterseal.errors import Refused, Replayed
+from meterseal.errors import Forged, Refused, Replayed
+from meterseal.security.protection import policy_bits
 from tests.association.pair import CLOCK, SMALL, TO_METER, Pair, get, octet_string, put
+from tests.association.test_layers import ALL, associated_in
 
 FORMS = [{}, {"mechanism": 6}, {"mechanism": 6, "ciphered": False}, {"mechanism": 0, "ciphered": False}]
 """Ways to be associated: by GMAC and by SHA-256, ciphered and not, and the public client."""
@@ -190,3 +192,17 @@ def test_C11_an_aarq_that_comes_again_is_not_answered() -> None:
     aloud.sign_on()
     aloud.release()
     assert [type(effect) for effect in aloud.to_meter(aloud.sent(TO_METER)[0])] == [Refusal, Reply]
+
+
+@pytest.mark.parametrize("form", ["", "one-pass"])
+def test_H08_what_curve_work_shows_to_be_nobodys_answer_is_passed_over(form: str) -> None:
+    """Also a signature is looked at before anything ends: the genuine answer is still waited for."""
+    pair = associated_in(form, policy=policy_bits(ALL, ALL), datagrams=True)
+
+    pair.tap = lambda direction, octets: [
+        octets if direction == TO_METER else octets[:-1] + bytes((octets[-1] ^ 1,))
+    ]
+    assert pair.ask(get()) == []
+    assert isinstance(pair.client.passed_over, Forged)
+    genuine = pair.wire[-1][1]
+    assert pair.run(pair.client.receive(genuine)) == [Confirmed((Outcome(0, SMALL.raw),))]

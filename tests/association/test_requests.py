@@ -119,6 +119,20 @@ def test_F11_nothing_above_the_agreed_size_and_whole_where_it_goes_in(options: d
                     assert head + around + 2 > size - spare, (length, operation)
 
 
+def test_F11_in_plain_what_is_as_long_as_agreed_goes_whole() -> None:
+    """To the octet, both ways: nothing is kept free for a protection that there is not."""
+    size = 128
+    pair = plain(client={"max_pdu": size}, server={"max_pdu": size})
+    for operation, head in ((put, 13), (get, 4)):
+        for length, frames in ((size - head - 2, 2), (size - head - 1, 4)):
+            value = octet_string(bytes(length))
+            pair.plant.values[REGISTER, 2] = value.raw
+            before = len(pair.wire)
+            assert pair.outcomes(put(value) if operation is put else get())[0].code == 0
+            sent = [len(octets) for _, octets in pair.wire[before:]]
+            assert len(sent) == frames and (max(sent) == size if frames == 2 else max(sent) <= size)
+
+
 def plain_of(pair: Pair, octets: bytes) -> bytes:
     """What a frame of the client holds."""
     context = pair.server.context
