@@ -76,5 +76,5 @@ def party_layers(layers: Layers, suite: Suite, counter: int) -> list[dict[str, A
     ]
 
 
-def _header(layer: Layer, counter: int) -> Ciphered:
+def _header(layer: Party, counter: int) -> Ciphered:
     return Ciphered(_FORM, layer.originator, layer.sc, counter, b"")
