@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from meterseal.apdu import services as s
-from meterseal.apdu.common import DataBlock
+from meterseal.apdu.common import AttributeDescriptor, AttributeWithSelection, DataBlock
 from meterseal.association import Associated, Compute, Effect, Need, Refusal, Reply, conformance
 from meterseal.association.operations import Operation
 from meterseal.crypto import SigningKey, curve
@@ -79,6 +79,11 @@ def test_E11_it_says_for_whom_a_client_carried_what_was_refused() -> None:
     (refusal,) = pair.refusals
     assert str(refusal.error) == (
         "get 3/0.0.96.1.1.255:2: object-undefined, for third party 4D534C5554493031"
+    )
+    two = tuple(AttributeWithSelection(AttributeDescriptor(3, HIDDEN, at), None) for at in (2, 3))
+    pair.carry(pair.seal(s.GetRequestWithList(0xC1, two).encode(), b"list"))
+    assert str(pair.refusals[-1].error) == (
+        "get 3/0.0.96.1.1.255:2: object-undefined, and 1 more of the list, for third party 4D534C5554493031"
     )
 
 

@@ -20,11 +20,12 @@ from meterseal.association import (
     ServerProfile,
     TransferMemory,
 )
-from meterseal.association.transfer import Transfer
+from meterseal.association.transfer import Transfer, unconfirmed
 from meterseal.codec.data import Data
 from meterseal.crypto import suite
 from meterseal.framing import gbt
 from meterseal.security import SecuritySetup
+from tests.association.blocky import SIZE, blocky
 from tests.association.pair import CLOCK, METER_TITLE, View, associated, drawing, get, octet_string, put
 
 MANY = 10_000
@@ -64,6 +65,19 @@ def test_F12_who_keeps_most_gives_first() -> None:
     assert owner.lost == 0 and memory.total <= 1000
     assert sum(h.lost for h in others) == 500 - 90
     assert [h.lost for h in others[-90:]] == [0] * 90
+
+
+def test_F12_blocks_of_both_kinds_count_together() -> None:
+    """What waits in confirmed blocks, and beside it what came in unconfirmed ones."""
+    pair = blocky()
+    pair.server._memory = memory = TransferMemory(MANY)
+    first = Transfer(size=SIZE, window=1, limit=MANY).send(bytes(1000))[0]
+    pair.to_meter(first)
+    confirmed = memory.total
+    piece = unconfirmed(bytes(500), SIZE)[0]
+    pair.to_meter(piece)
+    assert confirmed == len(gbt.decode(first).data)
+    assert memory.total == confirmed + len(gbt.decode(piece).data)
 
 
 @given(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from meterseal.apdu import services as s
-from meterseal.apdu.common import ResultCode
+from meterseal.apdu.common import AttributeDescriptor, DataBlock, ResultCode
 from meterseal.apdu.general import GeneralCiphering
 from meterseal.association import Confirmed, Refusal, State, conformance
 from meterseal.association.profile import BLOCKS, DEFAULT_CONFORMANCE
@@ -22,8 +22,20 @@ from meterseal.errors import (
     Unsupported,
 )
 from meterseal.security import SIGNED, Style, protect, unprotect
+from meterseal.security.protection import policy_bits
 from meterseal.security.sealed import Sealed
-from tests.association.pair import CLOCK, HIDDEN, METER_TITLE, SMALL, SWITCH, TO_CLIENT, TO_METER, call
+from tests.association.pair import (
+    CLOCK,
+    DEK,
+    HIDDEN,
+    METER_TITLE,
+    SMALL,
+    SWITCH,
+    TO_CLIENT,
+    TO_METER,
+    call,
+    octet_string,
+)
 from tests.association.pair import get as own_get
 from tests.association.thirds import ALL, BOTH, TRANSACTION, UTILITY, Carrier, carrier, get, put, switch
 
@@ -183,6 +195,31 @@ def test_bare_in_an_association_without_a_policy() -> None:
     answer = pair.carry(pair.seal(get()))
     assert pair.sent(TO_METER)[-1][0] == 0xDD and pair.sent(TO_CLIENT)[-1][0] == 0xDD
     assert pair.opened(answer).result.data.raw == SMALL.raw
+
+
+@pytest.mark.parametrize(("dedicated", "tag"), [(None, 0xDB), (DEK, 0xDC)])
+def test_an_answer_that_policy_protects_goes_in_a_general_form(dedicated: bytes | None, tag: int) -> None:
+    """Also to a request that came bare: no form of a service holds what is sealed."""
+    pair = carrier(0, policy=policy_bits(0, BOTH), client={"dedicated_key": dedicated})
+    answer = pair.carry(pair.seal(get()))
+    assert pair.sent(TO_CLIENT)[-1][0] == tag
+    assert pair.opened(answer).result.data.raw == SMALL.raw
+
+
+def test_a_long_write_of_a_third_party_in_its_own_blocks() -> None:
+    pair = carrier(0)
+    value = octet_string(bytes(range(200)))
+    clock = AttributeDescriptor(8, CLOCK, 2)
+    first = s.SetRequestWithFirstDatablock(0xC1, clock, None, DataBlock(False, 1, value.raw[:90]))
+    last = s.SetRequestWithDatablock(0xC1, DataBlock(True, 2, value.raw[90:]))
+    taken = pair.opened(pair.carry(pair.seal(first.encode(), b"1")))
+    assert taken == s.SetResponseDatablock(0xC1, 1)
+    done = pair.opened(pair.carry(pair.seal(last.encode(), b"2")))
+    assert done == s.SetResponseLastDatablock(0xC1, 0, 2)
+    assert pair.plant.values[CLOCK, 2] == value.raw
+    # What no transfer is under way for is told to it as well, sealed.
+    over = pair.opened(pair.carry(pair.seal(last.encode(), b"3")))
+    assert over == s.SetResponseLastDatablock(0xC1, 0x12, 2)
 
 
 def test_what_it_asks_wrongly_is_told_to_the_third_party_alone() -> None:

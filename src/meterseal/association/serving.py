@@ -354,7 +354,7 @@ class Serving(ServingBlocks):
         octets = yield from through(inner)
         if not x.required and not x.layers:
             return octets
-        style = _OWN_STYLE[True, self.context.dedicated is not None] if x.style is Style.PLAIN else x.style
+        style = own_style(True, self.context.dedicated is not None)  # no other holds what is sealed
         outer = protecting(self.context, octets, x.required, style, answered(x.layers))
         return (yield from through(outer))
 
