@@ -195,7 +195,8 @@ def test_B06_the_broadcast_key_by_key_info() -> None:
 
     assert unprotect(meter, sent(SET, METER)).broadcast
     client.peer_title = b""
-    assert unprotect(meter, sent(SET, b"")).broadcast, "to everybody"
+    for applied in (BOTH, ALL):
+        assert unprotect(meter, sent(SET, b"", applied)).broadcast, "to everybody"
     to_nobody = Layer(CIPHERING, b"", b"", TRANSACTION, "identified")
     refused(meter, protect(client, SET, BOTH, Style.LAYERED, (to_nobody,)), UnknownKey)
     client.peer_title = METER
@@ -364,8 +365,14 @@ def test_bounded_fields_and_no_negotiation() -> None:
     refused(meter, long, TooLarge)
     assert unprotect(meter, by(client, "identified", transaction=bytes(64))).apdu == GET
     meter.general = False
-    for sent in (by(client, "one-pass"), protect(client, GET, SIGNED, Style.PLAIN)):
+    for kind, sent in {
+        "general-ciphering": by(client, "one-pass"),
+        "general-signing": protect(client, GET, SIGNED, Style.PLAIN),
+        "general-glo-ciphering": protect(client, GET, BOTH, Style.GENERAL_GLO),
+    }.items():
         refused(meter, sent, Unsupported)
+        with pytest.raises(Unsupported, match=f"^{kind}: general protection was not negotiated"):
+            unprotect(meter, sent)
 
 
 def test_suite_0_has_no_curve_keys() -> None:

@@ -6,8 +6,9 @@ import pytest
 
 from meterseal.crypto.v44 import compress
 from meterseal.errors import Malformed, TooWeak
+from meterseal.security import Style, protect, unprotect
 from meterseal.security.packing import COMPRESSION, check_packed, pack, unpack
-from tests.security.parties import CLIENT, METER, party
+from tests.security.parties import BOTH, CLIENT, METER, both, party, refused
 
 AUTHENTICATED, ENCRYPTED, COMPRESSED = 0x10, 0x20, 0x80
 LONG, SHORT = b"A" * 300, bytes.fromhex("C001C100080000010000FF0200")
@@ -55,7 +56,7 @@ def test_compression_where_it_was_agreed(
     suite_id: int, sc: int, compression: object, fits: bool, options: frozenset[str]
 ) -> None:
     c = party(METER, CLIENT, suite_id, compression=compression, options=options)
-    check_packed(c, sc, "" if fits else "glo-get")
+    check_packed(c, sc, *([] if fits else ["glo-get"]))
 
 
 @pytest.mark.parametrize(
@@ -74,6 +75,29 @@ def test_B07_compression_where_it_has_no_place(
     c = party(METER, CLIENT, suite_id, compression=compression)
     with pytest.raises(error, match=f"security control {text}"):
         check_packed(c, sc, "" if fits else "glo-get")
+
+
+@pytest.mark.parametrize("name", COMPRESSION)
+def test_it_is_packed_by_the_parameters_of_its_profile(name: str) -> None:
+    c = party(CLIENT, METER, compression=COMPRESSION[name])
+    assert pack(c, AUTHENTICATED, LONG) == (SC, compress(LONG, COMPRESSION[name]))
+
+
+def test_B07_a_form_of_a_service_is_packed_by_option_only() -> None:
+    """Neither sent so nor taken so; the general forms are."""
+    client, meter = both(compression=PACKING)
+    long = b"\xc0" + LONG
+    glo, general = (protect(client, long, BOTH, style) for style in (Style.GLO, Style.GENERAL_GLO))
+    assert len(general) < len(long) < len(glo)
+    assert unprotect(meter, glo).apdu == unprotect(meter, general).apdu == long
+    client.options = OPTION
+    packed = protect(client, long, BOTH, Style.GLO)
+    assert len(packed) < len(long)
+    refused(meter, packed, Malformed)
+    with pytest.raises(Malformed, match="compression is not for glo-get-request"):
+        unprotect(meter, packed)
+    meter.options = OPTION
+    assert unprotect(meter, packed).apdu == long
 
 
 def test_what_gets_no_shorter_stays_as_it_is() -> None:

@@ -13,7 +13,7 @@ from meterseal.errors import CountersNeeded, MetersealError, UnknownKey
 from meterseal.keys.counters import LIMIT, SendCounter
 from meterseal.security import Context, Style, protect, unprotect
 from meterseal.security.prepared import BOTH, Sealing, Unsealing, fits
-from tests.security.keys import DEK, GET, OTHER, OWN, PEER, context, in_use
+from tests.security.keys import DEK, GET, OTHER, OWN, PEER, context, in_use, sealed
 
 STYLES = (Style.GLO, Style.DED, Style.GENERAL_GLO, Style.GENERAL_DED)
 TAG = GET[0]
@@ -127,6 +127,26 @@ def test_the_last_counter_is_never_taken(counter: int) -> None:
     octets = protect(sender, GET, BOTH, Style.GLO)
     octets = octets[:3] + counter.to_bytes(4, "big") + octets[7:]
     assert (unsealing.open(octets) is not None) is (counter < LIMIT)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_every_octet_before_the_counter_is_as_it_was_prepared(style: Style) -> None:
+    """None of them is looked at again by the cipher: it is told what they should be."""
+    sender, receiver = pair()
+    unsealing = Unsealing(receiver, TAG, style)
+    octets = protect(sender, GET, BOTH, style)
+    for at in range(len(octets) - len(GET) - 12 - 4):
+        for bit in range(8):
+            changed = octets[:at] + bytes((octets[at] ^ 1 << bit,)) + octets[at + 1 :]
+            assert unsealing.open(changed) is None, (at, bit)
+    assert unsealing.open(octets) is not None
+
+
+def test_what_is_sealed_under_the_last_number_or_holds_another_request_is_none_of_them() -> None:
+    unsealing = Unsealing(pair()[1], TAG, Style.GLO)
+    assert unsealing.open(sealed(0xC8, GET, counter=LIMIT - 1)) == (GET, LIMIT - 1)
+    assert unsealing.open(sealed(0xC8, GET, counter=LIMIT)) is None
+    assert unsealing.open(sealed(0xC8, b"\xc1" + GET[1:])) is None
 
 
 def test_what_came_before_is_left_to_the_general_verb() -> None:

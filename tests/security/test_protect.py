@@ -112,6 +112,9 @@ def test_without_the_key_nothing_goes_out() -> None:
     c.setup.unicast = None
     with pytest.raises(UnknownKey, match="GUEK"):
         protect(c, GET, BOTH, Style.GLO)
+    for octets in (sealed(0xC8, GET), sealed(0xD0, GET), sealed(0xDB, GET)):
+        with pytest.raises(UnknownKey, match="dedicated" if octets[0] == 0xD0 else "GUEK"):
+            unprotect(c, octets)
     destroyed = context()
     destroyed.setup.key("global").handle.destroy()
     with pytest.raises(UnknownKey, match="destroyed"):
