@@ -18,9 +18,8 @@ from meterseal.errors import (
     UnknownKey,
     Unsupported,
 )
-from meterseal.keys.counters import WINDOW, SendCounter
+from meterseal.keys.counters import SendCounter
 from meterseal.security import AUTHENTICATED, ENCRYPTED, SIGNED, Style, protect, unprotect
-from meterseal.security.keyforms import FORMS, is_fresh
 from meterseal.security.layers import CIPHERING, SIGNING, Layers, answered, overhead
 from meterseal.security.packing import COMPRESSION
 from meterseal.security.protect import protecting, unprotecting
@@ -363,38 +362,6 @@ def test_D07_no_lasting_key_and_no_floor_where_counters_say_nothing(form: str) -
         assert opened.key is None and opened.lowest_before == 0
     signed = unprotect(meter, protect(client, GET, SIGNED, Style.PLAIN, (signing(b"s"),)))
     assert signed.key is None and signed.lowest_before == 0
-
-
-@pytest.mark.parametrize("applied", [BOTH, ALL])
-@pytest.mark.parametrize("form", ["identified", "wrapped", "general"])
-def test_C11_layers_out_of_order_within_the_window_and_each_once(form: str, applied: int) -> None:
-    """By the counters of the key that lasts, or by those of all fresh keys together."""
-    client, meter = both(window=WINDOW)
-
-    def made() -> bytes:
-        if form == "general":
-            return protect(client, GET, applied, Style.GENERAL_GLO, (signing(),))
-        return by(client, form, applied)
-
-    sent = [made() for _ in range(3)]
-    for octets in (sent[2], sent[0]):
-        assert unprotect(meter, octets).apdu == GET
-        refused(meter, octets, Replayed)
-    meter.window = 0
-    refused(meter, sent[1], Replayed)
-
-
-@pytest.mark.parametrize("form", MIRRORED)
-def test_a_message_tells_of_the_floor_before_it(form: str) -> None:
-    client, meter = both()
-    first, second = (unprotect(meter, by(client, form)) for _ in range(2))
-    assert (first.lowest_before, second.lowest_before) == (0, first.counter + 1)
-    kept = unprotect(client, protect(meter, GET, 0, Style.LAYERED, (ciphering(form),)))
-    assert (kept.lowest_before, kept.key, kept.broadcast) == (0, None, False)
-
-
-def test_which_keys_are_made_for_one_message() -> None:
-    assert [form for form in (*FORMS, "", "another") if is_fresh(form)] == [*FRESH, "bare"]
 
 
 @pytest.mark.parametrize("applied", [ALL, SIGNED | AUTHENTICATED, SIGNED | ENCRYPTED])
