@@ -101,7 +101,7 @@ LIES: list[tuple[str, Callable[[Aare, Pair], Aare], type[MetersealError]]] = [
     ("an Initiate only authenticated", initiate(AUTHENTICATED), TooWeak),
     ("an Initiate only encrypted", initiate(ENCRYPTED), TooWeak),
     ("DLMS version 5", initiate(negotiated_dlms_version_number=5), ProtocolViolation),
-    ("services nobody proposed", initiate(negotiated_conformance=0xFFFFFF), ProtocolViolation),
+    ("only services nobody proposed", initiate(negotiated_conformance=1 << 23), ProtocolViolation),
     (
         "another APDU inside",
         lambda aare, pair: aare.replace(user_information=sealed(pair, b"\x0e\x01\x06\x00")),

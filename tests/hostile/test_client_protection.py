@@ -13,7 +13,14 @@ from meterseal.apdu.initiate import InitiateResponse
 from meterseal.association import DEFAULT_CONFORMANCE
 from meterseal.codec.data import Data, Tag
 from meterseal.crypto import GcmKey
-from meterseal.errors import AuthenticationFailed, DecodeError, MetersealError, ProtocolViolation, Replayed
+from meterseal.errors import (
+    AuthenticationFailed,
+    DecodeError,
+    MetersealError,
+    ProtocolViolation,
+    Replayed,
+    Unsupported,
+)
 from meterseal.keys.counters import LIMIT
 from meterseal.security import Handshake, KeyInUse
 from tests.client.fake_meter import TITLE, Alter, Exchange, FakeMeter, Role
@@ -268,11 +275,19 @@ def test_A19_sizes_a_meter_may_name(size: int, policy: int) -> None:
         assert size > 12 or outcome != "done"
 
 
-@pytest.mark.parametrize("services", [1 << 23, 0xFFFFFF])
-def test_A19_services_that_were_not_proposed(services: int) -> None:
-    response = InitiateResponse(None, 6, services, 4096, 7).encode()
+def test_A19_services_that_were_not_proposed_are_not_used() -> None:
+    """What a meter names beside them counts for nothing; where it names nothing else there is no sign-on."""
+    response = InitiateResponse(None, 6, 0xFFFFFF, 4096, 7).encode()
     seen = Requests({1: aare(user_information=lambda x: x.seal(response))})
-    with pytest.raises(ProtocolViolation, match="not proposed"), signed_on(FakeMeter(alter=seen)):
+    fake = FakeMeter(alter=seen)
+    with signed_on(fake) as meter:
+        assert meter.get(*READ) == VALUE
+        fake.alter = instead(bytes.fromhex("E0800001000001" + "D8"))
+        with pytest.raises(Unsupported, match="was not negotiated"):
+            meter.get(*READ)
+    response = InitiateResponse(None, 6, 1 << 23, 4096, 7).encode()
+    seen = Requests({1: aare(user_information=lambda x: x.seal(response))})
+    with pytest.raises(ProtocolViolation, match="none of the services"), signed_on(FakeMeter(alter=seen)):
         pass
     assert len(seen.sent) == 1
 

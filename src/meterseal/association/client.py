@@ -220,7 +220,7 @@ class ClientAssociation(Requesting):
         self, step: Step, opening: Opening, accepted: Accepted, key: VerifyingKey | None
     ) -> list[Effect]:
         initiate, opening.handshake.peer_key = accepted.initiate, key
-        self._agree(initiate.negotiated_conformance)
+        self._agree(initiate.negotiated_conformance & self.profile.proposed)  # more is no promise of ours
         self.server_max_pdu = self.profile.within(initiate.server_max_receive_pdu_size)
         self.server_title = accepted.server_title
         self.context = opening.context()

@@ -195,8 +195,8 @@ class Opening:
         opened, initiate = self._open_initiate(aare.user_information)
         if initiate.negotiated_dlms_version_number != DLMS_VERSION:
             raise ProtocolViolation(f"DLMS version {initiate.negotiated_dlms_version_number}")
-        if initiate.negotiated_conformance & ~self.profile.proposed:
-            raise ProtocolViolation("the meter negotiates services that were not proposed")
+        if not initiate.negotiated_conformance & self.profile.proposed:
+            raise ProtocolViolation("the meter negotiates none of the services that were proposed")
         accepted = Accepted(initiate, self.server_title, challenged, aare.responding_ae_qualifier)
         if self.server_title is not None and self._comes_back(opened.applied, opened.style):
             heard = Heard(self.profile.setup, octets, Aare, opened.apdu, self.server_title)
