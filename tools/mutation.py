@@ -284,6 +284,23 @@ def _try_anew(mutant: Mutant) -> int:
     return SURVIVED
 
 
+def _create(jobs: int) -> None:
+    """mutmut's mutants; what a run was writing when it was cut is written again, verdicts stay."""
+    whole = Path("mutants/whole")
+    whole.parent.mkdir(exist_ok=True)
+    shutil.rmtree("mutants/tests", ignore_errors=True)
+    if not whole.exists():
+        for path in Path("mutants/src").rglob("*.py"):
+            path.unlink()
+    whole.unlink(missing_ok=True)
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+        file_utils.copy_src_dir()
+        file_utils.copy_also_copy_files()
+        file_utils.setup_source_paths()
+        create_mutants(jobs)
+    whole.touch()
+
+
 def _is_wanted(mutant: Mutant, names: Sequence[str]) -> bool:
     return not names or any(fnmatch.fnmatch(mutant.name, name) for name in names)
 
@@ -313,13 +330,7 @@ def main() -> int:
     os.chdir(ROOT)
     if not options.report:
         os.environ["HYPOTHESIS_PROFILE"] = "few"
-        Path("mutants").mkdir(exist_ok=True)
-        shutil.rmtree("mutants/tests", ignore_errors=True)
-        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
-            file_utils.copy_src_dir()
-            file_utils.copy_also_copy_files()
-            file_utils.setup_source_paths()
-            create_mutants(options.jobs)
+        _create(options.jobs)
         trial = Trial(options.names, options.sample, options.seed, options.jobs, options.seconds)
         os.chdir("mutants")
         code = pytest.main([*ARGUMENTS, "-m", QUICK, *TESTS], plugins=[trial])
