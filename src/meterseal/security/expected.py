@@ -7,6 +7,8 @@ nowhere else.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
 from struct import Struct
 
 from meterseal.crypto import TAG_LENGTH, same
@@ -18,6 +20,12 @@ from meterseal.security.protection import Style
 
 _AROUND = 1 + 4 + TAG_LENGTH
 """Octets of security control, counter and tag."""
+
+
+@lru_cache(64)
+def _parts(head: int, body: int) -> Callable[[bytes], tuple[bytes, bytes, bytes]]:
+    """Takes so many octets of head and body apart, with the counter between; the same for all of one form."""
+    return Struct(f">{head}s4s{body}s").unpack
 
 
 class Expected:
@@ -34,9 +42,10 @@ class Expected:
         key: KeyInUse = context.receiving_key(style.key_set, False)
         sc = BOTH << 4 | setup.suite.id
         head = lead_of(style, tag, title) + bytes((_AROUND + size, sc))
-        parts = Struct(f">{len(head)}s4s{size + TAG_LENGTH}s")
+        parts = _parts(len(head), size + TAG_LENGTH)
         # One tuple: its parts are needed together, and lie together.
-        self._form = setup.changes, setup.changes.number, parts.size, parts.unpack, head, key, sc, title
+        whole = len(head) + 4 + size + TAG_LENGTH
+        self._form = setup.changes, setup.changes.number, whole, parts, head, key, sc, title
 
     def counter(self, octets: bytes, plain: bytes) -> int | None:
         """The counter of `octets`, verified to be `plain` sealed; whoever takes it has to `commit` it.
