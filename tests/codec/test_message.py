@@ -176,6 +176,12 @@ def test_every_apdu_is_a_sound_declaration(message: type[Message]) -> None:
     assert message.ber or len(message.parts) == len(message.fields)
 
 
+@pytest.mark.parametrize("message", MESSAGES)
+def test_a_message_has_room_for_its_fields_only(message: type[Message]) -> None:
+    """And so nothing can be put into it: 8 octets for each of the messages that a list is."""
+    assert message.__dictoffset__ == 0
+
+
 def test_a_declaration_is_no_base_of_another() -> None:
     with pytest.raises(TypeError, match="Longer: a declaration is no base of another"):
         MessageType("Longer", (Pair,), {"__module__": __name__})

@@ -70,6 +70,8 @@ class MessageType(type):
 class Message(tuple[Any, ...], metaclass=MessageType):
     """Root of all declarations."""
 
+    __slots__ = ()
+
     tag: ClassVar[bytes]
     name: ClassVar[str]
     fields: ClassVar[tuple[str, ...]]
