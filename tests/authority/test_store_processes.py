@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -64,6 +65,30 @@ def test_C10_H13_processes_that_were_forked_from_one_store_never_count_the_same(
         adopt(store)
         assert states(store) == ["active"] and store.core.verify_journal() > 0
     assert len(all_disjoint(files)) == 2 * 7 + 30 * 11
+
+
+ANOTHER = """
+import sys
+from meterseal.authority.store import open_store
+with open_store(sys.argv[1], by="another") as store:
+    print(*range(*store.counters.reserve(sys.argv[2], count=7, start=1)), sep="\\n")
+"""
+
+
+def test_C10_a_store_that_one_process_opens_twice_is_still_held_by_it(tmp_path: Path) -> None:
+    """Locks of a database are a process's own, and go with any descriptor of its file that it closes."""
+    house = House(tmp_path)
+    files = [tmp_path / f"used-{number}" for number in range(3)]
+    with house.open() as store:
+        send(store, files[0], 2, 7)
+        with house.open():
+            pass
+        words = (sys.executable, "-c", ANOTHER, str(house.path), NAME)
+        for path in files[1:]:
+            path.write_bytes(subprocess.run(words, stdout=subprocess.PIPE, check=True).stdout)
+            send(store, files[0], 2, 7)
+        assert store.core.verify_journal() > 0
+    assert len(all_disjoint(files)) == 8 * 7
 
 
 @pytest.mark.soak

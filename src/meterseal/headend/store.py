@@ -7,7 +7,6 @@ accepted, and an answer told, only when it is on the disk.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -19,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from meterseal.errors import StateUnavailable
 from meterseal.headend.tables import ACCOUNT, FINAL, METADATA, PUSHES, READINGS, REQUESTS, Push, State
+from meterseal.state.folder import make_private
 
 AT_ONCE: Final = 256
 """Jobs of one transaction."""
@@ -47,7 +47,7 @@ class Store:
     def __init__(self, where: str | Path) -> None:
         if isinstance(where, Path):
             try:
-                os.close(os.open(where, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600))
+                make_private(where)
             except OSError as error:
                 raise StateUnavailable(f"database {where}: {error.strerror or error}") from None
             where = f"sqlite:///{where}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import sys
 import time
 from collections.abc import Iterator
@@ -62,6 +64,29 @@ def open_private(path: Path, flags: int) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def make_private(path: Path) -> None:
+    """Make a file that only its owner may read and write, or see that the one there is such a file.
+
+    What is there is not opened: a database holds its locks by process, and the process loses them with any
+    descriptor of the file that it closes.  Raises OSError.
+    """
+    with suppress(FileExistsError):
+        os.close(open_private(path, os.O_RDWR | os.O_CREAT | os.O_EXCL))
+        return
+    keep_private(path)
+
+
+def keep_private(path: Path) -> None:
+    """As `make_private`, of a file that is there."""
+    mode = path.lstat().st_mode
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it is a link or no file")
+    if stat.S_IMODE(mode) != _FILE_MODE:
+        path.chmod(_FILE_MODE)
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def sync_folder(folder: Path) -> None:
