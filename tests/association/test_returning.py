@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meterseal.apdu.acse import Aarq
+from meterseal.apdu.acse import Aare, Aarq
 from meterseal.association import Associated, Failed, State
 from meterseal.association.opening import Opening
 from meterseal.association.profile import DEFAULT_CONFORMANCE
-from meterseal.association.returning import MOST, Heard, Known
+from meterseal.association.returning import MOST, Heard, Known, Told
 from meterseal.security.hls import MECHANISMS
-from tests.association.pair import CLIENT_TITLE, TO_CLIENT, TO_METER, Pair, key
+from tests.association.pair import CLIENT_TITLE, METER_TITLE, TO_CLIENT, TO_METER, Pair, key
 
 SOME = settings(max_examples=settings().max_examples // 3)
 OTHER_TITLE = b"MSLHES02"
@@ -220,6 +220,52 @@ def test_a_change_takes_effect_on_the_very_next_sign_on(name: str, mechanism: in
     here.sign_on()
     assert here.met.found == found + (name in ("user list", "secret") and 0)
     here.sign_on()
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_after_the_first_sign_on_leaves_nothing_to_be_known_by(name: str) -> None:
+    here = Twins()
+    here.sign_on()
+    CHANGES[name](here)
+    here.sign_on()
+    here.sign_on()
+
+
+def test_what_has_changed_since_a_message_was_made_leaves_nothing_to_be_cast() -> None:
+    pair = Pair()
+    pair.sign_on(bytes(16))
+    setup = pair.client.profile.setup
+    told = Told(setup, pair.wire[0][1], Aarq, b"", CLIENT_TITLE)
+    setup.policy = 0x24
+    assert setup.unicast is not None
+    left = setup.unicast.tx.left
+    assert told.again(bytes(16)) is None and setup.unicast.tx.left == left
+
+
+def test_a_key_that_is_destroyed_under_what_is_known_knows_nobody() -> None:
+    here = Twins()
+    here.sign_on()
+    here.sign_on()
+    here.both(lambda setup: setup.unicast.handle.destroy() if setup.own_title == METER_TITLE else None)
+    assert here.sign_on().startswith("Failed")
+    assert here.met.found == 1
+
+
+def test_A11_the_clients_own_challenge_in_an_aare_that_is_known() -> None:
+    """All but the challenge is as it was before, and the Initiate verifies."""
+    here = Twins()
+    here.sign_on()
+    here.sign_on()
+
+    def reflected(number: int, octets: bytes) -> Sequence[bytes]:
+        if number != 2:
+            return [octets]
+        given = Aare.decode(octets).responding_authentication_value
+        assert given is not None
+        return [octets.replace(given, here.number.to_bytes(16, "big"))]
+
+    assert "challenge" in here.sign_on(reflected)
+    assert here.sign_on() == repr(Associated(None))
 
 
 def test_C01_an_aarq_that_came_before_is_refused_as_on_the_other_road() -> None:

@@ -230,12 +230,9 @@ class Admitting(Repeating):
         self.state = step.outcomes["failed"]
         scheme = self.profile.scheme
         verify, prove = scheme.verify, scheme.prove
-        try:
-            self._check_proof(proof, opened)
-            if handshake is None or verify is None or prove is None or invoke is None:
-                raise _too_early(services.ActionRequestNormal.name)
-        except MetersealError as error:
-            return self._not_proved(invoke, opened, error)
+        wrong = self._wrong_with(proof, opened)
+        if wrong is not None or handshake is None or verify is None or prove is None or invoke is None:
+            return self._not_proved(invoke, opened, wrong or _too_early(services.ActionRequestNormal.name))
         made = partial(self._answer_proof, step, invoke, opened)
 
         def verified(error: MetersealError | None) -> list[Effect]:
@@ -245,15 +242,16 @@ class Admitting(Repeating):
 
         return self._computed(scheme.needs_keys, verify, verified, handshake, proof, opened)
 
-    def _check_proof(self, proof: Any, opened: Opened) -> None:
+    def _wrong_with(self, proof: Any, opened: Opened) -> MetersealError | None:
         if isinstance(proof, MetersealError):
-            raise proof
+            return proof
         if opened.broadcast:
-            raise UnknownKey("reply_to_HLS_authentication came under the broadcast key")
+            return UnknownKey("reply_to_HLS_authentication came under the broadcast key")
         if self._asked_of_proof() & ~opened.applied:
-            raise TooWeak("reply_to_HLS_authentication carries less protection than the policy asks for")
+            return TooWeak("reply_to_HLS_authentication carries less protection than the policy asks for")
         if not isinstance(proof, bytes):
-            raise AuthenticationFailed("the proof is not an octet-string")
+            return AuthenticationFailed("the proof is not an octet-string")
+        return None
 
     def _asked_of_proof(self) -> int:
         """What the policy asks of the request that carries the proof: a signature, where it says so."""

@@ -266,15 +266,14 @@ def returning(profile: ServerProfile, octets: bytes, fresh: Callable[[bytes], Co
 def remember(proposal: Proposal, answer: bytes, plain: bytes) -> None:
     """Keep what was accepted, with the AARE and the Initiate in it, where it may come back."""
     request, opened, profile = proposal.request, proposal.opened, proposal.request.profile
-    context = request.context
+    setup, context = profile.setup, request.context
+    title, packed = context.peer_title, context.compression is not None
     challenged = profile.scheme.passes == 4 and proposal.initiate.dedicated_key is None
-    if not challenged or not comes_back(opened.applied, opened.style, context.compression is not None):
+    if title is None or not challenged or not comes_back(opened.applied, opened.style, packed):
         return
-    setup, title = profile.setup, context.peer_title
-    if title is not None:
-        heard = Heard(setup, request.octets, Aarq, opened.apdu, title)
-        told = Told(setup, answer, Aare, plain, setup.own_title)
-        profile.known.keep(heard, Before(title, request.aarq, opened, proposal.initiate, told))
+    heard = Heard(setup, request.octets, Aarq, opened.apdu, title)
+    told = Told(setup, answer, Aare, plain, setup.own_title)
+    profile.known.keep(heard, Before(title, request.aarq, opened, proposal.initiate, told))
 
 
 BEFORE: tuple[Callable[[Request], None], ...] = (
