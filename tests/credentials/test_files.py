@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,18 @@ def test_whether_a_file_is_there_is_said_or_told_to_be_unknown(tmp_path: Path) -
     assert not is_there(tmp_path / "none", "file") and not is_there(file / "below", "file")
     with pytest.raises(ConfigurationError, match="File name too long"):
         is_there(tmp_path / ("a" * 300), "store")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes with names are of POSIX")
+@pytest.mark.parametrize("by_link", [False, True])
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path, by_link: bool) -> None:
+    pipe = path = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    if by_link:
+        path = tmp_path / "link"
+        path.symlink_to(pipe)
+    for write in (write_private, write_public):
+        with pytest.raises(ConfigurationError, match="is a device or pipe"):
+            write(path, b"octets", "credentials")
+    assert pipe.is_fifo() and path.is_symlink() is by_link
+    assert sorted(one.name for one in tmp_path.iterdir()) == sorted({"pipe", path.name})

@@ -93,19 +93,20 @@ def write_private(
     What was there under the name is replaced; where that is a link, the link is, and not what it leads to.
     With `new` nothing may be there: a key that is written over is gone.  Not `durable`: the disk gets it when
     it likes, and a crash before that may leave nothing of it.  Raises StateUnavailable, and
-    ConfigurationError for what is there.
+    ConfigurationError for what is there: with `new` anything, else what is no file.
     """
     _write(path, octets, what, 0o600, new=new, durable=durable)
 
 
 def write_public(path: Path, octets: bytes, what: str) -> None:
-    """As `write_private`, readable for whom the umask lets.  Raises StateUnavailable."""
+    """As `write_private`, readable for whom the umask lets.  Raises StateUnavailable, ConfigurationError."""
     _write(path, octets, what, 0o644)
 
 
 def _write(
     path: Path, octets: bytes, what: str, mode: int, *, new: bool = False, durable: bool = True
 ) -> None:
+    _see_that_a_file_may_stand_at(path, what)
     beside = path.with_name(f".{path.name[:200]}.{random_octets(6).hex()}.new")
     put = os.link if new else os.replace
     try:
@@ -129,6 +130,14 @@ def _write(
         raise ConfigurationError(f"{what} {path} is there already, and is not written over") from None
     except OSError as error:
         raise StateUnavailable(f"{what} {path}: {error.strerror or error}") from None
+
+
+def _see_that_a_file_may_stand_at(path: Path, what: str) -> None:
+    """Who may replace /dev/null would have a file there afterwards, for the whole machine."""
+    with suppress(OSError):  # nothing is there, or what is wrong comes out when it is written
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise ConfigurationError(f"{what} {path} is a device or pipe, and is not replaced by a file")
 
 
 def _fill(descriptor: int, octets: bytes, durable: bool) -> None:
