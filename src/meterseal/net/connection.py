@@ -15,7 +15,7 @@ from typing import Any, Protocol, cast
 from meterseal.errors import ConnectionLost, MetersealError, TimedOut, TooLarge
 from meterseal.framing import wrapper
 
-from .handler import Factory, Handler, Limits
+from .handler import BareLink, Factory, Handler, Limits
 from .turns import turns_of
 from .wirelog import WireLog
 
@@ -58,7 +58,7 @@ class Keeper(Protocol):
         """One that was let in has gone."""
 
 
-class Stream(asyncio.BaseProtocol):
+class Stream(BareLink, asyncio.BaseProtocol):
     """A `Link` over a stream of octets; the handler is made by the factory when the connection is there.
 
     A framing adds how octets come in and APDUs go out, and for the intake `_has_more`, `_has_begun` and
@@ -126,14 +126,6 @@ class Stream(asyncio.BaseProtocol):
         transport = self._transport
         return transport is None or transport.is_closing()  # a write that has failed shows there first
 
-    def send(self, source: int, destination: int, payload: bytes) -> None:
-        """One whole APDU. Nothing happens when the connection is gone."""
-        raise NotImplementedError
-
-    def notify(self, source: int, destination: int, payload: bytes) -> None:
-        """Sent as anything else."""
-        self.send(source, destination, payload)
-
     def _write(self, octets: bytes) -> None:
         """Whole frames, as long as there is a transport."""
         transport = self._transport
@@ -161,9 +153,6 @@ class Stream(asyncio.BaseProtocol):
         """The peer has proved who it is: caps for strangers no longer apply."""
         if self._keeper is not None:
             self._keeper.established(self)
-
-    def hold(self, source: int, destination: int, on: bool) -> None:
-        """The wrapper has no word for it."""
 
     async def drain(self) -> None:
         """Wait until nothing is unsent."""
@@ -372,12 +361,6 @@ class Connection(Stream, asyncio.BufferedProtocol):
                 self._wire_log.record(self.name, "out", frame)
             self._turns.ask(self, frame)
         return not self._paused
-
-    def poll(self, client: int, server: int, timeout: float | None) -> None:
-        """The peer speaks when it likes."""
-
-    def free(self, client: int, server: int) -> None:
-        """Pairs have no state of their own here."""
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Room for the next octets."""

@@ -20,7 +20,7 @@ from meterseal.framing.wrapper import Frame
 
 from .admission import Admission
 from .connection import address_text, source_of
-from .handler import Factory, Handler, Limits, Link
+from .handler import BareLink, Factory, Handler, Limits, Link
 from .wirelog import WireLog
 
 LARGEST: Final = 65_507 - wrapper.HEADER_LENGTH
@@ -67,7 +67,7 @@ class _Socket(asyncio.DatagramProtocol):
         self.full = False
 
 
-class Peer:
+class Peer(BareLink):
     """A `Link` to one address over a datagram socket; `address` None where the socket knows only one."""
 
     __slots__ = (
@@ -125,24 +125,6 @@ class Peer:
         if self._wire_log is not None:
             self._wire_log.record(self.name, "out", frame)
         self._line.transport.sendto(frame, self.address)
-
-    def ask(self, client: int, server: int, payload: bytes, timeout: float | None) -> bool:
-        """As of a `CallingLink`."""
-        self.send(client, server, payload)
-        return True
-
-    def poll(self, client: int, server: int, timeout: float | None) -> None:
-        """The peer speaks when it likes."""
-
-    def notify(self, source: int, destination: int, payload: bytes) -> None:
-        """Sent as anything else."""
-        self.send(source, destination, payload)
-
-    def free(self, client: int, server: int) -> None:
-        """Pairs have no state of their own here."""
-
-    def hold(self, source: int, destination: int, on: bool) -> None:
-        """The wrapper has no word for it."""
 
     async def drain(self) -> None:
         """There is nothing to wait for."""

@@ -93,6 +93,34 @@ class CallingLink(Link, Protocol):
         """The pair is no longer spoken for."""
 
 
+class BareLink:
+    """A link where its line has no words for more than sending: both ends speak when they like."""
+
+    __slots__ = ()
+
+    def send(self, source: int, destination: int, payload: bytes) -> None:
+        """As of a `Link`."""
+        raise NotImplementedError
+
+    def ask(self, client: int, server: int, payload: bytes, timeout: float | None) -> bool:
+        """As of a `CallingLink`."""
+        self.send(client, server, payload)
+        return True
+
+    def poll(self, client: int, server: int, timeout: float | None) -> None:
+        """The peer speaks when it likes."""
+
+    def notify(self, source: int, destination: int, payload: bytes) -> None:
+        """Sent as anything else."""
+        self.send(source, destination, payload)
+
+    def free(self, client: int, server: int) -> None:
+        """Pairs have no state of their own here."""
+
+    def hold(self, source: int, destination: int, on: bool) -> None:
+        """The wrapper has no word for it."""
+
+
 class Listening(Protocol):
     """A listening end of any kind, as its party holds it."""
 

@@ -15,7 +15,7 @@ from meterseal.errors import ConnectionLost, MetersealError, TimedOut
 from meterseal.framing import wrapper
 
 from . import blocking, client
-from .handler import Factory, Handler, Limits
+from .handler import BareLink, Factory, Handler, Limits
 from .wirelog import Direction, WireLog
 
 Tamper: TypeAlias = Callable[[Direction, bytes], bytes]
@@ -26,7 +26,7 @@ NAME = "loopback"
 _OTHER_WAY: dict[Direction, Direction] = {"in": "out", "out": "in"}
 
 
-class _End:
+class _End(BareLink):
     """One end of a pair: a `Link` for its handler."""
 
     name = f"{NAME}->{NAME}"
@@ -59,9 +59,6 @@ class _End:
             frame = self._tamper(self._direction, frame)
         self.deliver(frame)
 
-    def hold(self, source: int, destination: int, on: bool) -> None:
-        """The wrapper has no word for it."""
-
     async def drain(self) -> None:
         """There is nothing to wait for."""
 
@@ -77,21 +74,6 @@ class _End:
 
     def established(self) -> None:
         """No caps apply here."""
-
-    def ask(self, client: int, server: int, payload: bytes, timeout: float | None) -> bool:
-        """As of a `CallingLink`."""
-        self.send(client, server, payload)
-        return True
-
-    def poll(self, client: int, server: int, timeout: float | None) -> None:
-        """The peer speaks when it likes."""
-
-    def notify(self, source: int, destination: int, payload: bytes) -> None:
-        """Sent as anything else."""
-        self.send(source, destination, payload)
-
-    def free(self, client: int, server: int) -> None:
-        """Pairs have no state of their own here."""
 
     def end(self, cause: Exception | None) -> None:
         """This end is closed."""

@@ -72,10 +72,15 @@ def make_private(path: Path) -> None:
     What is there is not opened: a database holds its locks by process, and the process loses them with any
     descriptor of the file that it closes.  Raises OSError.
     """
-    with suppress(FileExistsError):
-        os.close(open_private(path, os.O_RDWR | os.O_CREAT | os.O_EXCL))
-        return
-    keep_private(path)
+    try:
+        new_private(path)
+    except FileExistsError:
+        keep_private(path)
+
+
+def new_private(path: Path) -> None:
+    """Make a file that only its owner may read and write, where there is none.  Raises OSError."""
+    os.close(open_private(path, os.O_RDWR | os.O_CREAT | os.O_EXCL))
 
 
 def keep_private(path: Path) -> None:

@@ -26,7 +26,7 @@ from sqlalchemy.exc import (
 )
 
 from meterseal.errors import ConfigurationError, MetersealError, StateDamaged, StateLocked, StateUnavailable
-from meterseal.state.folder import keep_private, open_private
+from meterseal.state.folder import keep_private, new_private
 
 _PATIENCE: Final = 30_000
 """Milliseconds to wait for another process that writes."""
@@ -146,10 +146,7 @@ def _first_line(error: object) -> str:
 def _prepare_file(path: Path, new: bool) -> None:
     """The file belongs to its owner alone from its first moment on; what stands beside it follows it."""
     try:
-        if new:
-            os.close(open_private(path, os.O_RDWR | os.O_CREAT | os.O_EXCL))
-        else:
-            keep_private(path)
+        (new_private if new else keep_private)(path)
     except FileExistsError:
         raise ConfigurationError(f"there is a store in {path} already") from None
     except FileNotFoundError:
