@@ -7,11 +7,18 @@ from typing import Any
 import pytest
 
 from meterseal.apdu import services
-from meterseal.association import Effect, Need, Refusal, Reply, State
-from meterseal.association.profile import DEFAULT_CONFORMANCE, EVENTS, SERVER_CONFORMANCE
-from meterseal.association.serving import UNPROVED
+from meterseal.association import Confirmed, Effect, Need, Refusal, Reply, State
+from meterseal.association.profile import (
+    BLOCKS,
+    DEFAULT_CONFORMANCE,
+    EVENTS,
+    PREFERS_BLOCKS,
+    SERVER_CONFORMANCE,
+)
+from meterseal.association.serving_blocks import UNPROVED
 from meterseal.codec.data import Data, Tag
 from meterseal.cosem.rights import READ, SIGN_RESPONSE
+from meterseal.framing import gbt
 from tests.association.pair import AUTHENTICATED_ENCRYPTED, CLOCK, DEK, REGISTER, Pair, get, octet_string
 
 CODE = Data.of(47, Tag.UNSIGNED)
@@ -116,6 +123,76 @@ def test_F16_long_answers_to_the_unproved_are_cut_small(size: int) -> None:
     assert pair.outcomes(get())[0].data == long
     answers = [octets for octets in pair.sent("meter") if octets[0] == 0xC4]
     assert len(answers) > 15 and max(map(len, answers)) <= min(size or UNPROVED, UNPROVED)
+
+
+HEADER = 8
+"""Octets of the wrapper around each APDU of a datagram."""
+
+
+def law_holds(pair: Pair) -> bool:
+    """At no time has the meter sent more than thrice what came to it."""
+    balance = 0
+    for sender, octets in pair.wire:
+        balance += (len(octets) + HEADER) * (3 if sender == "client" else -1)
+        if balance < 0:
+            return False
+    return True
+
+
+@pytest.mark.parametrize("size", [0, 30, 4096])
+@pytest.mark.parametrize("window", [1, 6, 63])
+@pytest.mark.parametrize("access", [False, True], ids=["GET", "ACCESS"])
+def test_F16_general_blocks_to_the_unproved_are_small_and_come_one_by_one(
+    access: bool, window: int, size: int
+) -> None:
+    """An honest client has it all, whatever window it offers, within the law at every step."""
+    client = {"max_pdu": size, "window": window, "conformance": DEFAULT_CONFORMANCE | BLOCKS}
+    server: dict[str, Any] = {"options": frozenset() if access else frozenset({PREFERS_BLOCKS})}
+    pair = Pair(mechanism=0, ciphered=False, datagrams=True, client=client, server=server)
+    pair.sign_on()
+    begun = len(pair.wire)
+    long = octet_string(bytes(range(250)) * 2).raw
+    pair.plant.values[REGISTER, 2] = long
+    effects = pair.run(pair.client.request((get(),), access=access))
+    assert [e.outcomes[0].data for e in effects if isinstance(e, Confirmed)] == [long]
+    answers = [octets for sender, octets in pair.wire[begun:] if sender == "meter"]
+    assert len(answers) > 15 and all(octets[0] == gbt.TAG for octets in answers)
+    assert max(map(len, answers)) <= min(size or UNPROVED, UNPROVED) and law_holds(pair)
+
+
+def test_F16_blocks_that_are_asked_for_again_keep_the_law() -> None:
+    """Each repetition was asked for by a datagram of its own: it brings one block, never a window."""
+    client = {"window": 63, "conformance": DEFAULT_CONFORMANCE | BLOCKS}
+    pair = Pair(mechanism=0, ciphered=False, datagrams=True, client=client)
+    pair.sign_on()
+    pair.plant.values[REGISTER, 2] = octet_string(bytes(300)).raw
+    lost = 0
+
+    def every_third_is_lost(sender: str, octets: bytes) -> list[bytes]:
+        nonlocal lost
+        lost += sender == "meter" and octets[0] == gbt.TAG
+        return [] if sender == "meter" and lost % 3 == 1 else [octets]
+
+    pair.tap = every_third_is_lost
+    effects = pair.run(pair.client.request((get(),), access=True))
+    for _ in range(40):
+        if effects:
+            break
+        effects = pair.run(pair.client.timed_out())
+    (done,) = effects
+    assert isinstance(done, Confirmed) and done.outcomes[0].data == pair.plant.values[REGISTER, 2]
+    assert lost > 10 and law_holds(pair)
+
+
+def test_F16_who_has_signed_on_gets_whole_windows_of_blocks() -> None:
+    client = {"window": 6, "max_pdu": 128, "conformance": DEFAULT_CONFORMANCE | BLOCKS}
+    pair = Pair(datagrams=True, client=client)
+    pair.sign_on()
+    pair.plant.values[REGISTER, 2] = octet_string(bytes(1500)).raw
+    (done,) = pair.run(pair.client.request((get(),), access=True))
+    assert isinstance(done, Confirmed)
+    windows = [gbt.decode(octets) for octets in pair.sent("meter") if octets[0] == gbt.TAG]
+    assert sum(block.streaming for block in windows) >= 10 and max(len(b.data) for b in windows) > UNPROVED
 
 
 def test_F16_who_knows_no_blocks_or_has_signed_on_gets_what_it_takes() -> None:

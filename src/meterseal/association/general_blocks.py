@@ -14,7 +14,7 @@ from meterseal.association.profile import BLOCKS, PREFERS_BLOCKS, Profile
 from meterseal.association.transfer import Transfer
 from meterseal.errors import Malformed, MetersealError, Unsupported
 from meterseal.framing import gbt
-from meterseal.framing.gbt import Block, Reassembly
+from meterseal.framing.gbt import MAX_WINDOW, Block, Reassembly
 
 _NEVER_INSIDE = frozenset((gbt.TAG, *ACSE_TAGS))
 
@@ -77,13 +77,14 @@ class GeneralBlocks(Association):
             raise Malformed("blocks hold an APDU that may not be in blocks")
         return self._take_whole(octets)
 
-    def _begin_transfer(self, size: int) -> Transfer:
+    def _begin_transfer(self, size: int, turn: int = MAX_WINDOW) -> Transfer:
         profile = self.profile
         self._transfer = Transfer(
             size=size,
             window=profile.window,
             limit=profile.reassembly_limit,
             answers_repeats=self._answers_repeats,
+            turn=turn,
         )
         return self._transfer
 

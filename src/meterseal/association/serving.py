@@ -329,12 +329,10 @@ class Serving(ServingBlocks):
         return size - around - overhead(made, self._setup.suite)
 
     def _largest(self, x: Exchange) -> int:
-        """What the client takes; of datagrams and with nothing proved no more than one request lets out."""
-        size = self.client_max_pdu or LARGEST
-        blocks = self.negotiated & _BLOCK_BIT.get(x.service, 0)
-        if not self.datagrams or self.profile.scheme.passes or x.applied or not blocks:
-            return size
-        return min(size, UNPROVED)
+        """What the client takes; where nothing is proved and it knows blocks, no more than one lets out."""
+        if self._unproved and not x.applied and self.negotiated & _BLOCK_BIT.get(x.service, 0):
+            return self._at_once()
+        return self.client_max_pdu or LARGEST
 
     def _sealed(self, x: Exchange, octets: bytes) -> bytes | Steps[bytes]:
         """An answer protected like for like; where the request was plain, service-specific."""
@@ -417,10 +415,6 @@ def _noted(x: Exchange) -> list[Effect]:
 
 _SERVICE_BIT = {service: conformance(name) for service, name in ex.SERVICE_BIT.items()}
 _BLOCK_BIT = {service: conformance(name) for service, name in ex.BLOCK_BIT.items()}
-UNPROVED = 37
-"""Octets of an answer in blocks to an address that has proved nothing: thrice what asks for the next block,
-7 octets in a wrapper of 8, less the answer's own wrapper. More than thrice is not sent there (F16)."""
-
 _INSIDE = (1, 1)
 """What goes out for an error that is nobody's business outside: operation not possible."""
 

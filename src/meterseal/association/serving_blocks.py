@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Hashable
+from typing import Final
 
 from meterseal.association.base import ACSE_TAGS
 from meterseal.association.effects import Effect, Refusal, Reply
@@ -20,6 +21,10 @@ from meterseal.errors import MetersealError, ProtocolViolation, TimedOut, TooLar
 from meterseal.framing.gbt import MAX_WINDOW, Block
 from meterseal.security import SecuritySetup
 
+UNPROVED: Final = 37
+"""Octets of a block to an address that has proved nothing: thrice what asks for the next one, in either
+form of blocks 7 octets in a wrapper of 8, less the block's own wrapper. No more is sent there (F16)."""
+
 
 class ServingBlocks(GeneralBlocks):
     """The part of a meter's association that sends in blocks and counts what it keeps of them.
@@ -28,6 +33,7 @@ class ServingBlocks(GeneralBlocks):
     """
 
     profile: ServerProfile
+    datagrams: bool
     _exchange: Exchange | None
     _indicated: bool
 
@@ -39,6 +45,20 @@ class ServingBlocks(GeneralBlocks):
         self._memory, self._share, self._kept = memory, share, 0
 
     # --- out --------------------------------------------------------------------------------------
+
+    @property
+    def _unproved(self) -> bool:
+        """May anybody have written this client's address on what came, and be asking for another?"""
+        return self.datagrams and not self.profile.scheme.passes
+
+    def _at_once(self) -> int:
+        """Octets that the client takes in one APDU; with nothing proved no more than one request lets out."""
+        size = self.client_max_pdu or LARGEST
+        return min(size, UNPROVED) if self._unproved else size
+
+    def _begin_answer(self) -> Transfer:
+        """A transfer whose blocks the client takes; with nothing proved one for each of its own."""
+        return self._begin_transfer(self._at_once(), 1 if self._unproved else MAX_WINDOW)
 
     def _settled(self, effects: list[Effect]) -> list[Effect]:
         """What goes out after one message, in the form that the peer is to get it."""
@@ -59,13 +79,13 @@ class ServingBlocks(GeneralBlocks):
         return found
 
     def _blocks_of(self, reply: Reply) -> list[Effect]:
-        long = (self.client_max_pdu or LARGEST) < len(reply.octets)
+        long = self._at_once() < len(reply.octets)
         if not self._by_blocks and (not long or reply.octets[0] in ACSE_TAGS):
             return [reply]
         transfer = self._transfer if self._by_blocks else None
         self._by_blocks = False
         try:
-            transfer = transfer or self._begin_transfer(self.client_max_pdu)
+            transfer = transfer or self._begin_answer()
             return [Reply(octets) for octets in transfer.send(reply.octets)]
         except TooLarge as error:
             self._end_transfer()
@@ -80,7 +100,7 @@ class ServingBlocks(GeneralBlocks):
         # Where windows are known beforehand the first block may be missing and be asked for.
         if block.acknowledged or block.number > MAX_WINDOW or block.acknowledges_only:
             raise ProtocolViolation("no general block transfer is under way")
-        return self._begin_transfer(self.client_max_pdu)
+        return self._begin_answer()
 
     @abstractmethod
     def _refuse(self, error: MetersealError, during: str) -> list[Effect]:

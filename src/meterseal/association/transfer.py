@@ -70,7 +70,8 @@ class Transfer:
 
     `size` is the largest APDU that the peer takes (0: any), `window` how many blocks this end takes before it
     acknowledges, `peer_window` the peer's until it says so itself.  `limit` bounds the octets that are
-    joined, `blocks` their count.  After an error the transfer is over.
+    joined, `blocks` their count; no more than `turn` blocks go out at once, whatever window the peer offers.
+    After an error the transfer is over.
 
     Where datagrams may come twice one end alone may answer what brings nothing (`answers_repeats`), or each
     repetition would be answered by another for ever: the other end has the clock, and asks by `again`.
@@ -94,6 +95,7 @@ class Transfer:
         "_received",
         "_room",
         "_tries",
+        "_turn",
         "_unacknowledged",
         "_useless",
         "_window",
@@ -108,12 +110,13 @@ class Transfer:
         blocks: int = MAX_BLOCKS,
         peer_window: int = 1,
         answers_repeats: bool = True,
+        turn: int = MAX_WINDOW,
     ) -> None:
         for name, given in (("window", window), ("peer's window", peer_window)):
             if not 1 <= given <= MAX_WINDOW:
                 raise Misuse(f"the {name} is 1 to {MAX_WINDOW} blocks, not {given}")
         self._room, self._window, self._limit, self._most = room(size), window, limit, blocks
-        self._peer_window, self._answers_repeats = peer_window, answers_repeats
+        self._peer_window, self._answers_repeats, self._turn = peer_window, answers_repeats, turn
         # What is sent: the APDU and how far it has been cut; blocks that wait for their acknowledgement.
         self._apdu, self._at, self._number = b"", 0, 0
         self._unacknowledged: deque[Block] = deque()
@@ -216,7 +219,7 @@ class Transfer:
             moves = moves or speaking or bool(block.data)
         if self._useless > REPEATS:
             raise Malformed(f"general block transfer: {REPEATS} blocks without any progress")
-        self._peer_window = max(block.window, 1)
+        self._peer_window = min(max(block.window, 1), self._turn)
         if self._complete and not before:
             self._acknowledged, self._offered = self._received, self._window
             whole, self._data, self._octets = bytes(self._data), bytearray(), 0
