@@ -14,7 +14,7 @@ import pytest
 
 import meterseal
 from meterseal import Credentials, sync
-from meterseal.client import Read
+from meterseal.client import Read, Value
 from meterseal.cosem.obis import Obis
 from meterseal.errors import TimedOut
 from meterseal.framing import wrapper
@@ -114,7 +114,8 @@ async def test_F16_a_long_answer_to_who_has_proved_nothing_comes_in_small_blocks
             file.write("[roles.public.peer]\nprefers_gbt = true\n")
         async with meterseal.connect(credentials=credentials, role="public", wire_log=wires) as meter:
             (listed,) = await meter.access([Read("15/0.0.40.0.0.255:2")])
-    assert "0.0.42.0.0.255" in names and len(names) == len(listed.value) >= 4
+    assert isinstance(listed, Value) and "0.0.42.0.0.255" in names
+    assert len(names) == len(listed.value) >= 4
     sent = got = 0
     for line in log.read_text().splitlines():
         frame = json.loads(line)
