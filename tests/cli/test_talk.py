@@ -146,6 +146,12 @@ def test_write_of_a_value_that_is_none(running: Running, value: str) -> None:
     assert ran.code == 2 and ran.out == "" and ran.err.startswith("meterseal: misuse: ")
 
 
+def test_write_of_a_time_that_means_nothing_names_the_field(running: Running) -> None:
+    ran = talk(running, "write", "0.0.1.0.0.255", "2026-13-01T00:00:00", role="installer")
+    assert (ran.code, ran.out) == (2, "") and ran.err.count("\n") == 1
+    assert ran.err.startswith("meterseal: misuse: ") and "its month is 13" in ran.err
+
+
 def test_call(running: Running) -> None:
     ran = talk(running, "call", SHIFT, "-5", role="manager")
     assert (ran.code, ran.out, ran.err) == (0, f"{SHIFT}  done\n", "")

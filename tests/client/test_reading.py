@@ -13,11 +13,12 @@ from meterseal import NotRead, Profile, Value
 from meterseal.apdu.common import SelectiveAccess
 from meterseal.association import DEFAULT_CONFORMANCE, Service, conformance
 from meterseal.codec.data import Data, Tag, decode
+from meterseal.codec.types import Array
 from meterseal.cosem.obis import Obis
 from meterseal.cosem.profile import Column
 from meterseal.cosem.selection import ByEntry, CaptureObject
 from meterseal.cosem.texts import json_text
-from meterseal.cosem.times import DateTime
+from meterseal.cosem.times import DateTime, Time
 from meterseal.errors import Misuse, Refused, TooLarge, Unsupported
 from tests.client.conftest import Twin
 from tests.client.fake_meter import (
@@ -282,6 +283,8 @@ def test_missing_cells_are_filled_in(memory_twin: Twin) -> None:
         ({"entries": (5, 2)}, "from 1 on"),
         ({"columns": ["1.0.2.8.0.255"]}, "no column of 1.0.2.8.0.255"),
         ({"since": "yesterday"}, "yesterday"),
+        ({"since": "2026-13-01"}, "a bound: 2026-13-01.* its month is 13"),
+        ({"until": DateTime(2026, 2, 30)}, "a bound: 2026-02-30.* its day is 30"),
         ({"until": 5}, "a bound is a datetime, a date, a DateTime or text, not int"),
     ],
 )
@@ -333,6 +336,25 @@ def test_values_are_written_as_the_class_says(
         assert operation.data.raw == bytes.fromhex(raw)
     else:
         assert DateTime.from_octets(operation.data.value) == DateTime.from_text(str(value))
+
+
+@pytest.mark.parametrize(
+    ("value", "cause"),
+    [
+        ("2026-13-01T00:00:00", "its month is 13"),
+        (DateTime(2026, 3, 1, hour=24), "0.0.1.0.0.255.*: 2026-03-01T24:.* its hour is 24"),
+    ],
+)
+def test_F17_a_time_that_means_nothing_does_not_leave(memory_twin: Twin, value: Any, cause: str) -> None:
+    fake = FakeMeter()
+    with memory_twin.connect(fake) as meter:
+        with pytest.raises(Misuse, match=cause):
+            meter.write("0.0.1.0.0.255", value)
+        with pytest.raises(Misuse, match="its second is 61"):
+            meter.write("0.0.42.0.0.255", [Time(1, 2, 61)], Array(Tag.OCTET_STRING))
+        octets = DateTime(2026, 13, 1).to_octets()
+        meter.write("0.0.1.0.0.255", Data.of(octets, Tag.OCTET_STRING))  # who says octets means them
+    assert [o.data.value for o in fake.done if o.data is not None] == [octets]
 
 
 def test_a_value_of_any_type_needs_its_type(memory_twin: Twin) -> None:

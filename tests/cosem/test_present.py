@@ -32,6 +32,7 @@ from meterseal.cosem.profile import Column
 from meterseal.cosem.selection import CLOCK_COLUMN, CaptureObject
 from meterseal.cosem.shapes import ANY, LEAVES, shape
 from meterseal.cosem.texts import json_text, moment_text, safe_text
+from meterseal.cosem.times import DateTime
 from meterseal.errors import Forged, MetersealError, Misuse, Refused
 
 CLOCK = bytes.fromhex("07E50713010F2E2300FF8880")
@@ -347,6 +348,37 @@ def test_a_word_that_does_not_fit_is_refused(text: str, line: str) -> None:
     with pytest.raises(Misuse) as caught:
         from_text(text, shape(line))
     assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "cause"),
+    [
+        ("2026-13-01", "date", "value: 2026-13-01 has no meaning, its month is 13"),
+        ("2026-00-01T10:00:00", "date-time", "its month is 0"),
+        ("2026-02-30T10:00:00", "date-time", "its day is 30"),
+        ("2027-02-29T10:00:00", "date-time", "its day is 29"),
+        ("*-*-32", "date", "its day is 32"),
+        ("*-*-*/8", "date", "its weekday is 8"),
+        ("24:00:00", "time", "its hour is 24"),
+        ("10:60", "time", "its minute is 60"),
+        ("10:00:60", "time", "its second is 60"),
+        ("2026-01-01T10:00:00+15:00", "date-time", "its deviation is -900"),
+        ('["10:00:00", "10:00:61"]', "[time]", r"value\[1\]: 10:00:61 .* second is 61"),
+    ],
+)
+def test_F17_a_time_whose_field_means_nothing_is_refused_by_the_fields_name(
+    text: str, line: str, cause: str
+) -> None:
+    with pytest.raises(Misuse, match=cause):
+        from_text(text, shape(line))
+
+
+@pytest.mark.parametrize(
+    "text", ["*-*-*T*:*:*", "*-begin-last/7T02:00", "*-02-29", "2028-02-29T23:59:59.99-12:00"]
+)
+def test_open_fields_and_words_are_entered(text: str) -> None:
+    value, _ = from_text(text, shape("date-time"))
+    assert DateTime.from_octets(value) == DateTime.from_text(text)
 
 
 def test_the_path_of_what_does_not_fit_is_named() -> None:

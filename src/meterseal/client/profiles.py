@@ -21,7 +21,7 @@ from meterseal.cosem.classes import PROFILE
 from meterseal.cosem.obis import Obis, ObjectAddress, parse_object
 from meterseal.cosem.profile import Column, SortMethod, columns_from_value, complete_rows
 from meterseal.cosem.selection import ByEntry, ByRange, CaptureObject, ProfileSelection
-from meterseal.cosem.times import DateTime
+from meterseal.cosem.times import DateTime, meant
 from meterseal.errors import Malformed, MetersealError, Misuse
 
 Moment: TypeAlias = DateTime | datetime | date | str
@@ -146,13 +146,13 @@ def _moment(moment: Moment | None, otherwise: DateTime, of_day: time) -> DateTim
         case None:
             return otherwise
         case str():
-            return DateTime.from_text(moment)
+            return meant(DateTime.from_text(moment), "a bound")
         case datetime():
             return DateTime.from_datetime(moment)
         case date():
             return DateTime.from_datetime(datetime.combine(moment, of_day))
         case DateTime():
-            return moment
+            return meant(moment, "a bound")
     raise Misuse(f"a bound is a datetime, a date, a DateTime or text, not {type(moment).__name__}")
 
 

@@ -11,7 +11,7 @@ from meterseal.codec.types import Tag, Type
 from meterseal.cosem.enter import from_plain, from_text
 from meterseal.cosem.selection import Selection
 from meterseal.cosem.shapes import LEAVES, Shape, wire_type
-from meterseal.cosem.times import Date, DateTime, Time
+from meterseal.cosem.times import Date, DateTime, Time, meant
 from meterseal.errors import Misuse
 
 _SIMPLE = {bool: Tag.BOOLEAN, type(None): Tag.NULL}
@@ -26,7 +26,7 @@ def to_data(value: Any, type_: Type | str | None, shape: Shape, what: str) -> Da
     if isinstance(value, Data):
         return value
     if type_ is not None:
-        return Data.of(_plain(value), _type(type_, what))
+        return Data.of(_plain(value, what), _type(type_, what))
     if isinstance(value, str):
         return Data.of(*from_text(value, shape))
     known = wire_type(shape)
@@ -35,7 +35,7 @@ def to_data(value: Any, type_: Type | str | None, shape: Shape, what: str) -> Da
     known = known or _SIMPLE.get(type(value))
     if known is None:
         raise Misuse(f'{what} may be of any type: give type=, for example type="u32" or Tag.LONG_UNSIGNED')
-    return Data.of(_plain(value), known)
+    return Data.of(_plain(value, what), known)
 
 
 def _type(type_: Type | str, what: str) -> Type:
@@ -47,16 +47,16 @@ def _type(type_: Type | str, what: str) -> Type:
     return leaf.tag
 
 
-def _plain(value: Any) -> Any:
-    """Times as their octets, inside lists and structures too."""
+def _plain(value: Any, what: str) -> Any:
+    """Times as their octets, inside lists and structures too.  Raises Misuse for one that means nothing."""
     if isinstance(value, DateTime | Date | Time):
-        return value.to_octets()
+        return meant(value, what).to_octets()
     if isinstance(value, datetime):
         return DateTime.from_datetime(value).to_octets()
     if isinstance(value, list):
-        return [_plain(part) for part in value]
+        return [_plain(part, what) for part in value]
     if type(value) is tuple:
-        return tuple(_plain(part) for part in value)
+        return tuple(_plain(part, what) for part in value)
     return value
 
 

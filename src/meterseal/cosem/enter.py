@@ -13,7 +13,7 @@ from typing import Any, Final
 from meterseal.codec.types import Array, BitString, MixedArray, Structure, Tag, Type
 from meterseal.cosem.obis import Obis
 from meterseal.cosem.shapes import ANY, LEAVES, Group, Kind, Leaf, Many, Shape
-from meterseal.cosem.times import Date, DateTime, Time
+from meterseal.cosem.times import Date, DateTime, Time, meant
 from meterseal.errors import Misuse
 
 _INTEGERS: Final = frozenset(
@@ -144,7 +144,7 @@ def _leaf_from_text(text: str, expected: Leaf, path: str = "value") -> tuple[Any
     reader = _TIMES.get(expected.kind)
     try:
         if reader is not None:
-            return reader.from_text(text).to_octets(), tag
+            return meant(reader.from_text(text), path).to_octets(), tag
         if expected.kind is Kind.LOGICAL_NAME:
             return bytes(Obis(text)), tag
         return _SCALAR_TEXTS.get(tag, int)(text), tag

@@ -19,13 +19,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
-from typing import Final
+from typing import Final, TypeVar
 
 from meterseal.cosem import time_fields as fields
 from meterseal.cosem.time_fields import DST_BEGIN, DST_END, LAST_DAY, SECOND_LAST_DAY
 from meterseal.errors import Malformed, Misuse
 
-__all__ = ["DST_BEGIN", "DST_END", "LAST_DAY", "SECOND_LAST_DAY", "Date", "DateTime", "Time"]
+__all__ = ["DST_BEGIN", "DST_END", "LAST_DAY", "SECOND_LAST_DAY", "Date", "DateTime", "Time", "meant"]
 
 # Clock status bits (Blue Book clock_status).
 STATUS_INVALID: Final = 0x01
@@ -283,3 +283,16 @@ class DateTime:
             weekday=None if self.weekday is None else local.isoweekday(),
             hour=local.hour, minute=local.minute, second=local.second,
         )  # fmt: skip
+
+
+T = TypeVar("T", bound=Date | DateTime | Time)
+
+
+def meant(value: T, what: str) -> T:
+    """A value that is to be written, as it is; `Misuse` names the first field whose number means nothing.
+
+    What comes from a meter is never held to this: it is shown as it came.
+    """
+    for name in value.invalid:
+        raise Misuse(f"{what}: {value.text()} has no meaning, its {name} is {getattr(value, name)}")
+    return value
