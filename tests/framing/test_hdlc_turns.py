@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
+
 from meterseal.errors import ConnectionLost
 from meterseal.framing import hdlc
 from meterseal.framing.hdlc import Address, Control, Frame, Kind, Parameters, Primary, Received, Timing
@@ -194,6 +196,34 @@ def test_what_is_for_all_stations_is_heard_and_not_answered() -> None:
     assert here.meter.told == [Received(16, 1, b"\xc9all", numbered=False)]
     here.meter.take(hdlc.encode(frame._replace(control=Control(Kind.SNRM, True).encode())), here.now)
     assert not here.meter.frames() and not here.secondary.links
+
+
+@pytest.mark.parametrize(
+    ("size", "lower", "heard"),
+    [
+        (1, None, True), (2, 17, True), (4, 17, True), (2, 0x7F, True), (4, 0x3FFF, True),
+        (2, 18, False), (4, 18, False), (4, 0x7F, False),
+    ],
+)  # fmt: skip
+def test_what_is_for_all_logical_devices_is_heard_once_under_their_number(
+    size: int, lower: int | None, heard: bool
+) -> None:
+    here = line()
+    everybody = hdlc.ALL_STATION[size]
+    frame = Frame(Address(everybody, lower, size), Address(16), 0x03, hdlc.COMMAND + b"\xc9all")
+    here.meter.take(hdlc.encode(frame), here.now)
+    here.user()
+    told = [Received(16, everybody, b"\xc9all", numbered=False)] if heard else []
+    assert here.meter.told == told
+    poll, snrm = Control(Kind.UI, True), Control(Kind.SNRM, True)
+    for control in (poll, snrm):  # asks for an answer, which nobody gives for all
+        here.meter.take(hdlc.encode(frame._replace(control=control.encode())), here.now)
+    here.user()
+    assert here.meter.told == told and not here.meter.frames() and not here.secondary.links
+    nobody = Frame(Address(3, lower, size), Address(16), 0x03, hdlc.COMMAND + b"\xc9all")
+    here.meter.take(hdlc.encode(nobody), here.now)
+    here.user()
+    assert here.meter.told == told, "no such logical device"
 
 
 def test_a_link_without_use_is_kept_by_asking_now_and_then() -> None:

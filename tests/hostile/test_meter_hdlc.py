@@ -125,6 +125,23 @@ def test_F10_only_its_own_addresses_are_answered(here: Running, server: Address)
     assert line.quiet() is not known
 
 
+def test_B06_a_ui_frame_for_all_logical_devices_is_heard_and_not_answered(
+    here: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a line as it comes: what is no request, or not under the broadcast key, is refused in silence."""
+    line, manager = signed_on(here, "manager", 1)
+    refused: list[str] = []
+    monkeypatch.setattr(
+        here.meter.events, "refused", lambda who, error, during: refused.append(f"{who}: {error}")
+    )
+    for apdu in (GET, manager.sealed(GET), manager.sealed(GET[:2] + b"\x81" + GET[3:], 3)):
+        for everybody in (Address(0x7F), Address(0x7F, 0x7F), Address(0x3FFF, 17, 4)):
+            line.frame(0x03, hdlc.COMMAND + apdu, 1, everybody)
+    assert line.quiet() and manager.get(8, CLOCK)
+    assert len(refused) == 9 and sum("under the broadcast key" in line for line in refused) == 6
+    assert any(f"logical device {0x3FFF}" in line for line in refused)
+
+
 def test_F10_broken_frames_are_passed_over(here: Running) -> None:
     line = Stranger(here)
     whole = hdlc.encode(Frame(METER, Address(16), SNRM.encode()))

@@ -12,11 +12,12 @@ from typing import Any
 
 from meterseal import apdu
 from meterseal.apdu.acse import Aarq, Rlre, Rlrq
-from meterseal.apdu.ciphered import FORMS
+from meterseal.apdu.ciphered import FORMS, SC_BROADCAST, parse
 from meterseal.apdu.initiate import InitiateRequest
 from meterseal.association import signon
 from meterseal.association.admitting import Admitting
 from meterseal.association.effects import Effect, Refusal, Released, Reply
+from meterseal.association.exchange import OPENERS
 from meterseal.association.memory import TransferMemory
 from meterseal.association.operations import (
     Service,
@@ -31,12 +32,13 @@ from meterseal.errors import (
     ProtocolViolation,
     Replayed,
     TooWeak,
+    UnknownKey,
     Unsupported,
 )
 from meterseal.framing import gbt
 from meterseal.security import Context, Opened, Style, unprotect
 from meterseal.security.keyforms import is_fresh
-from meterseal.security.protect import PROTECTED, unprotecting
+from meterseal.security.protect import LAYERED, PROTECTED, unprotecting
 from meterseal.security.steps import Steps
 
 QUEUE = 16
@@ -64,15 +66,20 @@ class ServerAssociation(Admitting):
         share: Hashable = None,
     ) -> None:
         super().__init__(profile, draw, datagrams, memory, share)
-        self._queue: deque[bytes] = deque()
+        self._queue: deque[bytes | Opened] = deque()
         self.end()
 
     # --- the way in -------------------------------------------------------------------------
 
-    def receive(self, octets: bytes) -> list[Effect]:
-        """Take one APDU.  Returns what to do; never raises for anything a peer can send."""
+    def receive(self, octets: bytes | Opened) -> list[Effect]:
+        """Take one APDU, or what `open_for_all` made of one: that gets no answer.
+
+        Returns what to do; never raises for anything a peer can send.
+        """
         self._ready = None
         if self._parked is None and not self._indicated:
+            if isinstance(octets, Opened):
+                return self._settled(self._hear(octets))
             try:
                 effects = self._take(octets)
             except MetersealError as error:
@@ -98,6 +105,39 @@ class ServerAssociation(Admitting):
                 raise ProtocolViolation("blocks before the sign-on is complete")
             return self._take_block(octets)
         return self._take_whole(octets)
+
+    @property
+    def stands(self) -> bool:
+        """True while requests are served."""
+        return self.state in (State.ASSOCIATED, State.STANDING)
+
+    def open_for_all(self, octets: bytes) -> Opened:
+        """What came for all logical devices, with these keys: once for all associations that share them.
+
+        Each takes it by `receive`.  Raises MetersealError for what does not hold, and for what is neither
+        plain nor whole and under the broadcast key alone: curve work is done for one that asks.
+        """
+        if octets[:1] and octets[0] in PROTECTED:
+            layered = octets[0] in LAYERED
+            if layered or not parse(octets).sc & SC_BROADCAST:
+                raise UnknownKey("what is for all logical devices comes under the broadcast key")
+        opened = self._open(octets)
+        if not isinstance(opened, Opened):
+            opened.close()
+            raise Unsupported("what is signed comes to one logical device at a time")
+        return opened
+
+    def _hear(self, opened: Opened) -> list[Effect]:
+        """A request that nobody answers, whatever comes of it."""
+        try:
+            message = apdu.decode(opened.apdu)
+            opener = OPENERS.get(type(message))
+            if not self.stands or opener is None or opener.blocks or opener.is_confirmed(message):
+                raise ProtocolViolation(f"{message.name} for all: not a whole, unconfirmed request")
+            effects = self._take_opened(opened)
+        except MetersealError as error:
+            return [Refusal(error, "receiving for all logical devices")]
+        return [effect for effect in effects if not isinstance(effect, Reply)]
 
     def _take_whole(self, octets: bytes) -> list[Effect]:
         opened = self._open(octets)

@@ -19,6 +19,8 @@ HEADER_LENGTH = 8
 MAX_APDU = 0xFFFF
 PORT = 4059
 """TCP and UDP port of the wrapper (IEC 62056-9-7)."""
+ALL_STATION = 0x7F
+"""The server wPort that addresses every logical device, in datagrams only."""
 
 Frame: TypeAlias = tuple[int, int, bytes]
 """Source wPort, destination wPort, APDU."""

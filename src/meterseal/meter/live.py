@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 from meterseal.association import Operation, ServerAssociation, ServerProfile, State
 from meterseal.crypto import suite
 from meterseal.meter.association_object import Association
-from meterseal.security import AUTHENTICATED, ENCRYPTED, SecuritySetup
+from meterseal.security import AUTHENTICATED, ENCRYPTED, Opened, SecuritySetup
 from meterseal.security.protection import policy_bits
 
 _SEALED: Final = AUTHENTICATED | ENCRYPTED
+
+
+Frame: TypeAlias = tuple[int, int, "bytes | Opened"]
+"""Client SAP, server SAP, and an APDU; or one for all logical devices, which was opened as it came."""
 
 
 class Handle(Protocol):
@@ -50,14 +54,14 @@ class Live:
 
     def __init__(self, association: Association | None, machine: ServerAssociation) -> None:
         self.association, self.machine = association, machine
-        self.held: deque[tuple[int, int, bytes]] | None = None
+        self.held: deque[Frame] | None = None
         self.after: list[Callable[[bool], None]] = []
         self.ending: list[Callable[[], None]] = []
         self.gone = self.opening = False
         self.deadline: Handle | None = None
         self.touched = 0.0
 
-    def waits(self, frames: deque[tuple[int, int, bytes]]) -> bool:
+    def waits(self, frames: deque[Frame]) -> bool:
         """Put frames behind an answer that waits; False when none does."""
         if self.held is not None:
             self.held.extend(frames)

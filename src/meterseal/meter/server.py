@@ -16,6 +16,7 @@ from meterseal.cosem.obis import Obis
 from meterseal.errors import MetersealError, Misuse, StateUnavailable
 from meterseal.meter.delays import Delays
 from meterseal.meter.events import Event
+from meterseal.meter.everybody import BY_DATAGRAM, ON_A_BUS
 from meterseal.meter.keyring import KeyRing
 from meterseal.meter.live import Handle, Live, Timer
 from meterseal.meter.model import Meter
@@ -65,7 +66,11 @@ class Party:
 
     def datagram_session(self, link: Link) -> Handler:
         """The handler of an address that datagrams come from; associations are bound to it (A15)."""
-        return self._enter(Session(self, link, datagrams=True))
+        return self._enter(Session(self, link, datagrams=True, everybody=BY_DATAGRAM))
+
+    def bus_session(self, link: Link) -> Handler:
+        """The handler of an HDLC line."""
+        return self._enter(Session(self, link, everybody=ON_A_BUS))
 
     def _enter(self, session: Session) -> Session:
         self._sessions[session] = None
@@ -173,7 +178,11 @@ class Party:
 _STATUS: Final = {"PENDING": 1, "ASSOCIATED": 2, "STANDING": 2}
 
 
-_SESSIONS: Final[dict[str, Callable[[Party, Link], Handler]]] = {"udp": Party.datagram_session}
+_SESSIONS: Final[dict[str, Callable[[Party, Link], Handler]]] = {
+    "udp": Party.datagram_session,
+    "hdlc+tcp": Party.bus_session,
+    "serial": Party.bus_session,
+}
 """The handler that a newcomer gets, by scheme of URL; on all others `Party.session`."""
 
 

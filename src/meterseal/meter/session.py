@@ -40,12 +40,13 @@ from meterseal.errors import (
 from meterseal.meter.association_object import Association
 from meterseal.meter.delays import Delays
 from meterseal.meter.events import Events
-from meterseal.meter.live import Handle, Live, Timer, nobody
+from meterseal.meter.everybody import opened_once
+from meterseal.meter.live import Frame, Handle, Live, Timer, nobody
 from meterseal.meter.model import Meter
 from meterseal.meter.objects import Asker
 from meterseal.meter.pool import Jobs
 from meterseal.net import Link
-from meterseal.security import AUTHENTICATED, SecuritySetup
+from meterseal.security import AUTHENTICATED, Opened, SecuritySetup
 from meterseal.security.context import Counted
 from meterseal.security.steps import Steps, outcome_of
 
@@ -93,10 +94,14 @@ class Session:
     """The handler of one connection, or with `datagrams` of one peer's address.
 
     Datagrams have no order to keep, and anybody can write somebody's address on them: what they do
-    wrong delays nothing else that comes from there, and ends nothing.
+    wrong delays nothing else that comes from there, and ends nothing.  `everybody`: server SAPs that
+    stand for all logical devices.
     """
 
-    def __init__(self, party: Host, link: Link, *, datagrams: bool = False) -> None:
+    def __init__(
+        self, party: Host, link: Link, *, datagrams: bool = False, everybody: frozenset[int] = frozenset()
+    ) -> None:
+        self._everybody = everybody.difference(party.meter.devices)
         self._party, self._link, self._datagrams = party, link, datagrams
         self._meter, self._timer = party.meter, party.timer
         self._live: dict[tuple[int, int], Live] = {}
@@ -134,6 +139,9 @@ class Session:
 
     def received(self, source: int, destination: int, payload: bytes) -> None:
         """One APDU from client SAP `source` to server SAP `destination`."""
+        if destination in self._everybody:
+            self._take_for_all(source, destination, payload)
+            return
         answer = self._answer(self._at(source, destination), source, destination, payload)
         if answer:
             self._link.send(destination, source, answer)
@@ -156,14 +164,28 @@ class Session:
         if answer is not None:
             self._send(source, destination, answer)
             self._finish(live, not self._link.is_closing)
-        elif live.held is None:
+        else:
+            self._take_in_turn(live, source, destination, payload)
+        return b""
+
+    def _take_in_turn(self, live: Live, source: int, destination: int, payload: bytes | Opened) -> None:
+        if live.held is None:
             self._take(live, source, destination, payload)
         elif len(live.held) < HELD:
             live.held.append((source, destination, payload))
         else:
             # A frame is answered or the line closed, and what is kept has an end.
             self._link.abort(ConnectionLost(f"more than {HELD} frames behind an answer that waits"))
-        return b""
+
+    def _take_for_all(self, source: int, destination: int, payload: bytes) -> None:
+        """One APDU for all logical devices: each association of the client that stands hears it, once."""
+        standing = [(sap, live) for (client, sap), live in self._live.items() if client == source]
+        for found, group in opened_once([at for at in standing if at[1].machine.stands], payload):
+            if isinstance(found, MetersealError):
+                self._party.events.refused(self._who(source, destination), found, "receiving for all")
+                continue
+            for sap, live in group:
+                self._take_in_turn(live, source, sap, found)
 
     def parted(self, source: int, destination: int, cause: Exception | None) -> None:
         """The link of one pair is gone, and its association with it; a new link starts with none."""
@@ -200,12 +222,13 @@ class Session:
 
     # --- a frame ----------------------------------------------------------------------------
 
-    def _take(self, live: Live, source: int, destination: int, payload: bytes) -> None:
+    def _take(self, live: Live, source: int, destination: int, payload: bytes | Opened) -> None:
         """Have the machine take a frame."""
-        if payload[:1] == Aarq.tag:
+        anew = isinstance(payload, bytes) and payload[:1] == Aarq.tag
+        if anew:
             self._ended(live)  # it is followed by another, whatever comes of that
         self._carry_out(live, source, destination, live.machine.receive(payload))
-        self._watch(live, source, destination, anew=payload[:1] == Aarq.tag)
+        self._watch(live, source, destination, anew)
 
     def _carry_out(
         self, live: Live, source: int, destination: int, effects: list[Effect], answered: bool = False
@@ -435,7 +458,7 @@ class Session:
         frames, live.held = live.held or deque(), None
         self._let_in(live, frames)
 
-    def _let_in(self, live: Live, frames: deque[tuple[int, int, bytes]]) -> None:
+    def _let_in(self, live: Live, frames: deque[Frame]) -> None:
         while not live.waits(frames) and frames and not self._gone:
             self._take(live, *frames.popleft())
 

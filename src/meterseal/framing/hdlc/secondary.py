@@ -35,6 +35,9 @@ class Secondary(Station):
     `serves(server SAP)` says which logical devices are there; `lower` is the physical address, and `sizes`
     are the forms of address it answers to, in octets (1: no physical address is given). `unasked` lets
     notifications go out at once, for a line that nobody else speaks on.
+
+    What a UI frame without a question brings for all logical devices is told once, under their common
+    number in that form of address (`ALL_STATION`).
     """
 
     role = Role.SECONDARY
@@ -102,10 +105,11 @@ class Secondary(Station):
         """A frame has come, for this station or another one."""
         self._turn = None  # the primary has gone on: nobody waits for the old answer any more
         meaning, client, server = frame.meaning, frame.source, frame.destination.upper
-        if client.size == 4 or client.upper in _NO_CLIENTS or not self._serves(server):
+        if client.size == 4 or client.upper in _NO_CLIENTS:
             return
-        if not self._for_this(frame.destination):
-            if meaning == _BROADCAST and self._for_all(frame.destination):
+        mine, everybody = self._for_this(frame.destination), self._for_all(frame.destination)
+        if not (mine and self._serves(server)):
+            if meaning == _BROADCAST and everybody:
                 self._notified(frame, client.upper, server)
             return
         if meaning is not None and meaning.kind is Kind.UI:
@@ -118,7 +122,11 @@ class Secondary(Station):
         return address.size in self._sizes and address.lower in (None, self._lower)
 
     def _for_all(self, address: Address) -> bool:
-        return address.size in self._sizes and address.lower == ALL_STATION[address.size]
+        """Is it for every physical device, for all logical devices of this one, or for all of every one?"""
+        everybody = ALL_STATION[address.size]
+        if address.size not in self._sizes or address.lower not in (None, self._lower, everybody):
+            return False
+        return address.upper == everybody or (address.lower == everybody and self._serves(address.upper))
 
     def _numbered(self, frame: Frame, pair: Pair, now: float) -> None:
         """A frame of a link, or the one that makes it."""
