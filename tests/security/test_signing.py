@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from meterseal.apdu.general import GeneralSigning
-from meterseal.errors import Forged, Misuse, UnknownKey
-from meterseal.security import SIGNED, Style, protect
-from meterseal.security.layers import SIGNING, Layer
+from meterseal.errors import Forged, MetersealError, Misuse, UnknownKey
+from meterseal.keys.exchanges import Exchanges
+from meterseal.security import SIGNED, Style, protect, unprotect
+from meterseal.security.layers import SIGNING, Layer, check_fields
 from meterseal.security.protect import planned
-from meterseal.security.signing import check_parties, open_signed, recipient_of
+from meterseal.security.signing import (
+    check_parties,
+    layer_of,
+    open_signed,
+    recipient_of,
+    signed_octets,
+    to_sign,
+    usual,
+)
 from meterseal.security.steps import settle
 from tests.security.parties import CLIENT, GET, METER, STRANGER, both, ciphering, party, signing
 
@@ -98,3 +111,92 @@ def test_each_field_of_a_signed_layer_is_what_the_signature_covers() -> None:
     ):
         with pytest.raises(Forged):
             settle(open_signed(meter, sent.replace(**{field: value}).encode()))
+
+
+def octets(*lengths: int) -> st.SearchStrategy[bytes]:
+    return st.sampled_from(lengths).flatmap(lambda n: st.binary(min_size=n, max_size=n))
+
+
+FIELDS = st.tuples(
+    octets(8, 8, 8, 0, 7, 9, 64), octets(8, 8, 8, 0, 7), octets(8, 8, 8, 0, 9), octets(0, 0, 0, 12),
+    octets(0, 0, 0, 3), octets(0, 1, 13, 127, 128, 300),
+)  # fmt: skip
+SIGNATURES = octets(0, 64, 96, 127, 128)
+
+
+def written(fields: Any, signature: bytes) -> GeneralSigning:
+    transaction, originator, recipient, date_time, other, content = fields
+    return GeneralSigning(transaction, originator, recipient, date_time, other, content, signature)
+
+
+class Covers:
+    """A key that tells what it is given."""
+
+    def sign(self, message: bytes) -> bytes:
+        return message
+
+
+def is_usual(message: GeneralSigning) -> bool:
+    transaction, originator, recipient, date_time, other, content, signature = message
+    titled = len(transaction) == len(originator) == len(recipient) == 8
+    return titled and not date_time + other and len(content) < 128 and len(signature) < 128
+
+
+@given(FIELDS, SIGNATURES)
+def test_the_usual_form_is_taken_apart_as_by_the_declaration(fields: Any, signature: bytes) -> None:
+    message = written(fields, signature)
+    sent = message.encode()
+    layer = layer_of(message)
+    expected = layer, message.content, message.signature, signed_octets(sent, message, True)
+    assert usual(sent) == (expected if is_usual(message) else None)
+    if is_usual(message):
+        check_fields(layer)  # which is not asked again
+
+
+WHOLE = GeneralSigning(b"transact", CLIENT, METER, b"", b"", GET, bytes(64)).encode()
+
+
+@given(st.integers(0, len(WHOLE) - 1), st.integers(0, 255))
+@example(len(WHOLE) - 65, 0x81)
+def test_what_is_not_quite_of_the_usual_form_is_for_the_declaration(at: int, octet: int) -> None:
+    """Whatever one octet is changed to, cut off or added: the same fields come out, or it is left alone."""
+    changed = WHOLE[:at] + bytes((octet,)) + WHOLE[at + 1 :]
+    for sent in (changed, WHOLE[:at], WHOLE + bytes((octet,)), WHOLE[:at] + bytes((octet,)) + WHOLE[at:]):
+        found = usual(sent)
+        if found is not None:
+            message = GeneralSigning.decode(sent)
+            expected = layer_of(message), message.content, message.signature
+            assert found == (*expected, signed_octets(sent, message, True))
+
+
+def came_to(meter: Any, sent: bytes) -> Any:
+    """What opening it comes to, an error with its words."""
+    meter.setup.exchanges = Exchanges()
+    try:
+        return unprotect(meter, sent)
+    except MetersealError as error:
+        return type(error), str(error)
+
+
+@given(st.integers(0, 110), st.integers(0, 255), st.sampled_from([CLIENT, STRANGER]), st.binary(max_size=20))
+def test_both_ways_of_reading_come_to_the_same(at: int, octet: int, peer: bytes, apdu: bytes) -> None:
+    client, meter = both()
+    meter.peer_title = peer
+    sent = protect(client, apdu, SIGNED, Style.PLAIN, (signing(),))
+    for arriving in (sent, sent[:at] + bytes((octet,)) + sent[at + 1 :]):
+        short = came_to(meter, arriving)
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr("meterseal.security.signing.usual", lambda _: None)
+            assert came_to(meter, arriving) == short
+
+
+@given(FIELDS, st.booleans())
+def test_what_is_to_be_signed_is_what_the_declaration_writes(fields: Any, usually: bool) -> None:
+    client: Any = both()[0]
+    transaction, own, recipient, date_time, other, content = fields
+    client.setup.own_title, client.setup.signing, client.peer_title = own, Covers(), recipient
+    client.options = frozenset() if usually else frozenset({"content_length_signed"})
+    layer = Layer(SIGNING, b"", b"", transaction, date_time=date_time, other_information=other)
+    begun, job = to_sign(client, layer, content)
+    message = written(fields, b"")
+    assert (begun + b"\0", job()) == (message.encode(), message.signed(content_length=usually))

@@ -7,6 +7,7 @@ kind: its transaction-id, its ephemeral key, its wrapped key (D07).
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Final
 
 from meterseal.errors import Replayed
@@ -27,7 +28,8 @@ class Exchanges:
     __slots__ = ("_lowest",)
 
     def __init__(self) -> None:
-        self._lowest: dict[bytes, int] = {}
+        # What goes is the oldest, each time: a plain dict looks for it among those that have gone.
+        self._lowest: OrderedDict[bytes, int] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._lowest)
@@ -45,4 +47,4 @@ class Exchanges:
         self._lowest.pop(name, None)
         self._lowest[name] = min(counter + 1, ONCE)
         if len(self._lowest) > KEPT:
-            del self._lowest[next(iter(self._lowest))]
+            self._lowest.popitem(last=False)

@@ -20,12 +20,14 @@ What a third party may send inside is in third.py.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from struct import Struct
 from typing import NamedTuple
 
 from meterseal.apdu import ciphered
 from meterseal.apdu.ciphered import GLOBAL, SC_BROADCAST, SC_COMPRESSED, Ciphered
 from meterseal.codec.octets import length_octets
+from meterseal.codec.parts import write_octets
 from meterseal.crypto import TAG_LENGTH
 from meterseal.errors import Forged, Malformed, TooWeak, UnknownKey, Unsupported
 from meterseal.keys.exchanges import ONCE
@@ -55,7 +57,7 @@ from meterseal.security.protection import (
     style_of,
     text,
 )
-from meterseal.security.signing import open_signed, sign
+from meterseal.security.signing import to_sign, to_verify
 from meterseal.security.steps import Steps, settle
 from meterseal.security.third import Third, nests, of_others, open_third
 
@@ -73,7 +75,8 @@ _short_head = Struct(">BBBI").pack
 _security_header = Struct(">BI").pack
 _tag_octet = Struct(">B").pack
 _counter_at = Struct(">I").unpack_from
-_opened = tuple.__new__
+_opened = _guard = tuple.__new__
+_PLAIN = Style.PLAIN  # a class attribute is looked up anew each time
 
 
 class Opened(NamedTuple):
@@ -157,20 +160,25 @@ def _packs_anything(context: Context) -> bool:
 
 def planned(applied: int, layers: Layers) -> Layers:
     """Which layers `protect` makes of these: one of ciphering, and one of a signature if `applied` has it."""
+    return tuple(layer for layer in _plan(applied, layers) if layer is not None)
+
+
+def _plan(applied: int, layers: Layers) -> tuple[Layer | None, Layer | None]:
+    """The ciphered layer, and the signed one."""
     outer = find(layers, CIPHERING)
     if not applied & SIGNED:
-        return () if outer is None else (outer,)
+        return outer, None
     # A layer that nobody began belongs to the exchange of the one around it, where there is one.
-    inner = find(layers, SIGNING) or Layer(SIGNING, b"", b"", b"" if outer is None else outer.transaction_id)
-    return (inner,) if outer is None else (outer, inner)
+    begun = b"" if outer is None else outer.transaction_id
+    return outer, find(layers, SIGNING) or Layer(SIGNING, b"", b"", begun)
 
 
 def _in_layers(context: Context, apdu: bytes, applied: int, style: Style, layers: Layers) -> Steps[bytes]:
     """Signed first, then ciphered: by a layer of its own, or as the association does it."""
-    made = planned(applied, layers)
-    inner, outer = find(made, SIGNING), find(made, CIPHERING)
+    outer, inner = _plan(applied, layers)
     if inner is not None:
-        apdu = yield from sign(context, inner, apdu)
+        begun, sign = to_sign(context, inner, apdu)
+        apdu = begun + write_octets((yield sign))
         style = style.carrier
     if outer is not None:
         return (yield from seal(context, outer, applied & _BOTH, apdu))
@@ -184,8 +192,9 @@ def _in_layers(context: Context, apdu: bytes, applied: int, style: Style, layers
 
 def unprotecting(context: Context, octets: bytes) -> Opened | Steps[Opened]:
     """As `unprotect`; where it takes curve work, the steps to it."""
-    if octets and octets[0] in LAYERED:
-        return _OPENERS[octets[0]](context, octets)
+    opener = _OPENERS.get(octets[0]) if octets else None
+    if opener is not None:
+        return opener(context, octets)
     opened = open_usual(context, octets)
     if opened is not None:
         return opened
@@ -254,9 +263,11 @@ def _inside(context: Context, opened: Opened, guard: Guard | None) -> Steps[Open
     guards = [guard] if guard is not None and opened.applied & AUTHENTICATED else []
     whole = opened
     if whole.apdu[0] == SIGNED_TAG:
-        whole = yield from _open_signed(context, whole)
+        apdu, layer, verify = to_verify(context, whole.apdu, whole.broadcast)
+        yield verify
+        whole = _signed(context, whole, apdu, layer)
         if not guards:
-            guards = [_once(context, whole)]
+            guards = [_once(context, layer)]
     if whole.apdu[0] == CIPHERED_TAG and context.parties:
         third = yield from open_third(context, whole.apdu)
         guards.append(third.guard)
@@ -269,12 +280,12 @@ def _inside(context: Context, opened: Opened, guard: Guard | None) -> Steps[Open
     return whole
 
 
-def _open_signed(context: Context, opened: Opened) -> Steps[Opened]:
-    apdu, layer = yield from open_signed(context, opened.apdu, for_all=opened.broadcast)
+def _signed(context: Context, opened: Opened, apdu: bytes, layer: Layer) -> Opened:
+    """What was opened, with its signed layer taken off, which holds."""
+    _, applied, style, broadcast, counter, lowest, key, layers, third = opened
     if not apdu or (apdu[0] in NEVER_SIGNED and not nests(context, apdu[0])):
         raise Malformed(f"{SIGNING} holds nothing, or an APDU that may not be inside")
-    _check_for_all(opened.broadcast, apdu)
-    _, applied, style, broadcast, counter, lowest, key, layers, third = opened
+    _check_for_all(broadcast, apdu)
     return _opened(
         Opened, (apdu, applied | SIGNED, style, broadcast, counter, lowest, key, (*layers, layer), third)
     )
@@ -283,11 +294,10 @@ def _open_signed(context: Context, opened: Opened) -> Steps[Opened]:
 _SIGNED = SIGNING.encode()
 
 
-def _once(context: Context, opened: Opened) -> Guard:
+def _once(context: Context, signed: Layer) -> Guard:
     """No counter orders a message that is only signed: its transaction-id is taken once (D07)."""
-    signed = opened.layers[-1]
     name, seen = _SIGNED + signed.originator + signed.transaction_id, context.setup.exchanges
-    return Guard(lambda: seen.check(name, 0), lambda: seen.commit(name, ONCE))
+    return _guard(Guard, (partial(seen.check, name, 0), partial(seen.commit, name, ONCE), None, 0))
 
 
 def _open_signing(context: Context, octets: bytes) -> Steps[Opened]:
@@ -295,7 +305,7 @@ def _open_signing(context: Context, octets: bytes) -> Steps[Opened]:
     _check_negotiated(context, SIGNING)
     if context.minimum & AUTHENTICATED:
         raise TooWeak(f"{SIGNING} alone tells nothing of its age: its contents cannot be trusted")
-    return (yield from _inside(context, Opened(octets, 0, Style.PLAIN), None))
+    return _inside(context, _opened(Opened, (octets, 0, _PLAIN, False, -1, 0, None, (), None)), None)
 
 
 def _open_bare(context: Context, octets: bytes) -> Steps[Opened]:

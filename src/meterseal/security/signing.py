@@ -6,30 +6,41 @@ else is found out by the recipient that it names (B18).
 
 from __future__ import annotations
 
+from functools import partial
+from struct import Struct
+from typing import Final
+
 from meterseal.apdu.general import GeneralSigning
 from meterseal.codec.parts import write_octets
 from meterseal.errors import Misuse, UnknownKey
 from meterseal.security.context import Context
 from meterseal.security.layers import SIGNING, Layer, check_fields
-from meterseal.security.steps import Steps
+from meterseal.security.steps import Job, Steps
+
+_USUAL: Final = Struct(">BB8sB8sB8sBBB")
+"""Tag, transaction-id and both titles, each of 8 octets and with its length; no date-time and no other
+information; the length of the content."""
+_TAG: Final = GeneralSigning.tag[0]
+_layer = tuple.__new__
 
 
-def sign(context: Context, layer: Layer, apdu: bytes) -> Steps[bytes]:
-    """`apdu` in a signed layer toward the peer.  Raises UnknownKey without a key of this end."""
+def to_sign(context: Context, layer: Layer, apdu: bytes) -> tuple[bytes, Job]:
+    """`apdu` in a signed layer toward the peer, up to the signature, and the job that makes it.
+
+    Raises UnknownKey without a key of this end.
+    """
     setup = context.setup
-    key, write = setup.signing_key(), write_octets
+    key, own, recipient = setup.signing_key(), setup.own_title, recipient_of(context, layer)
+    _, _, _, transaction, _, _, date_time, other = layer
+    content_length, size = _content_length(context), len(apdu)
+    usual = len(transaction) == len(own) == len(recipient) == 8 and not date_time and not other
+    if usual and content_length and size < 0x80:
+        begun = _USUAL.pack(_TAG, 8, transaction, 8, own, 8, recipient, 0, 0, size) + apdu
+        return begun, partial(key.sign, begun[1:])
     # Written down at once: a message taken apart and put together again costs as much as a signature.
-    fields = (
-        write(layer.transaction_id)
-        + write(setup.own_title)
-        + write(recipient_of(context, layer))
-        + write(layer.date_time)
-        + write(layer.other_information)
-    )
-    content = fields + write(apdu)
-    signed = content if _content_length(context) else fields + apdu
-    signature = yield lambda: key.sign(signed)
-    return GeneralSigning.tag + content + write(signature)
+    fields = b"".join(map(write_octets, (transaction, own, recipient, date_time, other)))
+    content = fields + write_octets(apdu)
+    return GeneralSigning.tag + content, partial(key.sign, content if content_length else fields + apdu)
 
 
 def open_signed(context: Context, octets: bytes, *, for_all: bool = False) -> Steps[tuple[bytes, Layer]]:
@@ -37,14 +48,44 @@ def open_signed(context: Context, octets: bytes, *, for_all: bool = False) -> St
 
     Raises DecodeError, UnknownKey, CertificateRefused, Forged.
     """
-    message = GeneralSigning.decode(octets)
-    layer = layer_of(message)
-    check_fields(layer)
+    content, layer, verify = to_verify(context, octets, for_all)
+    yield verify
+    return content, layer
+
+
+def to_verify(context: Context, octets: bytes, for_all: bool) -> tuple[bytes, Layer, Job]:
+    """As `open_signed`, but with the job of verifying it still to be done."""
+    content_length = _content_length(context)
+    found = usual(octets) if content_length else None
+    if found is None:
+        message = GeneralSigning.decode(octets)
+        layer, content, signature = layer_of(message), message.content, message.signature
+        check_fields(layer)
+        signed = signed_octets(octets, message, content_length)
+    else:
+        layer, content, signature, signed = found
     check_parties(context, layer, for_all=for_all)
-    signer, signature = context.setup.verifying_key(layer.originator), message.signature
-    signed = signed_octets(octets, message, _content_length(context))
-    yield lambda: signer.verify(signature, signed)
-    return message.content, layer
+    signer = context.setup.verifying_key(layer.originator)
+    return content, layer, partial(signer.verify, signature, signed)
+
+
+def usual(octets: bytes) -> tuple[Layer, bytes, bytes, bytes] | None:
+    """Layer, content, signature and what it covers, of a short message in the form that nearly all have.
+
+    None for every other, which is for the declaration: this is what comes of it, in one look.
+    """
+    end = len(octets)
+    if end <= _USUAL.size:
+        return None
+    tag, a, transaction, b, originator, c, recipient, date_time, other, size = _USUAL.unpack_from(octets)
+    at = _USUAL.size + size
+    if not a == b == c == 8 or date_time or other or tag != _TAG or size > 0x7F or at >= end:
+        return None
+    last = octets[at]
+    if last > 0x7F or at + 1 + last != end:
+        return None
+    layer = _layer(Layer, (SIGNING, originator, recipient, transaction, "", 0, b"", b""))
+    return layer, octets[_USUAL.size : at], octets[at + 1 :], octets[1:at]
 
 
 def signed_octets(octets: bytes, message: GeneralSigning, content_length: bool) -> bytes:
