@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from meterseal.apdu.common import SelectiveAccess
+from meterseal.association import Confirmed, Reply
 from meterseal.codec import data as codec
 from meterseal.codec.data import Data
 from meterseal.codec.types import Tag
-from meterseal.cosem.buffer import select
+from meterseal.cosem.buffer import Row, select
 from meterseal.cosem.profile import Column, complete_rows
-from meterseal.cosem.selection import ByEntry, ByRange, CaptureObject
+from meterseal.cosem.selection import CLOCK_COLUMN, ByEntry, ByRange, CaptureObject
 from meterseal.cosem.times import DateTime
-from meterseal.meter.profile_object import LoadProfile
+from meterseal.meter.plant import Moment
+from meterseal.meter.profile_object import TURN, LoadProfile
 from meterseal.security.steps import settle
 from tests.meter.world import NOON, Client, World, read, world
 
@@ -121,6 +127,95 @@ def test_the_rows_looked_at_are_enough(start: int, length: int, deviation: int |
     selection = ByRange(low, high)
     near = select(profile._near(selection), profile.columns, selection)
     assert near == select(_ALL, profile.columns, selection)
+
+
+# --- long answers -------------------------------------------------------------------------------
+
+
+class Counted:
+    """A profile whose rows are counted as they are made, and a time in which only the test goes on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.here = world()
+        self.profile, self.count = _profile_of(self.here), 0
+        self.profile.entries = 1000
+        make = self.profile._make
+        self.todo: deque[Callable[[], object]] = deque()
+
+        def counted(moment: Moment) -> Row:
+            self.count += 1
+            return make(moment)
+
+        def later(delay: float, callback: Callable[..., object], *given: Any) -> Any:
+            assert delay == 0.0
+            self.todo.append(partial(callback, *given))
+
+        monkeypatch.setattr(self.profile, "_make", counted)
+        self.client, self.other = (self.here.signed_on(role) for role in ("operator", "manager"))
+        monkeypatch.setattr(self.here.timer, "call_later", later)
+
+    def ask(self, selection: SelectiveAccess | None) -> None:
+        """The client asks for the buffer; whatever comes of it has to wait for its turn."""
+        (effect,) = self.client.machine.request((read(7, PROFILE, 2, selection),))
+        assert isinstance(effect, Reply)
+        self.client.line.handler.received(self.client.sap, 1, effect.octets)
+
+    def turns(self) -> Iterator[int]:
+        """The rows made in each turn, after it."""
+        while self.todo:
+            before = self.count
+            self.todo.popleft()()
+            yield self.count - before
+
+
+@pytest.mark.parametrize(
+    ("selection", "rows"),
+    [
+        (None, 1000),
+        (ByRange(at(0), at(NOON)), 1000),
+        (ByRange(at(NOON - 599 * 900), at(NOON), columns=(CLOCK_COLUMN,)), 600),
+        (ByEntry(2, 700, 2, 3), 699),
+        (ByEntry(400, 0), 601),
+    ],
+    ids=["whole", "range", "column", "entries", "last"],
+)
+def test_a_long_profile_is_made_a_few_rows_at_a_time(
+    monkeypatch: pytest.MonkeyPatch, selection: Any, rows: int
+) -> None:
+    long = Counted(monkeypatch)
+    given = (
+        None if selection is None else SelectiveAccess(selection.selector, Data.of(*selection.parameter()))
+    )
+    long.ask(given)
+    assert long.count == TURN and not long.client.line.arrived
+    for number, made in enumerate(long.turns()):
+        assert made <= TURN and (number or long.other.get(8, CLOCK)), "another is served between two turns"
+    assert rows <= long.count <= rows + 2, "each row is made once, and none that is not asked for"
+    (answer,) = long.client.line.answers()
+    effects = long.client.machine.receive(answer)
+    while isinstance(effects[0], Reply):
+        long.client.line.handler.received(long.client.sap, 1, effects[0].octets)
+        (answer,) = long.client.line.answers()
+        effects = long.client.machine.receive(answer)
+    (done,) = effects
+    assert isinstance(done, Confirmed) and done.outcomes[0].data is not None
+    everything = list(long.profile.rows())
+    asked_for = select(everything, long.profile.columns, selection or ByEntry())
+    assert codec.decode(done.outcomes[0].data) == asked_for and len(asked_for) == rows
+
+
+def test_frames_behind_a_long_profile_come_in_their_turn_and_a_closed_line_ends_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    long = Counted(monkeypatch)
+    long.ask(None)
+    turns = long.turns()
+    assert [next(turns) for _ in range(3)] == [TURN] * 3
+    client = long.client
+    client.line.handler.received(client.sap, 1, client.sealed(bytes.fromhex("C001C100080000010000FF0200")))
+    assert not client.line.arrived, "it waits behind the profile"
+    client.line.abort()
+    assert list(turns) == [0] and not client.line.arrived, "nobody waits for it any more"
 
 
 def _with_deviation(face: DateTime, deviation: int | None) -> DateTime:

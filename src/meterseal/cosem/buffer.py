@@ -70,11 +70,16 @@ def select_by_entry(rows: Sequence[Row], columns: Sequence[Column], selection: B
 
     Raises `Malformed` for a first entry or column of 0 or behind the last one.
     """
-    entries = _slice(selection.first, selection.last, len(rows), "entry")
+    entries = chosen_entries(selection, len(rows))
     cells = _slice(selection.first_column, selection.last_column, len(columns), "column")
     if cells == slice(0, len(columns)):
-        return list(rows[entries])
-    return [row[cells] for row in rows[entries]]
+        return [rows[at] for at in entries]
+    return [rows[at][cells] for at in entries]
+
+
+def chosen_entries(selection: ByEntry, count: int) -> range:
+    """The rows that a selection names, from 0, of so many that there are.  Raises as `select_by_entry`."""
+    return range(count)[_slice(selection.first, selection.last, count, "entry")]
 
 
 def _slice(first: int, last: int, count: int, what: str) -> slice:

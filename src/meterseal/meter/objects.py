@@ -23,7 +23,7 @@ from meterseal.cosem.rights import ACCESS, READ, WRITE
 from meterseal.cosem.selection import Selection, parse_selection, restricted
 from meterseal.cosem.shapes import Group, Kind, Leaf, Many, Shape
 from meterseal.errors import ConfigurationError, DecodeError, MetersealError, Unsupported
-from meterseal.security.steps import Steps
+from meterseal.security.steps import Steps, through
 from meterseal.security.third import Third
 
 Key: TypeAlias = tuple[int, bytes]
@@ -126,17 +126,17 @@ class Asker:
 
 Reader: TypeAlias = Callable[[Asker], Value]
 SlowReader: TypeAlias = Callable[[Asker], Steps[Value]]
-Selector: TypeAlias = Callable[[Asker, Selection], Value]
+Selector: TypeAlias = Callable[[Asker, Selection], "Value | Steps[Value]"]
 Writer: TypeAlias = Callable[[Asker, Any], Steps[None] | None]
 Caller: TypeAlias = Callable[[Asker, Any], Value | Steps[Value] | Steps[None] | None]
-"""A method.  What takes curve work, here and in the others, gives the steps to its result."""
+"""A method.  What takes curve work, or long, here and in the others, gives the steps to its result."""
 
 
 class CosemObject:
     """One object. `readers`, `writers` and `callers` are keyed by attribute and method index.
 
     `selectors` maps an attribute to its function for selective access and the selectors it takes.
-    `slow_readers` stand in place of readers where it takes curve work.
+    `slow_readers` stand in place of readers where it takes curve work, and before them where it takes long.
     Raises ConfigurationError for a class or version that the tables do not have.
     """
 
@@ -211,9 +211,9 @@ class CosemObject:
         if operation.selection is None:
             slow = self.slow_readers.get(index)
             return self.read(asker, index) if slow is None else _later(slow(asker))
-        return Outcome(0, codec.encode(*self._select(asker, index, operation.selection)))
+        return _later(self._select(asker, index, operation.selection))
 
-    def _select(self, asker: Asker, index: int, access: SelectiveAccess) -> Value:
+    def _select(self, asker: Asker, index: int, access: SelectiveAccess) -> Steps[Value]:
         select, known = self.selectors.get(index, (None, ()))
         if select is None or access.access_selector not in known:
             raise Denied(TYPE_UNMATCHED, f"attribute {index} has no access selector {access.access_selector}")
@@ -221,7 +221,7 @@ class CosemObject:
             selection = parse_selection(
                 self.class_id, index, access.access_selector, access.access_parameters.value
             )
-            return select(asker, selection)
+            return (yield from through(select(asker, selection)))
         except DecodeError as error:
             raise Denied(TYPE_UNMATCHED, str(error)) from error
         except Unsupported as error:

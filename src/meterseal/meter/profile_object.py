@@ -2,23 +2,26 @@
 
 The load profile keeps no rows. It keeps runs: "from this time of the meter's clock on, a row every so many
 seconds, so many of them", a new run whenever the clock is set, the period changes, or somebody captures by
-hand. A row is made when it is asked for, out of the sources of its columns at its moment.
+hand. A row is made when it is asked for, out of the sources of its columns at its moment: some fifty
+microseconds each, so those of a long answer are made a few at a time, and others are served between.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final, NamedTuple, overload
 
 from meterseal.codec.types import Array, MixedArray, Structure, Tag, Type
-from meterseal.cosem.buffer import Row, select
+from meterseal.cosem.buffer import Row, chosen_entries, select
 from meterseal.cosem.obis import Obis
 from meterseal.cosem.profile import Column, SortMethod
 from meterseal.cosem.selection import (
     CAPTURE_OBJECT,
     CLOCK_COLUMN,
+    ByEntry,
     ByRange,
     CaptureObject,
     ProfileSelection,
@@ -31,10 +34,14 @@ from meterseal.meter.events import CLEARED
 from meterseal.meter.objects import OTHER_REASON, Asker, CosemObject, Denied, Value
 from meterseal.meter.plant import Moment, Plant
 from meterseal.meter.store import MeterStore
+from meterseal.security.steps import Steps, breath, settle
 
 NO_SORT: Final = (0, Obis("0.0.0.0.0.0"), 0, 0)
 _FACE_MARGIN: Final = 26 * 3600
 """Seconds that a bound without a deviation may be away from UTC, and a little more."""
+
+TURN: Final = 128
+"""Rows that are made before others have their turn."""
 
 _MOST_RUNS: Final = 512
 SHORTEST_PERIOD, LONGEST_PERIOD = 60, 86_400
@@ -49,7 +56,7 @@ class Profile(CosemObject):
         self.columns, self._row_type = tuple(columns), Structure(tuple(types))
         sources = [column.source.to_value() for column in columns]
         self.readers |= {
-            2: lambda asker: self._answer(list(self.rows()), self._row_type),
+            2: lambda asker: settle(self._whole(asker)),
             3: lambda asker: (sources, capture_objects_type(len(sources))),
             4: lambda asker: (self.period, Tag.DOUBLE_LONG_UNSIGNED),
             5: lambda asker: (int(SortMethod.FIFO), Tag.ENUM),
@@ -66,10 +73,17 @@ class Profile(CosemObject):
         """The buffer, oldest row first."""
         raise NotImplementedError
 
-    def _selected(self, asker: Asker, selection: Selection) -> Value:
+    def _whole(self, asker: Asker) -> Steps[Value]:
+        return self._answer((yield from made(self.rows())), self._row_type)
+
+    def _selected(self, asker: Asker, selection: Selection) -> Steps[Value]:
         if not isinstance(selection, ProfileSelection):
             raise Malformed("not a selection of a profile")
-        rows = select(self._near(selection), self.columns, selection)
+        near, among = self._near(selection), selection
+        if isinstance(selection, ByEntry):
+            near = Part(near, chosen_entries(selection, len(near)))
+            among = replace(selection, first=1, last=0)
+        rows = yield from made(near, lambda some: select(some, self.columns, among))
         return self._answer(rows, self._cut_type(selection))
 
     def _near(self, selection: ProfileSelection) -> Sequence[Row]:
@@ -86,6 +100,34 @@ class Profile(CosemObject):
 
     def _answer(self, rows: list[Row], row: Structure) -> Value:
         return rows, Array(row) if rows else MixedArray(())
+
+
+class Part(Sequence[Row]):
+    """Some of the rows of a buffer, by their numbers, made as they are asked for."""
+
+    def __init__(self, rows: Sequence[Row], numbers: Sequence[int]) -> None:
+        self._rows, self._numbers = rows, numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | list[Row]:
+        if isinstance(index, slice):
+            return [self._rows[at] for at in self._numbers[index]]
+        return self._rows[self._numbers[index]]
+
+
+def made(rows: Sequence[Row], select: Callable[[Sequence[Row]], Sequence[Row]] = list) -> Steps[list[Row]]:
+    """What is selected of the rows, `TURN` of them at a time."""
+    found = [*select(rows[:TURN])]
+    for start in range(TURN, len(rows), TURN):
+        yield breath
+        found += select(rows[start : start + TURN])
+    return found
 
 
 class Run(NamedTuple):
@@ -144,15 +186,16 @@ class Rows(Sequence[Row]):
     def __iter__(self) -> Iterator[Row]:
         return (self[at] for at in range(self._total))
 
-    def between(self, low: int, high: int) -> list[Row]:
+    def between(self, low: int, high: int) -> Part:
         """The rows whose time on the meter's clock (seconds since 1970 UTC) may lie between the two."""
-        found: list[Row] = []
+        found: list[int] = []
         for number, run in enumerate(self._runs):
             start = self._ends[number - 1] if number else 0
             first = max(0, -(-(low - run.first) // run.step))
             last = min(self._ends[number] - start - 1, (high - run.first) // run.step)
-            found += [self[start + at - self._skip] for at in range(max(first, self._skip - start), last + 1)]
-        return found
+            behind = start - self._skip
+            found += range(behind + max(first, -behind), behind + last + 1)
+        return Part(self, found)
 
 
 class LoadProfile(Profile):
@@ -185,6 +228,7 @@ class LoadProfile(Profile):
         self._take(kept)
         self.writers |= {4: self._set_period, 8: self._set_entries}
         self.callers |= {1: self._reset, 2: self._capture}
+        self.slow_readers[2] = self._whole
         plant.on_clock_set.append(self._clock_set)
 
     def _type_of(self, column: Column, held: CosemObject) -> Type:

@@ -48,7 +48,7 @@ from meterseal.meter.pool import Jobs
 from meterseal.net import Link
 from meterseal.security import AUTHENTICATED, Opened, SecuritySetup
 from meterseal.security.context import Counted
-from meterseal.security.steps import Steps, outcome_of
+from meterseal.security.steps import Steps, breath, outcome_of
 
 PENDING_TIME: Final = 10.0
 """Seconds from the AARE to the proof of pass 3."""
@@ -307,7 +307,7 @@ class Session:
         found: Any,
         go_on: Callable[[list[Effect]], None],
     ) -> None:
-        """On with an operation that takes curve work; where its association has ended, it is given up."""
+        """On with an operation that takes curve work, or long; it is given up where its association ends."""
         if live.gone or self._gone or not live.machine.expects(asked.token):
             steps.close()
             go_on([])
@@ -316,6 +316,9 @@ class Session:
             job = steps.throw(found) if isinstance(found, MetersealError) else steps.send(found)
         except StopIteration as done:
             go_on(done.value)
+            return
+        if job is breath:
+            self._timer.call_later(0.0, self._step, live, asked, steps, None, go_on)
             return
         self._party.compute(
             partial(outcome_of, job), lambda found: self._step(live, asked, steps, found, go_on), self._broken

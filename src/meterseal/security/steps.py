@@ -18,6 +18,10 @@ Job: TypeAlias = Callable[[], Any]
 Steps: TypeAlias = Generator[Job, Any, T]
 
 
+def breath() -> None:
+    """A job that is none: much is being done in parts, and whoever drives it may serve others first."""
+
+
 @overload
 def settle(found: Steps[T]) -> T: ...
 @overload
