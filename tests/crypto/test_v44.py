@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meterseal.crypto import v44
-from meterseal.crypto.v44 import PACKET, STREAM, Parameters, compress, decompress
+from meterseal.crypto.v44 import PACKET, STREAM, Parameters, codes, compress, decompress, encoder
 from meterseal.errors import DecodeError, Malformed, Misuse, TooLarge, Truncated
 from tests import vectors
 from tests.mutate import hammer, mutations, truncations
@@ -106,10 +106,10 @@ def test_nothing_is_kept_between_packets() -> None:
 @pytest.mark.parametrize("factor", [10**2, 10**3, 10**4, 10**5, 10**6])
 def test_F13_bombs_stop_at_the_limit(factor: int) -> None:
     # A string of n7 octets, then its codeword over and over: the most that a code can make.
-    writer = v44._Writer(PACKET)
+    writer = encoder._Writer(PACKET)
     writer.ordinal(0)
     writer.codeword(4)
-    writer.extension(v44._length_codes(255)[253])
+    writer.extension(codes.length_codes(255)[253])
     for _ in range(factor // 100):
         writer.codeword(5)
     bomb = writer.end()
@@ -125,9 +125,9 @@ def test_F13_bombs_stop_at_the_limit(factor: int) -> None:
 
 
 def test_F13_reinit_storm() -> None:
-    writer = v44._Writer(PACKET)
+    writer = encoder._Writer(PACKET)
     for _ in range(10_000):
-        writer.control(v44.REINIT)
+        writer.control(codes.REINIT)
         writer.restart()
     assert decompress(writer.end()) == b""
 
@@ -143,7 +143,7 @@ def test_F13_after_the_end() -> None:
 
 
 def bits(*fields: tuple[int, int]) -> bytes:
-    writer = v44._Writer(PACKET)
+    writer = encoder._Writer(PACKET)
     for value, width in fields:
         writer.put(value, width)
     return writer.end()
@@ -155,7 +155,7 @@ def bits(*fields: tuple[int, int]) -> bytes:
         bits((0, 1), (65, 7), (1, 1), (5, 6)),  # a codeword above the next
         bits((1, 1), (4, 6)),  # the next one, with nothing before it
         bits((0, 1), (65, 7), (1, 1), (4, 6), (2, 2), (1, 1), (1, 1), (6, 6)),  # ... after an extension
-        bits(*[(1 | v44.STEPUP << 1, 7 + n) for n in range(7)]),  # more bits than n2 has
+        bits(*[(1 | codes.STEPUP << 1, 7 + n) for n in range(7)]),  # more bits than n2 has
         bits((0, 1), (65, 7), (1, 1), (0, 6)),  # transparent mode
     ],
 )
