@@ -12,7 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from meterseal.authority.ca import CertificateAuthority, Clock, utc_now
+from meterseal.authority.ca import CertificateAuthority, utc_now
+from meterseal.authority.ca_issuing import Clock
 from meterseal.authority.register import Entry, State
 from meterseal.authority.terms import DEVICE_DAYS
 from meterseal.client.setups import CertificateInfo
