@@ -93,6 +93,8 @@ FAULTS: list[tuple[str, Change, Answer]] = [
     ("mechanism unknown", having(mechanism_name=acse.mechanism_name(9)), Answer(11)),
     ("authentication unit absent", having(sender_acse_requirements=None), Answer(12)),
     ("authentication unit not set", having(sender_acse_requirements=b"\x07\x00"), Answer(12)),
+    ("authentication unit cut", having(sender_acse_requirements=b"\x07"), Answer(12)),
+    ("authentication unit no bits", having(sender_acse_requirements=b"\x08\x80"), Answer(12)),
     ("title absent", having(calling_ap_title=None), Answer(3)),
     ("title of 7 octets", having(calling_ap_title=CLIENT_TITLE[:7]), Answer(3)),
     ("title of 9 octets", having(calling_ap_title=CLIENT_TITLE + b"1"), Answer(3)),
@@ -204,7 +206,7 @@ def test_secrets_all_have_one_answer_to_the_octet() -> None:
 CHECKS = [  # which check finds it
     *["version"] * 3,
     *["context"] * 5,
-    *["mechanism"] * 6,
+    *["mechanism"] * 8,
     *["title"] * 5,
     *["user"] * 2,
     *["initiate"] * 10,
@@ -272,6 +274,9 @@ def test_without_counters_an_initiate_error_is_left_out() -> None:
 
 ACCEPTED: list[tuple[str, Change]] = [
     ("version written out", having(protocol_version=b"\x07\x80")),
+    ("version among others", having(protocol_version=b"\x06\xc0")),
+    ("authentication unit of two bits", having(sender_acse_requirements=b"\x06\x80")),
+    ("authentication unit of four bits", having(sender_acse_requirements=b"\x04\x90")),
     ("called title", having(called_ap_title=b"anything")),
     ("called qualifier", having(called_ae_qualifier=b"\0")),
     ("called ids", having(called_ap_invocation_id=1, called_ae_invocation_id=-1)),

@@ -118,6 +118,16 @@ def test_customer_ports_as_text(tmp_path: Path) -> None:
         assert f"{name} from {where}" in text and reading in text
 
 
+def test_it_ends_when_nobody_reads_along(tmp_path: Path) -> None:
+    words = ("udp://127.0.0.1:0", "--credentials", str(write(tmp_path / "kitchen.toml")), "--json")
+    with listening(*words) as (process, url, out, err):
+        out.close()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as meter:
+            meter.sendto(wrapper.encode(1, 103, sealed(3)), ("127.0.0.1", int(url.rpartition(":")[2])))
+        assert process.wait(30) == 1
+        assert err.read() == ""
+
+
 def test_what_makes_no_sense(tmp_path: Path) -> None:
     file = str(write(tmp_path / "kitchen.toml"))
     for words, code, text in (

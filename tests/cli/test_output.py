@@ -67,3 +67,27 @@ def test_warnings_of_the_library_go_to_stderr() -> None:
     assert done.stdout == b""
     assert done.stderr.splitlines()[0] == b"meterseal: warning: the line closed"
     assert b"not this" not in done.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_a_full_disk_under_the_output_is_one_line() -> None:
+    code = "import sys; sys.stdout = open('/dev/full', 'w'); from meterseal.cli import main; main()"
+    for words in (["--version"], ["access", "show", "--json"]):
+        ran = spawn(words, code=code)
+        assert (ran.returncode, ran.stdout) == (1, b"")
+        assert ran.stderr.startswith(b"meterseal: state-unavailable: the output cannot be written: ")
+        assert ran.stderr.count(b"\n") == 1
+
+
+def test_a_reader_that_has_gone_ends_a_command_without_a_word() -> None:
+    code = (
+        "import os, sys; read, write = os.pipe(); os.close(read); sys.stdout = open(write, 'w');"
+        "from meterseal.cli import main; main()"
+    )
+    ran = spawn(["--version"], code=code)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (1, b"", b"")
+
+
+def test_closed_streams_are_none_to_write_to() -> None:
+    code = "import sys; sys.stdout = sys.stderr = None; from meterseal.cli import main; main()"
+    assert [spawn(words, code=code).returncode for words in (["--version"], ["no-such"])] == [0, 2]

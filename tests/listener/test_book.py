@@ -63,12 +63,33 @@ def test_new_changed_and_removed_files_are_found(tmp_path: Path) -> None:
     write(tmp_path / "two.toml", OTHER)
     assert book.find(OTHER, 1.0) == []  # looked a moment ago
     assert len(book.find(OTHER, LOOK_EVERY)) == 1
+    before = book.find(OTHER, 0)[0].key.handle.kcv
     write(tmp_path / "two.toml", OTHER, ek=OTHER_EK)
     os.utime(tmp_path / "two.toml", ns=(1, 1))
     (tmp_path / "one.toml").unlink()
-    before = book.find(OTHER, 0)[0].key.handle.kcv
     assert book.find(b"nobody..", 2 * LOOK_EVERY) == []
     assert book.find(OTHER, 0)[0].key.handle.kcv != before and book.find(TITLE, 0) == []
+
+
+def test_what_becomes_of_a_known_meters_files_counts_from_its_next_push_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = write(tmp_path / "one.toml")
+    for book in (Book(tmp_path, MemoryCounters()), Book(one, MemoryCounters())):
+        (before,) = book.find(TITLE, 0)
+        assert book.find(TITLE, 0) == [before]
+        write(tmp_path / "new.toml", ek=OTHER_EK).replace(one)  # as long as before, at once: another file
+        os.utime(one, ns=(1, 1))
+        (after,) = book.find(TITLE, 0)
+        assert after.key.handle.kcv != before.key.handle.kcv
+        one.write_text("[meter]\nsystem_title = 5\n")
+        assert book.find(TITLE, 0) == [] and "one.toml is left out" in caplog.text
+        write(one)
+        (again,) = book.find(TITLE, LOOK_EVERY)
+        assert again.key.rx is before.key.rx  # the counters go on
+        one.unlink()
+        assert book.find(TITLE, 0) == []
+        write(one)
 
 
 def test_a_key_in_several_files_has_one_counter(tmp_path: Path) -> None:

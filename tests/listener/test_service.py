@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from meterseal.apdu.services import DataNotification
+from meterseal.codec.data import Data, Tag
 from meterseal.errors import ConfigurationError, ConnectionLost, StateUnavailable
 from meterseal.framing import hdlc, mbus, wrapper
 from meterseal.listener import Listener, Received, preset
@@ -65,6 +67,39 @@ async def test_pushes_over_tcp_and_udp(tmp_path: Path) -> None:
         assert desk.counters == [1, 2, 3, 5, 4]
         assert [one.error.kind for one in desk.got if one.error] == ["replayed"] * 2
         assert {one.meter for one in desk.got if one.error is None} == {"kitchen"}
+
+
+async def test_octets_that_are_no_frames_are_told_of(tmp_path: Path) -> None:
+    async with listening(tmp_path, "tcp://127.0.0.1:0") as (_, desk, url):
+        with socket.create_connection(("127.0.0.1", port(url))) as meter:
+            meter.sendall(sealed(1))
+            await until(lambda: len(desk.got) == 1)
+        (told,) = desk.got
+        assert (told.meter, told.layers) == (None, ())
+        assert told.error is not None and told.error.kind == "malformed" and "wrapper" in str(told.error)
+
+
+async def test_what_is_not_taken_is_not_confirmed(tmp_path: Path) -> None:
+    path = write(tmp_path / "kitchen.toml")
+    sent: list[bytes] = []
+    asked: list[int] = []
+    more = 'client_system_title = "4D534C4845530002"\ncounter_start = 1\n'
+    path.write_text(path.read_text().replace("guek =", f"{more}guek =", 1))
+
+    class Meter:
+        def established(self) -> None:
+            asked.append(1)
+
+        def send(self, source: int, destination: int, octets: bytes) -> None:
+            sent.append(octets)
+
+    takes = [False, True]
+    push = DataNotification((1 << 30) + 5, b"", Data.of(1, Tag.UNSIGNED)).encode()
+    async with Listener(receiver(path), lambda _: takes[len(asked) - 1], confirm=True) as listener:
+        for ic in (1, 2):
+            listener.take([item(sealed(ic, inside=push))], "here", Meter(), 0)
+            await until(lambda ic=ic: len(asked) == ic)  # type: ignore[misc]
+            assert len(sent) == ic - 1
 
 
 async def test_a_customer_port_over_a_bridge_is_opened_again_when_it_is_lost(

@@ -99,6 +99,11 @@ def mechanism_name(number: int) -> bytes:
     return MECHANISM_PREFIX + bytes((number,))
 
 
+def has_first(bits: bytes) -> bool:
+    """Is the first bit of a BIT STRING set, however many follow?  It begins with the unused ones' number."""
+    return len(bits) > 1 and bits[0] < 8 and bool(bits[1] & 0x80)
+
+
 def number_of(name: bytes | None, prefix: bytes) -> int | None:
     """The last arc of a name under `prefix`; None when it is absent or another name."""
     if name is None or len(name) != 7 or name[:6] != prefix:

@@ -104,7 +104,7 @@ class Before(NamedTuple):
 
 def _protocol_version(request: Request) -> None:
     version = request.aarq.protocol_version
-    if version is not None and (len(version) < 2 or not version[1] & 0x80):
+    if version is not None and not acse.has_first(version):
         raise Rejected(Malformed("ACSE protocol version 1 is not offered"), provider=NO_COMMON_ACSE_VERSION)
 
 
@@ -128,7 +128,7 @@ def _mechanism(request: Request) -> None:
         raise Rejected(
             AuthenticationFailed("another authentication mechanism is named"), user=MECHANISM_UNKNOWN
         )
-    if mine.passes and aarq.sender_acse_requirements != acse.AUTHENTICATION_UNIT:
+    if mine.passes and not acse.has_first(aarq.sender_acse_requirements or b""):
         raise Rejected(
             AuthenticationFailed("the authentication unit is not asked for"), user=MECHANISM_REQUIRED
         )

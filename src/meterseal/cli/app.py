@@ -98,4 +98,5 @@ def run() -> None:
         whole = build(first)
     else:
         whole = everything()
-    whole()
+    with output.written():
+        whole()

@@ -141,20 +141,29 @@ async def _listen(
         )
         wires = None if wire_log is None else stack.enter_context(WireLog(wire_log))
         left = count
+        unwritten: OSError | None = None
 
-        def deliver(received: Received) -> None:
-            nonlocal left
-            if left == 0:
-                return
-            _show(received, json)
+        def deliver(received: Received) -> bool:
+            nonlocal left, unwritten
+            if left == 0 or unwritten is not None:
+                return False
+            try:
+                _show(received, json)
+            except OSError as error:  # nobody reads along any more, or the disk is full
+                unwritten = error
+                stop.set()
+                return False
             if received.error is None and left is not None:
                 left -= 1
                 if not left:
                     stop.set()
+            return True
 
         async with Listener(receiver, deliver, preset=kind, confirm=confirm, wire_log=wires) as listener:
             output.note(f"listening on {await listener.open(where, collect=collect)}")
             await stop.wait()
+        if unwritten is not None:
+            raise unwritten
 
 
 def _show(received: Received, json: bool) -> None:

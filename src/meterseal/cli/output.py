@@ -16,7 +16,7 @@ from typing import Any, Final
 import typer
 
 from meterseal.cosem.texts import json_text, safe_text
-from meterseal.errors import MetersealError, Misuse, Unsupported
+from meterseal.errors import MetersealError, Misuse, StateUnavailable, Unsupported
 
 REFUSED: Final = 1
 """Exit code of what was understood and did not work."""
@@ -29,6 +29,9 @@ _LONGEST: Final = 4000
 
 def prepare() -> None:
     """Streams that can print any text whatever the locale, and the library's warnings on stderr."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started this
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for as long as the process
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -38,6 +41,26 @@ def prepare() -> None:
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
     root.propagate = False
+
+
+@contextmanager
+def written() -> Iterator[None]:
+    """Around a whole command: where its output cannot be written it ends with exit code 1 and a line.
+
+    A reader that has gone is no news: then there is no line.
+    """
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        if os.environ.get("METERSEAL_DEBUG"):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left goes there
+        if not isinstance(error, BrokenPipeError):
+            note(f"{StateUnavailable.kind}: the output cannot be written: {error.strerror or error}")
+        raise SystemExit(REFUSED) from None
 
 
 class _Lines(logging.Formatter):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from meterseal.credentials import Credentials, RoleCredentials
 from meterseal.crypto import AgreementPoint, GcmKey, VerifyingKey, WrappingKey, suite
@@ -26,7 +26,13 @@ MOST: Final = 200_000
 """Files of a folder that are looked at."""
 
 LOOK_EVERY: Final = 5.0
-"""Seconds between two looks for changed files, for each thousand of them; an unknown title makes it look."""
+"""Seconds between two looks for new files, for each thousand of them; an unknown title makes it look.
+
+The files of a title that is known are looked at each time it is asked for.
+"""
+
+Signature: TypeAlias = tuple[int, int, int]
+"""Number of a file, its time in nanoseconds and its length: another one is another content."""
 
 _log = logging.getLogger("meterseal.listener")
 
@@ -168,8 +174,8 @@ class Book(Doors):
     """Doors out of files.  `path` is a credentials file, or a folder of them (`*.toml`).
 
     A meter goes by the name of its file; several files may be about the same meter.  Of a folder a file
-    that cannot be used is a warning, and the others go on; new and changed files are found without a
-    restart.
+    that cannot be used is a warning, and the others go on.  New, changed and removed files are found without
+    a restart: what a title's files hold counts from its next push on.
     """
 
     def __init__(self, path: Path, store: CounterStore, state: Path | None = None) -> None:
@@ -180,18 +186,20 @@ class Book(Doors):
         super().__init__(store)
         self.path, self._state = path, state
         self._folder = path.is_dir()
-        self._files: dict[Path, tuple[int, int]] = {}
+        self._files: dict[Path, Signature] = {}
         self._looked = 0.0
         self._called: dict[Path, tuple[str, list[Called]]] = {}
         if self._folder:
             self._look()
         else:
-            self._add(path, Credentials.load(path))
+            self._take_in(path, _signature(path))
         if not self._doors:
             raise ConfigurationError(f"{path}: no credentials with a system title and a guek in there")
 
     def find(self, title: bytes, now: float) -> list[Door]:
-        """The doors of a meter, empty for an unknown one; then changed files are looked for."""
+        """The doors of a meter by its files as they are now; for an unknown one, new files are looked for."""
+        for path in list(self._doors.get(title, ())):
+            self._look_at(path)
         return self._of(title) or (self._of(title) if self._looks(now) else [])
 
     def callable_at(self, where: Url, now: float) -> Iterable[Called]:
@@ -207,7 +215,7 @@ class Book(Doors):
     def _looks(self, now: float) -> bool:
         """Look for changed files, if it is time."""
         pause = LOOK_EVERY * max(1.0, len(self._files) / 1000)
-        due = self._folder and now - self._looked >= pause
+        due = now - self._looked >= pause
         if due:
             self._looked = now
             self._look()
@@ -215,30 +223,33 @@ class Book(Doors):
 
     def _look(self) -> None:
         """Take in new and changed files, and let go of those that are gone."""
-        there = dict(self._listed())
-        for path in self._files.keys() - there.keys():
+        there = self._listed()
+        for path in self._files.keys() - set(there):
             self._remove(path)
-        for path, signature in there.items():
-            if self._files.get(path) != signature:
-                self._remove(path)
-                self._files[path] = signature
-                try:
-                    self._add(path, Credentials.load(path))
-                except MetersealError as error:
-                    _log.warning("%s is left out: %s", path.name, error)
+        for path in there:
+            self._look_at(path)
 
-    def _listed(self) -> Iterator[tuple[Path, tuple[int, int]]]:
+    def _look_at(self, path: Path) -> None:
+        """Take in a file if it is new or changed, let go of it if it is gone."""
+        known, signature = self._files.get(path), _signature(path)
+        if known == signature:
+            return
+        if known is not None:
+            self._remove(path)
+        if signature is not None:
+            try:
+                self._take_in(path, signature)
+            except MetersealError as error:
+                _log.warning("%s is left out: %s", path.name, error)
+
+    def _listed(self) -> list[Path]:
+        if not self._folder:
+            return [self.path]
         try:
-            names = sorted(self.path.glob("*.toml"))[:MOST]
+            return sorted(self.path.glob("*.toml"))[:MOST]
         except OSError as error:
             _log.warning("%s: %s", self.path, error.strerror)
-            names = list(self._files)
-        for path in names:
-            try:
-                status = path.stat()
-            except OSError:
-                continue
-            yield path, (status.st_mtime_ns, status.st_size)
+            return list(self._files)
 
     def _remove(self, path: Path) -> None:
         self._files.pop(path, None)
@@ -248,12 +259,23 @@ class Book(Doors):
             if not self._doors[title]:
                 del self._doors[title]
 
-    def _add(self, path: Path, credentials: Credentials) -> None:
+    def _take_in(self, path: Path, signature: Signature | None) -> None:
+        if signature is not None:
+            self._files[path] = signature
+        credentials = Credentials.load(path)
         state = self._state or credentials.state_folder
         self.put(path, credentials, None if state is None else FileCounters(state))
         url = credentials.meter.url
         if url is None or on_hdlc(url) or not self._folder:
             self._called[path] = ("" if url is None else peer_of(url), _called(credentials))
+
+
+def _signature(path: Path) -> Signature | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _called(credentials: Credentials) -> list[Called]:

@@ -25,7 +25,8 @@ REFUSALS_PER_SECOND: Final = 20
 
 _log = logging.getLogger("meterseal.listener")
 
-Deliver = Callable[[Received], None]
+Deliver = Callable[[Received], bool | None]
+"""Gets what was received; False when it does not take it."""
 
 
 class Refusals:
@@ -63,7 +64,8 @@ class Listener:
     Pushes are handed on once their counters are durable, all that came in one turn of the loop after one
     write; where the disk does not take that, each of them is handed on as that error.  Refused ones go to
     `deliver` too, at most so many a second.  With `confirm` pushes that ask for it are confirmed once they
-    were handed on; one that comes again for want of its confirmation is confirmed and not handed on again.
+    were handed on and taken; one that comes again for want of its confirmation is confirmed and not handed on
+    again.
     """
 
     def __init__(
@@ -170,13 +172,13 @@ class Listener:
 
     def _confirmed(self, received: Received, link: Back) -> None:
         """Hand it on, unless only its confirmation was lost, and confirm it."""
-        if received.door is None or not self._repetitions.is_one(received.door, received.message):
-            self._deliver(received)
-        if received.door is None:
+        door = received.door
+        again = door is not None and self._repetitions.is_one(door, received.message)
+        if (not again and self._deliver(received) is False) or door is None:
             return
         carrier = received.layers[0]
         try:
-            octets = confirmation(received.door, received.message)
+            octets = confirmation(door, received.message)
             link.send(carrier["destination"], carrier["source"], octets)
         except MetersealError as error:
             _log.warning("%s: a push of %s was not confirmed: %s", received.source, received.meter, error)
@@ -197,7 +199,9 @@ class _Caller:
         """Pairs have no state here."""
 
     def closed(self, cause: Exception | None) -> None:
-        """The connection is gone; what it sent counts."""
+        """The connection is gone; what it sent counts, and what was no frame is told of."""
+        if isinstance(cause, DecodeError):
+            self._listener.take([Item((), b"", error=cause)], self._link.peer, None, WINDOW)
 
 
 _LISTEN: Final[dict[str, Callable[..., Awaitable[Listening]]]] = {
