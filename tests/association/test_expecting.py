@@ -26,9 +26,9 @@ def test_what_a_client_polls_takes_one_call_of_the_cipher(kind: str, monkeypatch
     opened: list[bytes] = []
     kept = Unsealing.open
 
-    def spied(unsealing: Unsealing, octets: bytes, begin: bytes = b"") -> tuple[bytes, int] | None:
+    def spied(unsealing: Unsealing, octets: bytes, likely: bytes = b"") -> tuple[bytes, int] | None:
         opened.append(octets)
-        return kept(unsealing, octets, begin)
+        return kept(unsealing, octets, likely)
 
     monkeypatch.setattr(Unsealing, "open", spied)
     for which, invoke in asked * 2:

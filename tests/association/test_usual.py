@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytest
@@ -29,9 +29,22 @@ from meterseal.association.requesting import Requesting
 from meterseal.association.states import TABLE, Kind, Role
 from meterseal.association.usual import UsualGet
 from meterseal.codec.data import Data, Structure, Tag
+from meterseal.crypto import GcmKey
 from meterseal.errors import DecodeError, Misuse
 from meterseal.security import AUTHENTICATED, ENCRYPTED, SIGNED, Style
-from tests.association.pair import DEK, SMALL, Pair, associated, get, octet_string, put, replies, sealed
+from tests.association.pair import (
+    CLOCK,
+    DEK,
+    REGISTER,
+    SMALL,
+    Pair,
+    associated,
+    get,
+    octet_string,
+    put,
+    replies,
+    sealed,
+)
 
 BOTH = AUTHENTICATED | ENCRYPTED
 ENDS: dict[str, tuple[Style, dict[str, Any]]] = {
@@ -74,7 +87,7 @@ def standing(pair: Pair) -> tuple[object, ...]:
     )
 
 
-def play(kind: str, turns: list[tuple[Any, ...]]) -> list[object]:
+def play(kind: str, turns: list[tuple[Any, ...]], foreseen: bool = False) -> list[object]:
     """Ask and answer as told; what came of it each time, and where everything stands then."""
     style, options = ENDS[kind]
     pair = associated(**options)
@@ -82,6 +95,8 @@ def play(kind: str, turns: list[tuple[Any, ...]]) -> list[object]:
     octets = b""
     for operations, answers in turns:
         found.append(shown(pair.client.request(operations)))
+        if foreseen:
+            pair.client.foresee()
         for plain, applied, repeated, flips in answers:
             octets = octets if repeated else _octets(pair, style, plain, applied, flips)
             found.append(shown(pair.client.receive(octets)))
@@ -146,14 +161,91 @@ TURNS = st.lists(
 )
 
 
+FIRST: list[tuple[Any, ...]] = [((get(),), [(b"\xc4\x01\xff\x00" + SMALL.raw, BOTH, False, [])])]
+
+
 @pytest.mark.parametrize("kind", ENDS)
 @settings(max_examples=25)
-@given(turns=TURNS)
-def test_the_short_way_comes_to_what_the_general_road_does(kind: str, turns: list[tuple[Any, ...]]) -> None:
-    first: list[tuple[Any, ...]] = [((get(),), [(b"\xc4\x01\xff\x00" + SMALL.raw, BOTH, False, [])])]
-    found = play(kind, first + turns)
+@given(turns=TURNS, foreseen=st.booleans())
+def test_the_short_way_comes_to_what_the_general_road_does(
+    kind: str, turns: list[tuple[Any, ...]], foreseen: bool
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(UsualGet, "foresee", lambda usual, number: None)  # it leaves counters out
+        found = play(kind, FIRST * 3 + turns, foreseen)
     with general_road():
-        assert found == play(kind, first + turns)
+        assert found == play(kind, FIRST * 3 + turns)
+
+
+@pytest.mark.parametrize("kind", ENDS)
+@settings(max_examples=25)
+@given(order=st.lists(st.integers(0, 3), min_size=1, max_size=20), changes=st.sets(st.integers(0, 20)))
+def test_what_was_foreseen_is_asked_and_answered_as_anything_else(
+    kind: str, order: list[int], changes: set[int]
+) -> None:
+    pair, values = associated(**ENDS[kind][1]), 0
+    operations = [get(), get(member=3), get(CLOCK, class_id=8), put(SMALL)]
+    for turn, which in enumerate(order * 3):
+        if turn in changes:
+            values += 1
+        value = Data.of(values, Tag.DOUBLE_LONG_UNSIGNED)
+        pair.plant.values.update({(REGISTER, 2): value.raw, (REGISTER, 3): value.raw, (CLOCK, 2): value.raw})
+        (asked,) = pair.client.request((operations[which],))
+        pair.client.foresee()
+        assert isinstance(asked, Reply)
+        (answer,) = replies(pair.to_meter(asked.octets))
+        (confirmed,) = pair.client.receive(answer)
+        assert isinstance(confirmed, Confirmed)
+        assert confirmed.outcomes == (Outcome(0, value.raw if which < 3 else None),)
+
+
+@contextmanager
+def without_cipher() -> Iterator[None]:
+    """Nobody calls it."""
+
+    def called(*_: Any) -> bytes:
+        raise AssertionError("the cipher was called")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(GcmKey, "seal_usual", called)
+        yield
+
+
+@pytest.mark.parametrize("members", [(2,), (2, 3)])
+def test_who_polls_finds_answer_and_next_request_made(members: tuple[int, ...]) -> None:
+    pair = associated()
+    answer = b""
+    for turn, member in enumerate(members * 4):
+        with without_cipher() if turn >= 3 * len(members) else nullcontext():
+            if answer:
+                assert pair.client.receive(answer) == [Confirmed((Outcome(0, SMALL.raw),))]
+            (asked,) = pair.client.request((get(member=member),))
+        pair.client.foresee()
+        assert isinstance(asked, Reply)
+        (answer,) = replies(pair.to_meter(asked.octets))
+
+
+def test_what_was_foreseen_and_given_up_is_asked_under_another_invoke_id() -> None:
+    pair = associated()
+    for _ in range(4):
+        pair.ask(get())
+        pair.client.request((get(),))
+        pair.client.foresee()
+        pair.client.give_up()
+    assert pair.ask(get()) == [Confirmed((Outcome(0, SMALL.raw),))]
+
+
+def test_nothing_is_foreseen_of_what_is_not_under_way() -> None:
+    pair = associated()
+    pair.client.foresee()
+    pair.ask(get())
+    before = standing(pair)
+    pair.client.foresee()
+    pair.client.request((put(SMALL),))
+    pair.client.foresee()
+    pair.client.give_up()
+    assert standing(pair)[-1][0][0] == before[-1][0][0] - 1  # type: ignore[index]
+    assert pair.client._foreseen is None
 
 
 def test_a_read_asked_again_takes_the_short_way_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,10 +299,14 @@ def test_what_is_prepared_is_bounded_and_ends_with_the_association() -> None:
     pair = associated()
     for member in range(1, 100):
         pair.ask(get(member=member % 120))
+        pair.client.request((get(member=member % 120),))
+        pair.client.foresee()
+        pair.client.give_up()
     assert 0 < len(pair.client._usual) <= 64
     assert all(type(usual) is UsualGet for usual in pair.client._usual.values())
+    pair.ask(get())
     pair.release()
-    assert not pair.client._usual
+    assert not pair.client._usual and pair.client._foreseen is None
 
 
 def test_a_longer_read_is_none_of_them() -> None:

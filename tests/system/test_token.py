@@ -73,6 +73,10 @@ def test_a_key_in_the_token_seals_and_opens_as_one_in_memory(
                 sealed = inside.seal(sc, IV, message, header)
                 assert sealed == outside.seal(sc, IV, message, header)
                 assert inside.open(sc, IV, sealed, header) == message
+                if sc & 0x30 == 0x30 and not header:
+                    assert inside.open_usual(sc, IV, sealed, message) == message
+                    assert inside.open_usual(sc, IV, sealed, bytes(size)) == message
+                    assert inside.foresee(sc, IV, message) == b""
     assert inside.tag(0x10, IV, b"challenge") == outside.tag(0x10, IV, b"challenge")
     assert inside.holds(ek) and not inside.holds(os.urandom(length)) and not inside.holds(b"")
     with pytest.raises(TooWeak):
@@ -87,6 +91,7 @@ def test_B01_every_bit_of_a_message_is_refused_by_the_token(kek: TokenWrappingKe
         changed[bit // 8] ^= 1 << bit % 8
         with pytest.raises(Forged):
             inside.open(0x30, IV, bytes(changed))
+        assert inside.open_usual(0x30, IV, bytes(changed), b"a message") is None
 
 
 def test_other_keys_beside_it_are_told_apart(kek: TokenWrappingKey) -> None:

@@ -351,6 +351,7 @@ class ClientAssociation(Requesting):
         self._end_transfer()
         self._given_up.clear()
         self._usual.clear()
+        self._foreseen = None
 
     def _refuse(self, error: MetersealError, during: str) -> list[Effect]:
         """An answer that cannot be used: a sign-on ends, a standing association goes on without it."""

@@ -127,8 +127,8 @@ class Repeating(Notifying):
         plain = track.likely
         counter = track.expected.counter(octets, plain) if track.sure else None
         if counter is None:
-            found = track.incoming.open(octets, _ASKED)
-            if found is None:
+            found = track.incoming.open(octets)
+            if found is None or not found[0].startswith(_ASKED):
                 return None  # who refuses it says why
             plain, counter = found
         known = track.known.get(plain[_HEAD:])

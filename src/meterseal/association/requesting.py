@@ -73,6 +73,7 @@ class Requesting(GeneralBlocks):
         # Requests that ended without their answer: it may still come, and is nobody else's.
         self._given_up: set[int | bytes] = set()
         self._usual: dict[Read, UsualGet] = {}
+        self._foreseen: UsualGet | None = None  # what was asked when somebody last had time
 
     def request(
         self,
@@ -146,6 +147,23 @@ class Requesting(GeneralBlocks):
             self._transfer = self._pieces = None
             self._added, self._layers = 0, ()
         return sealed
+
+    def foresee(self) -> None:
+        """For who has time until the answer comes: make what it is likely to be, and the likely next request.
+
+        Who reads the same attributes in turn goes on so.  The next request is made where the last time that
+        was right: what is made in vain costs a counter.
+        """
+        usual, last = self._asking, self._foreseen
+        if type(usual) is not UsualGet or self._parked is not None:
+            return
+        usual.foresee_answer()
+        following, self._foreseen = usual.following, usual
+        if last is not None:
+            going_on, last.following = last.following is usual, usual
+            invoke = self._invoke + 1 & SHORT_INVOKE_ID
+            if going_on and following is not None and invoke not in self._given_up:
+                following.foresee(invoke)
 
     def forward(self, sealed: Sealed) -> list[Effect]:
         """Carry what somebody else has sealed for the meter; ends with `Carried`, or `Failed`.

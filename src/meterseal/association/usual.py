@@ -30,6 +30,8 @@ _ANSWERS = tuple(GetResponseNormal(invoke, ResultData(Data(b"", None))).encode()
 """What comes before the descriptor of a request, and before the data of its answer, by invoke-id."""
 
 _DATA = len(_ANSWERS[0])
+_NULL = b"\x00"
+"""Data that is expected before there was any: null-data."""
 
 ASKED, ANSWERED = GetRequestNormal.tag[0], GetResponseNormal.tag[0]
 
@@ -40,7 +42,7 @@ class UsualGet(Asking):
     `sealing` and `unsealing` are how it goes out and its answer comes in, for as long as they hold.
     """
 
-    __slots__ = ("_answer", "_tail", "sealing", "unsealing")
+    __slots__ = ("_data", "_likely", "_tail", "following", "sealing", "unsealing")
 
     def __init__(
         self,
@@ -53,7 +55,10 @@ class UsualGet(Asking):
         super().__init__(operations, invoke, *agreed)
         self.sealing, self.unsealing = sealing, unsealing
         self._tail = self.first()[_HEAD:]
-        self._answer = _ANSWERS[invoke & SHORT_INVOKE_ID]
+        self._data = _NULL
+        self._likely = _ANSWERS[invoke & SHORT_INVOKE_ID] + _NULL
+        self.following: UsualGet | None = None
+        """What was asked after it the last time."""
 
     @staticmethod
     def is_one(operations: tuple[Operation, ...]) -> bool:
@@ -69,21 +74,33 @@ class UsualGet(Asking):
         except MetersealError:
             return None  # counters are to be reserved first, or there are none
         self.invoke, self.identity, self._incoming = CONFIRMED_HIGH | number, number, None
-        self._answer = _ANSWERS[number]
+        self._likely = _ANSWERS[number] + self._data
         return sealed
+
+    def foresee(self, number: int) -> None:
+        """Make now what `again` is likely to be asked for next, under this invoke-id."""
+        self.sealing.foresee(_HEADS[number] + self._tail)
+
+    def foresee_answer(self) -> None:
+        """Make now what its answer is likely to be: the data of the one before."""
+        self.unsealing.foresee(self._likely)
 
     def answered(self, octets: bytes) -> bytes | None:
         """The data of its answer, A-XDR, whose counter is taken then; None for `take` to judge, unchanged."""
-        unsealing = self.unsealing
-        found = unsealing.open(octets, self._answer)
+        unsealing, likely = self.unsealing, self._likely
+        found = unsealing.open(octets, likely)
         if found is None:
             return None
         plain, counter = found
-        data = plain[_DATA:]
-        if (not data or WIDTHS[data[0]] != len(data)) and not _is_one(data):
-            return None
+        if plain is not likely:
+            data = plain[_DATA:]
+            if not plain.startswith(likely[:_DATA]):
+                return None
+            if (not data or WIDTHS[data[0]] != len(data)) and not _is_one(data):
+                return None
+            self._data = data
         unsealing.key.rx.commit(counter)
-        return data
+        return self._data
 
 
 def _is_one(data: bytes) -> bool:

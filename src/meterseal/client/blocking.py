@@ -105,7 +105,7 @@ class Meter(MeterBase, BlockingVerbs):
             channel = self._channel
             if channel is None:
                 channel = self._channel = self._driver.channel(session.plan.pair)
-            answer = channel.exchange(octets, timeout, deadline)
+            answer = channel.exchange(octets, timeout, deadline, session.foresee)
         finally:
             if not answer:
                 session.give_up()

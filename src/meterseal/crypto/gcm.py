@@ -96,6 +96,11 @@ class GcmKey(Guarded):
         return f"<GcmKey {self.kcv}{'' if self._alive else ', destroyed'}>"
 
     @property
+    def alive(self) -> bool:
+        """False after `destroy`."""
+        return self._alive
+
+    @property
     def kcv(self) -> str:
         """The check value of the EK: 10 hex digits; known even after `destroy`."""
         if self._kcv is None and self._ek is not None:
@@ -151,20 +156,34 @@ class GcmKey(Guarded):
             additional = self._sc_ak(sc)
         return self._encrypt(iv, information, additional)[:-4]
 
-    def open_usual(self, sc: int, iv: bytes, text: bytes, tag: bytes) -> bytes | None:
-        """As `open`, with the tag apart; None where it does not verify.
+    def open_usual(
+        self, sc: int, iv: bytes, body: bytes, likely: bytes, foreseen: bytes = b""
+    ) -> bytes | None:
+        """As `open`; None where it does not verify.  Where it is `likely` that comes back, after one call.
 
-        `sc` has both bits, `tag` 12 octets, and `text` is shorter than `STREAM_FROM`.
+        `sc` has both bits, and `body` is as long as `likely` and a tag, shorter than `STREAM_FROM`.
+        `foreseen` is empty, or what `foresee` gave for the same SC, IV and `likely`.
+
+        What is sealed here under the peer's nonce is compared, and goes nowhere.
         """
         try:
             additional = self._additional[sc]
         except KeyError:
             additional = self._sc_ak(sc)
-        size = len(text)
-        text = self._encrypt(iv, text, None)[:size]
-        if compare_digest(self._encrypt(iv, text, additional)[size:-4], tag):
+        if not foreseen:
+            foreseen = self._encrypt(iv, likely, additional)[:-4]
+        if compare_digest(foreseen, body):
+            return likely
+        # The key stream is the same for both, so the texts differ in the bits in which the sealed ones do.
+        size = len(likely)
+        text = _differing(body[:size], foreseen[:size], likely).to_bytes(size, "big")
+        if compare_digest(self._encrypt(iv, text, additional)[size:-4], body[size:]):
             return text
         return None
+
+    def foresee(self, sc: int, iv: bytes, likely: bytes) -> bytes:
+        """What `open_usual` begins with, made before the message comes; empty where that is not worth it."""
+        return self.seal_usual(sc, iv, likely)
 
     def tag(self, sc: int, iv: bytes, challenge: bytes) -> bytes:
         """The 12-octet GMAC over SC, AK and `challenge`: the proof of HLS mechanism 5 (security 11).
@@ -296,6 +315,12 @@ class GcmKey(Guarded):
 
 
 _WRONG_TAG: Final = "the authentication tag does not verify"
+
+
+def _differing(one: bytes, other: bytes, text: bytes) -> int:
+    """`text` with those bits turned in which the two differ; all of them have one length."""
+    number = int.from_bytes
+    return number(one, "big") ^ number(other, "big") ^ number(text, "big")
 
 
 def _information_end(body: bytes) -> int:

@@ -34,6 +34,10 @@ Pair: TypeAlias = tuple[int, int]
 """Source and destination of frames that come in."""
 
 
+def _nothing() -> None:
+    """There is nothing to be done."""
+
+
 class Channel:
     """One pair of SAPs on a line: what an association speaks through. Made by `Line.channel`."""
 
@@ -52,10 +56,20 @@ class Channel:
         """The next APDU from server to client; errors as `Line.receive`."""
         return self._line.receive_for((self.server, self.client), timeout)[2]
 
-    def exchange(self, payload: bytes, timeout: float | None, deadline: float) -> bytes:
-        """`send`, then `receive` until the deadline, which is `timeout` seconds from now."""
+    def exchange(
+        self,
+        payload: bytes,
+        timeout: float | None,
+        deadline: float,
+        meanwhile: Callable[[], None] = _nothing,
+    ) -> bytes:
+        """`send`, then `receive` until the deadline, which is `timeout` seconds from now.
+
+        `meanwhile` is called while the peer is at work.
+        """
         line = self._line
         line.send(self.client, self.server, payload)
+        meanwhile()
         answer = line.receive_alone((self.server, self.client), timeout)
         if answer is None:
             answer = self.receive(None if timeout is None else max(0.0, deadline - time.monotonic()))
@@ -78,8 +92,15 @@ class _Routed(Channel):
     def send(self, payload: bytes) -> None:
         super().send(gateway.encode(self._via, payload))
 
-    def exchange(self, payload: bytes, timeout: float | None, deadline: float) -> bytes:
+    def exchange(
+        self,
+        payload: bytes,
+        timeout: float | None,
+        deadline: float,
+        meanwhile: Callable[[], None] = _nothing,
+    ) -> bytes:
         self.send(payload)
+        meanwhile()
         return self.receive(timeout)
 
     def receive(self, timeout: float | None = None) -> bytes:
