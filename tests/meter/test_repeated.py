@@ -233,6 +233,21 @@ def test_a_link_that_ends_takes_with_it_what_was_remembered(short: list[bytes]) 
     assert not short
 
 
+def test_a_link_to_one_of_many_meters_ends_for_that_one(short: list[bytes], tmp_path: Path) -> None:
+    street = Street(tmp_path, 2)
+    line = street.line()
+    first, second = (street.house(number).client("operator", line) for number in (1, 2))
+    for client in (second, first) * 3:
+        client.get(1, "0.0.96.1.0.255")
+    assert len(short) == 4
+    line.handler.parted(first.sap, first.server, None)
+    with pytest.raises(MetersealError):
+        first.get(1, "0.0.96.1.0.255")
+    second.get(1, "0.0.96.1.0.255")
+    assert len(short) == 5
+    street.fleet.close()
+
+
 def test_many_meters_on_one_connection_each_answer_for_themselves(short: list[bytes], tmp_path: Path) -> None:
     street = Street(tmp_path, 3)
     line = street.line()
@@ -240,6 +255,9 @@ def test_many_meters_on_one_connection_each_answer_for_themselves(short: list[by
     titles = [{client.get(1, "0.0.96.1.0.255") for _ in range(3)} for client in clients]
     assert len(short) == 6
     assert all(len(one) == 1 for one in titles) and len(set.union(*titles)) == 3
+    for _ in range(2):  # each in its turn
+        assert {client.get(1, "0.0.96.1.0.255") for client in clients} == set.union(*titles)
+    assert len(short) == 12
     general = clients[1]
     plain = bytes.fromhex("C001C100010000600100FF0200")
     assert general.plain(plain, style=Style.GENERAL_GLO)[:2] == b"\xc4\x01"

@@ -18,7 +18,7 @@ from meterseal.errors import (
 )
 from meterseal.framing import wrapper
 from meterseal.net import Limits, Link
-from meterseal.net.connection import source_of
+from meterseal.net.ends import source_of
 from tests.net.parties import (
     ANSWER,
     APDU,

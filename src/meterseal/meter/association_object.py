@@ -13,6 +13,7 @@ from typing import Any, Final
 from meterseal.apdu import acse
 from meterseal.apdu.initiate import DLMS_VERSION
 from meterseal.association import Operation, Outcome, ServerProfile, Service
+from meterseal.association.repeating import Again
 from meterseal.codec.types import Array, BitString, MixedArray, Structure, Tag
 from meterseal.cosem.obis import Obis
 from meterseal.cosem.object_list import (
@@ -218,7 +219,7 @@ class CurrentAssociation(CosemObject):
         """The same."""
         return super().read(asker, index) if index == 1 else asker.association.read(asker, index)
 
-    def again(self, asker: Asker, index: int) -> bytes | None:
+    def again(self, asker: Asker, index: int) -> Again | None:
         """The same."""
         return super().again(asker, index) if index == 1 else asker.association.again(asker, index)
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meterseal.association import NOT_DONE, Operation, Outcome, Service
 from meterseal.association.operations import named
+from meterseal.association.repeating import Again
 from meterseal.cosem.obis import Obis
 from meterseal.crypto import random_octets, suite
 from meterseal.errors import ConfigurationError, MetersealError, StateUnavailable
@@ -319,12 +319,10 @@ class Meter:
         except (Denied, MetersealError) as error:
             return self._failed(asker, operation, error)
 
-    def again(self, asker: Asker, operation: Operation) -> Callable[[], bytes | None] | None:
+    def again(self, asker: Asker, operation: Operation) -> Again | None:
         """How a read of a whole attribute is done once more, while the association sees the same objects."""
         held = asker.association.view.held(operation.class_id, operation.instance)
-        if held is None or operation.member in held.slow_readers:
-            return None
-        return partial(held.again, asker, operation.member)
+        return None if held is None else held.again(asker, operation.member)
 
     def _failed(self, asker: Asker, operation: Operation, error: Denied | MetersealError) -> Outcome:
         self.events.denied(asker, operation, str(error))

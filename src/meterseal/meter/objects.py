@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import GeneratorType
 from typing import Any, Protocol, TypeAlias, cast
 
 from meterseal.apdu.common import SelectiveAccess
 from meterseal.association import Operation, Outcome, ServerAssociation, ServerProfile, Service
+from meterseal.association.repeating import Again
 from meterseal.codec import data as codec
 from meterseal.codec.data import Data
 from meterseal.codec.types import Array, CompactArray, MixedArray, Structure, Tag, Type
@@ -99,8 +101,8 @@ class Associated(Protocol):
     def read(self, asker: Asker, index: int) -> Outcome:
         """Read one of its attributes as a whole."""
 
-    def again(self, asker: Asker, index: int) -> bytes | None:
-        """The Data of that; None where it raises."""
+    def again(self, asker: Asker, index: int) -> Again | None:
+        """How that is done once more for the same asker; None where it takes its time."""
 
 
 @dataclass(slots=True, eq=False)
@@ -195,8 +197,11 @@ class CosemObject:
         value, type_ = reader(asker)
         return _outcome(Outcome, (0, codec.encode(value, type_)))
 
-    def again(self, asker: Asker, index: int) -> bytes | None:
-        """The Data of `read`; None where that raises."""
+    def again(self, asker: Asker, index: int) -> Again | None:
+        """How `read` is done once more for the same asker; None where it takes its time."""
+        return None if index in self.slow_readers else partial(self._again, asker, index)
+
+    def _again(self, asker: Asker, index: int) -> bytes | None:
         reader = self.readers.get(index)
         if reader is None:
             return None

@@ -60,8 +60,11 @@ HELD: Final = 16
 """Frames of one association that are kept while an answer of it waits."""
 
 
-Way: TypeAlias = Callable[[bytes], bytes]
-"""Takes the APDUs of one pair and gives what goes out at once."""
+Way: TypeAlias = tuple[
+    Callable[[bytes], bytes | None], list[Callable[[bool], None]], Callable[[bytes, bytes | None], None]
+]
+"""For the APDUs of one pair: what gives the answer that goes out at once; what waits for an answer to have
+gone out; who takes the APDU, with that answer if there is one, where there is none or something waits."""
 
 
 class Host(Protocol):
@@ -139,34 +142,31 @@ class Session:
 
     def received(self, source: int, destination: int, payload: bytes) -> None:
         """One APDU from client SAP `source` to server SAP `destination`."""
-        if destination in self._everybody:
-            self._take_for_all(source, destination, payload)
-            return
-        answer = self._answer(self._at(source, destination), source, destination, payload)
-        if answer:
+        live = self._live.get((source, destination))
+        if live is None:
+            if destination in self._everybody:
+                self._take_for_all(source, destination, payload)
+                return
+            live = self._find(source, destination)
+        answer = live.machine.repeat(payload)
+        if answer is None or live.after:
+            self._go_on(live, source, destination, payload, answer)
+        elif answer:
             self._link.send(destination, source, answer)
 
     def way(self, source: int, destination: int) -> tuple[Way, bool]:
-        """What takes the APDUs of a pair, and whether it does so for as long as the connection stands.
+        """What takes the APDUs of a pair, and whether it does so for as long as the connection stands."""
+        live = self._live.get((source, destination)) or self._find(source, destination)
+        way = live.machine.repeat, live.after, partial(self._go_on, live, source, destination)
+        return way, live.association is not None
 
-        It gives what goes out at once, empty where that is nothing, or has been seen to.
-        """
-        live = self._at(source, destination)
-        return partial(self._answer, live, source, destination), live.association is not None
-
-    def _at(self, source: int, destination: int) -> Live:
-        return self._live.get((source, destination)) or self._find(source, destination)
-
-    def _answer(self, live: Live, source: int, destination: int, payload: bytes) -> bytes:
-        answer = live.machine.repeat(payload)
-        if answer is not None and not live.after:
-            return answer
+    def _go_on(self, live: Live, source: int, destination: int, payload: bytes, answer: bytes | None) -> None:
         if answer is not None:
-            self._send(source, destination, answer)
-            self._finish(live, not self._link.is_closing)
+            if answer:
+                self._send(source, destination, answer)
+            self._finish(live, bool(answer) and not self._link.is_closing)
         else:
             self._take_in_turn(live, source, destination, payload)
-        return b""
 
     def _take_in_turn(self, live: Live, source: int, destination: int, payload: bytes | Opened) -> None:
         if live.held is None:

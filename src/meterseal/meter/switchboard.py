@@ -39,8 +39,8 @@ class Meters(Protocol):
         """A connection to a meter has gone."""
 
 
-_Way: TypeAlias = tuple[int, Way]
-"""Number of a meter, and what takes the APDUs of one pair for it."""
+_Way: TypeAlias = tuple[int, int, int, Way]
+"""A pair, the number of its meter, and what takes its APDUs there."""
 
 
 class Switchboard:
@@ -50,36 +50,45 @@ class Switchboard:
     `alone` the connection leads to that meter only, by the SAPs of its logical devices.
     """
 
-    __slots__ = ("_alone", "_fleet", "_link", "_sessions", "_ways")
+    __slots__ = ("_alone", "_fleet", "_last", "_link", "_sessions", "_ways")
 
     def __init__(self, fleet: Meters, link: Link, alone: int | None = None) -> None:
         self._fleet, self._link, self._alone = fleet, link, alone
         self._sessions: dict[int, Session] | None = None
         self._ways: dict[tuple[int, int], _Way] | None = None
         """By the pair, where it has an association."""
+        self._last: _Way | None = None
+        """The one that was used last: most connections have one pair."""
 
     def received(self, source: int, destination: int, payload: bytes) -> None:
         """One APDU for the meter at `destination`."""
-        ways = self._ways
-        way = None if ways is None else ways.get((source, destination))
-        number, answer = way or self._way(source, destination)
+        way = self._last
+        if way is None or way[1] != destination or way[0] != source:
+            way = self._way(source, destination)
+        _, _, number, (repeat, after, go_on) = way
         self._fleet.heard(number)
-        octets = answer(payload)
-        if octets:
+        octets = repeat(payload)
+        if octets is None or after:
+            go_on(payload, octets)
+        elif octets:
             self._link.send(destination, source, octets)
 
     def _way(self, source: int, destination: int) -> _Way:
+        found = None if self._ways is None else self._ways.get((source, destination))
+        if found is not None:
+            self._last = found
+            return found
         number, sap = self._behind(destination)
         if self._sessions is None or self._ways is None:
             self._sessions, self._ways = {}, {}
         session = self._sessions.get(number)
         if session is None:
             session = self._sessions[number] = self._session(number)
-        answer, lasts = session.way(source, sap)
-        way = number or 1, answer
+        way, lasts = session.way(source, sap)
+        found = source, destination, number or 1, way
         if lasts:  # no more than there are associations: anybody can try all pairs of wPorts
-            self._ways[source, destination] = way
-        return way
+            self._ways[source, destination] = self._last = found
+        return found
 
     def _behind(self, destination: int) -> tuple[int, int]:
         if self._alone is not None:
@@ -100,6 +109,7 @@ class Switchboard:
         number, sap = self._behind(destination)
         session = (self._sessions or {}).get(number)
         (self._ways or {}).pop((source, destination), None)
+        self._last = None
         if session is not None:
             session.parted(source, sap, cause)
 
@@ -108,7 +118,7 @@ class Switchboard:
         for number, session in (self._sessions or {}).items():
             session.closed(cause)
             self._fleet.left(number or 1)
-        self._sessions = self._ways = None
+        self._sessions = self._ways = self._last = None
 
 
 class Branch:

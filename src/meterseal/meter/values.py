@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeAlias
 
+from meterseal.association.repeating import Again
 from meterseal.codec import data as codec
 from meterseal.codec.data import Data
 from meterseal.codec.types import Array, Structure, Tag, Type
@@ -89,6 +90,7 @@ class Held(CosemObject):
         self._store, self._place, self._first = store, place, value
         kept = store.get(place)
         self._value: Value = value if kept is None else codec.decode_typed(bytes.fromhex(kept))
+        self._data: bytes | None = None  # of it, made when it is read once more
         self.readers[2] = lambda asker: self._value
         if class_id != 1:
             self.scaler, self.unit = scaler or 0, 255 if unit is None else unit
@@ -123,8 +125,18 @@ class Held(CosemObject):
         new = value, self._value[1]
         if new == self._value:
             return
-        self._store.keep({self._place: codec.encode(*new).hex().upper()})
-        self._value = new
+        octets = codec.encode(*new)
+        self._store.keep({self._place: octets.hex().upper()})
+        self._value, self._data = new, octets
+
+    def again(self, asker: Asker, index: int) -> Again | None:
+        """The value is the same for all, and changes by `_set` alone: its Data is kept beside it."""
+        return self._same if index == 2 else super().again(asker, index)
+
+    def _same(self) -> bytes:
+        if self._data is None:
+            self._data = codec.encode(*self._value)
+        return self._data
 
 
 # --- clock --------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from meterseal.framing.hdlc.station import FOREVER
 from meterseal.framing.wrapper import Frame
 
 from .blocking_lines import Channel, Line, Pair
-from .connection import address_text
+from .ends import address_text
 from .handler import Limits
 from .hdlc import CLOSING_TIME
 from .octets import setting_up

@@ -16,8 +16,8 @@ from meterseal.framing import gateway, wrapper
 from meterseal.framing.gateway import Prefix
 from meterseal.framing.wrapper import Frame
 
-from .connection import address_text
 from .datagram import LARGEST, frame_of
+from .ends import address_text
 from .gateway import answer, late
 from .handler import Limits
 from .timing import LONGEST, seconds

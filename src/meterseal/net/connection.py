@@ -9,37 +9,16 @@ and waits for a turn with the next.
 from __future__ import annotations
 
 import asyncio
-from ipaddress import IPv6Address, ip_address
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 from meterseal.errors import ConnectionLost, MetersealError, TimedOut, TooLarge
 from meterseal.framing import wrapper
+from meterseal.framing.bounds import Octets
 
+from .ends import address_text, source_of
 from .handler import BareLink, Factory, Handler, Limits
 from .turns import turns_of
 from .wirelog import WireLog
-
-
-def address_text(address: Any) -> str:
-    """`host:port` of a socket address, IPv6 in brackets."""
-    if not isinstance(address, tuple):
-        return str(address)
-    host, port = address[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def source_of(address: Any) -> str:
-    """The host of a socket address; of IPv6 the /64, because one party has all of that."""
-    host = str(address[0]) if isinstance(address, tuple) else str(address)
-    try:
-        ip = ip_address(host.partition("%")[0])
-    except ValueError:
-        return host
-    if not isinstance(ip, IPv6Address):
-        return host
-    if ip.ipv4_mapped is not None:
-        return str(ip.ipv4_mapped)
-    return f"{IPv6Address(int(ip) >> 64 << 64)}/64"
 
 
 class Keeper(Protocol):
@@ -314,7 +293,7 @@ class Connection(Stream, asyncio.BufferedProtocol):
         outgoing: bool = False,
     ) -> None:
         super().__init__(factory, limits, wire_log, keeper, outgoing)
-        self._reader = wrapper.WrapperReader(limits.apdu)
+        self._reader: wrapper.WrapperReader | None = None  # while it holds something
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """As every stream; from then on it receives where its loop has room."""
@@ -329,14 +308,19 @@ class Connection(Stream, asyncio.BufferedProtocol):
             frame = wrapper.encode(source, destination, payload)
             if self._wire_log is not None:
                 self._wire_log.record(self.name, "out", frame)
-            self._turns.send(self, frame)
+            turns = self._turns
+            if turns.answers is self:  # as `Turns.send`, without the call
+                turns.answers = None
+                turns.leaving.append((self, frame))
+            else:
+                turns.send(self, frame)
 
     def put(self, octets: bytes) -> None:
-        """What was sent leaves (`Turns`)."""
+        """What was sent leaves (`Turns`); a transport that is on its way out takes it and drops it."""
         transport = self._transport
         if self._paused:
             self._write(octets)
-        elif transport is not None and not transport.is_closing():
+        elif transport is not None:
             transport.write(octets)
 
     def close(self) -> None:
@@ -364,20 +348,26 @@ class Connection(Stream, asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Room for the next octets."""
-        return self._reader.get_buffer() if self._reader.held else self._room
+        reader = self._reader
+        return self._room if reader is None else reader.get_buffer()
 
     def buffer_updated(self, count: int) -> None:
         """Octets have come: nearly always one whole frame, with nothing before it and nothing behind."""
-        reader = self._reader
-        if reader.held:
-            reader.advance(count)
+        if self._reader is not None:
+            self._reader.advance(count)
         else:
             frame = wrapper.whole(self._room, count)
             if frame is not None and not self._blocked:
                 self._turns.came(self, frame)
                 return
-            reader.take_in(self._room[:count])
+            self._keep(self._room[:count])
         self._take(False)
+
+    def _keep(self, octets: Octets) -> None:
+        """They are handed over later, or once there are more."""
+        if self._reader is None:
+            self._reader = wrapper.WrapperReader(self._limits.apdu)
+        self._reader.take_in(octets)
 
     def handle(self, frame: wrapper.Frame) -> None:
         """A frame has come, by itself and whole (`Turns`)."""
@@ -385,7 +375,7 @@ class Connection(Stream, asyncio.BufferedProtocol):
         if handler is None or self._ending:
             return
         if self._blocked:  # since it came: `go_on` finds it
-            self._reader.take_in(wrapper.encode(*frame))
+            self._keep(wrapper.encode(*frame))
             return
         if self._wire_log is not None:
             self._wire_log.record(self.name, "in", wrapper.encode(*frame))
@@ -396,14 +386,16 @@ class Connection(Stream, asyncio.BufferedProtocol):
             self.abort(cause)
 
     def _has_more(self) -> bool:
-        return bool(self._reader.held)
+        return self._reader is not None
 
     _has_begun = _has_more
 
     def _take_one(self, handler: Handler) -> bool:
-        frame = self._reader.next_frame()
-        if frame is None:
+        reader = self._reader
+        if reader is None or (frame := reader.next_frame()) is None:
             return False
+        if not reader.held:
+            self._reader = None
         if self._wire_log is not None:
             self._wire_log.record(self.name, "in", wrapper.encode(*frame))
         handler.received(*frame)

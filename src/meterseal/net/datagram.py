@@ -19,7 +19,7 @@ from meterseal.framing import wrapper
 from meterseal.framing.wrapper import Frame
 
 from .admission import Admission
-from .connection import address_text, source_of
+from .ends import address_text, source_of
 from .handler import BareLink, Factory, Handler, Limits, Link
 from .wirelog import WireLog
 

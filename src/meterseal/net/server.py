@@ -15,7 +15,8 @@ from typing import TypeAlias
 from meterseal.errors import ConfigurationError
 
 from .admission import Admission
-from .connection import Connection, Keeper, Stream, address_text
+from .connection import Connection, Keeper, Stream
+from .ends import address_text
 from .handler import Factory, Limits, Link
 from .wirelog import WireLog
 

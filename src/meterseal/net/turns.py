@@ -38,15 +38,17 @@ class Answering(Protocol):
 class Turns:
     """One for each loop. What comes on a connection is handled, and leaves, in its order."""
 
-    __slots__ = ("_alone", "_came", "_company", "_handled", "_leaving", "_single", "room")
+    __slots__ = ("_alone", "_came", "_company", "_single", "answers", "leaving", "room")
 
     def __init__(self) -> None:
         self._alone = _ALONE
         self._single = False  # the last look found no company, and it may have been the last of its turn
         self._company = False
         self._came: list[tuple[Answering, Frame]] = []
-        self._handled: Answering | None = None
-        self._leaving: list[tuple[Answering, bytes]] = []
+        self.answers: Answering | None = None
+        """Whose frame is handled in a row and has no answer yet: what it sends first joins `leaving`."""
+        self.leaving: list[tuple[Answering, bytes]] = []
+        """What leaves at the end of the row, in this order."""
         self.room: Final = memoryview(bytearray(_ROOM))
         """Where connections receive: what comes is taken out before it is the next one's turn."""
 
@@ -62,26 +64,26 @@ class Turns:
 
     def send(self, connection: Answering, octets: bytes) -> None:
         """Whole frames leave now; the first that answer what is being handled, with the answers of others."""
-        if connection is self._handled:
-            self._handled = None
-            self._leaving.append((connection, octets))
+        if connection is self.answers:
+            self.answers = None
+            self.leaving.append((connection, octets))
             return
-        if self._leaving:
+        if self.leaving:
             self.flush()
         connection.put(octets)
 
     def ask(self, connection: Answering, octets: bytes) -> None:
         """A request leaves now, or in company at the end of this turn."""
-        if not (self._company or self._leaving):
+        if not (self._company or self.leaving):
             connection.put(octets)
             return
-        if not self._leaving:
+        if not self.leaving:
             asyncio.get_running_loop().call_soon(self.flush)
-        self._leaving.append((connection, octets))
+        self.leaving.append((connection, octets))
 
     def flush(self) -> None:
         """What waits leaves now."""
-        leaving, self._leaving = self._leaving, []
+        leaving, self.leaving = self.leaving, []
         for connection, octets in leaving:
             connection.put(octets)
 
@@ -95,14 +97,14 @@ class Turns:
         try:
             while came:
                 connection, frame = came.pop()
-                self._handled = connection
+                self.answers = connection
                 try:
                     connection.handle(frame)
                 except BaseException:
                     connection.abort()
                     raise
         finally:
-            self._handled = None
+            self.answers = None
             self.flush()
             if came:  # the others' frames are not lost with it
                 self._came = came[::-1] + self._came
