@@ -322,18 +322,18 @@ def services() -> str:
 
 
 def url_schemes() -> str:
-    """List the forms of URLs, and whether this version opens such lines."""
+    """List the forms of URLs, and whether a meter is spoken to on such lines."""
     from meterseal.net.url import SCHEMES
 
     rows = [
         (
             f"`{one.name}://{'HOST:PORT' if one.network else 'DEVICE'}`",
             ", ".join(f"`{name}`" for name in sorted(one.options)),
-            "yes" if one.supported else "known by name",
+            "yes" if one.supported else "no, it is for `meterseal listen`",
         )
         for one in SCHEMES.values()
     ]
-    return table(("URL", "options, `?NAME=VALUE&...`", "this version"), rows)
+    return table(("URL", "options, `?NAME=VALUE&...`", "to speak to a meter"), rows)
 
 
 def scenes() -> str:
