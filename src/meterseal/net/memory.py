@@ -148,10 +148,12 @@ def _nothing() -> None:
     """Before the two ends know each other."""
 
 
-def _party(factory: Factory, limits: Limits, tamper: Tamper | None) -> _End:
-    end = _End("in", limits, None, tamper)
-    end.handler = factory(end)
-    return end
+def _join(caller: _End | _BlockingLine, factory: Factory, limits: Limits, tamper: Tamper | None) -> None:
+    """Put the party that `factory` makes at the other end."""
+    party = _End("in", limits, None, tamper)
+    party.handler = factory(party)
+    caller.deliver, caller.hang_up = party.arrive, party.lose
+    party.deliver, party.hang_up = caller.arrive, caller.lose
 
 
 def loopback(
@@ -164,11 +166,8 @@ def loopback(
     """A line to the party that `factory` makes, for use with asyncio (a loop has to run)."""
     bounds = limits or Limits()
     caller = _End("out", bounds, wire_log, tamper)
-    party = _party(factory, bounds, tamper)
-    line = client.Line(caller)
-    caller.handler = line
-    caller.deliver, caller.hang_up = party.arrive, party.lose
-    party.deliver, party.hang_up = caller.arrive, caller.lose
+    _join(caller, factory, bounds, tamper)
+    caller.handler = line = client.Line(caller)
     return line
 
 
@@ -181,8 +180,6 @@ def blocking_loopback(
 ) -> blocking.Line:
     """A line to the party that `factory` makes, without a loop; `receive` never waits."""
     bounds = limits or Limits()
-    party = _party(factory, bounds, tamper)
     line = _BlockingLine(bounds, wire_log, tamper)
-    line.deliver, line.hang_up = party.arrive, party.lose
-    party.deliver, party.hang_up = line.arrive, line.lose
+    _join(line, factory, bounds, tamper)
     return line
