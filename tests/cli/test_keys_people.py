@@ -164,7 +164,7 @@ def test_revoke_marks_nothing_where_its_campaigns_may_not_be_planned(office: Off
 
 def test_a_file_that_brings_a_trust_anchor_takes_two(office: Office) -> None:
     """The request names the file by its digest and the anchor; the next file of the same maker takes one."""
-    from tests.authority.shipment.test_importing import with_anchors
+    from tests.authority.shipment.test_own_file import with_anchors
 
     key = SigningKey.generate(curve("P-256"))
     root = Authority.root(key, "Maker", Validity(datetime(2026, 11, 1, tzinfo=UTC))).certificate
