@@ -155,6 +155,15 @@ def test_cut(both: Path, tmp_path: Path) -> None:
     assert run("credentials", "cut", "--credentials", str(both), "--role", "operator").out == text
 
 
+def test_cut_does_not_write_over_the_file_with_all_roles(both: Path, tmp_path: Path) -> None:
+    before = both.read_bytes()
+    (tmp_path / "link.toml").symlink_to(both)
+    for out in (both, tmp_path / "link.toml"):
+        ran = run("credentials", "cut", str(both), "--role", "operator", "--out", str(out))
+        assert ran.code == 2 and "the keys of the others would be gone" in ran.err
+    assert both.read_bytes() == before
+
+
 def test_cut_takes_private_keys_and_certificates_along(tmp_path: Path) -> None:
     with meter(tmp_path, "--preset", "suite1") as one:
         out = tmp_path / "other" / "operator.toml"

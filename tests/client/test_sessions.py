@@ -321,3 +321,32 @@ def test_secrets_stay_out_of_what_is_shown(memory_twin: Twin) -> None:
         shown = repr((session.plan, session.association.profile, session._held, meter.described()))
     assert guek not in shown.lower() and repr(fake.roles[0].guek)[2:-1] not in shown
     assert isinstance(session.plan.role, RoleCredentials)
+
+
+@pytest.mark.parametrize(("wishes", "patience"), [({}, 5.0), ({"timeout": 60.0}, 60.0)])
+async def test_the_line_is_waited_for_as_its_roles_answers_are(
+    monkeypatch: pytest.MonkeyPatch, wishes: dict[str, Any], patience: float
+) -> None:
+    """On HDLC all tries together, too: a meter that is slow by its role's word is given the time."""
+    seen: list[tuple[float, float]] = []
+
+    def here(url: str, *, timeout: float, hdlc: net.Asking, **_: Any) -> Any:
+        assert hdlc.timing is not None
+        seen.append((timeout, hdlc.timing.response))
+        raise ConnectionLost("not in this test")
+
+    async def later(url: str, **options: Any) -> Any:
+        here(url, **options)
+
+    monkeypatch.setattr(net.blocking, "connect", here)
+    monkeypatch.setattr(net, "connect", later)
+    known: dict[str, Any] = {"credentials": FakeMeter().credentials(), "counters": MemoryCounters()}
+    with pytest.raises(ConnectionLost), meterseal.sync.connect(**known, **wishes):
+        pass
+    with pytest.raises(ConnectionLost):
+        async with meterseal.connect(**known, **wishes):
+            pass
+    assert seen == [(patience, patience / 5)] * 2
+    with pytest.raises(ConfigurationError, match="no role 'nobody'"):
+        async with meterseal.connect(**known, role="nobody"):
+            pass

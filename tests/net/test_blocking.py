@@ -23,7 +23,8 @@ from meterseal.errors import (
     TooLarge,
 )
 from meterseal.framing import wrapper
-from meterseal.net import Limits, Link, blocking
+from meterseal.framing.hdlc import Control, Frame, FrameReader, Kind, encode
+from meterseal.net import Asking, Limits, Link, blocking
 from tests.net.parties import ANSWER, APDU, Parties
 
 OpenedTwin: TypeAlias = Callable[[], AbstractContextManager[blocking.Line]]
@@ -210,6 +211,22 @@ def test_F14_twin_and_a_flood_that_nobody_asked_for() -> None:
         line.send(16, 1, APDU)
         with pytest.raises(TooLarge, match="nobody"):
             line.channel(2, 1).receive(5)
+
+
+@pytest.mark.parametrize("kind", [Kind.DM, Kind.FRMR])
+def test_twin_and_a_meter_that_refuses_the_link(kind: Kind) -> None:
+    def refuse(connected: socket.socket) -> None:
+        reader = FrameReader()
+        while octets := connected.recv(65_536):
+            for frame in reader.feed(octets):
+                no = Frame(frame.source, frame.destination, Control(kind, True).encode())
+                connected.sendall(encode(no))
+
+    with listening(refuse) as url, blocking.connect(f"hdlc+{url}", hdlc=Asking()) as line:
+        channel = line.channel(16, 1)
+        channel.send(APDU)
+        with pytest.raises(ConnectionLost, match=f"refused the link with {kind.value}"):
+            channel.receive(5)
 
 
 def test_twin_and_a_connection_that_is_reset() -> None:

@@ -14,7 +14,7 @@ from meterseal.cli.output import answering
 from meterseal.client.plan import STATE_VARIABLE
 from meterseal.credentials import Credentials
 from meterseal.crypto import kcv
-from meterseal.errors import CounterUnknown
+from meterseal.errors import CounterUnknown, Misuse
 from meterseal.keys.counters import key_id
 from meterseal.state import FileCounters
 
@@ -49,8 +49,11 @@ def cut(
     """
     if (source is None) == (credentials is None):
         raise typer.BadParameter("name the file with all roles, once", param_hint="FILE")
+    whole = source or credentials or Path()
     with answering():
-        alone = _counting_on(Credentials.load(source or credentials or Path()), role, state)
+        alone = _counting_on(Credentials.load(whole), role, state)
+        if out is not None and out.exists() and out.samefile(whole):
+            raise Misuse(f"{out} is the file with all roles: the keys of the others would be gone")
         if out is None:
             output.emit(alone.to_toml().rstrip("\n"))
         else:

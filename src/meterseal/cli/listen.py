@@ -33,6 +33,7 @@ from meterseal.net import WireLog
 from meterseal.net import parse as parse_url
 from meterseal.probe import Dissection, show
 from meterseal.security.protection import from_text
+from meterseal.state.folder import refusing
 
 
 def listen(
@@ -130,7 +131,8 @@ async def _listen(
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
     with ExitStack() as stack:
-        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with refusing(f"state folder {folder}"):
+            folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         store = stack.enter_context(Floors(folder))
         receiver = Receiver(
             Book(credentials, store, _given_state()),

@@ -59,7 +59,8 @@ def written() -> Iterator[None]:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left goes there
         if not isinstance(error, BrokenPipeError):
-            note(f"{StateUnavailable.kind}: the output cannot be written: {error.strerror or error}")
+            what = "the output cannot be written" if error.filename is None else error.filename
+            note(f"{StateUnavailable.kind}: {what}: {error.strerror or error}")
         raise SystemExit(REFUSED) from None
 
 

@@ -76,7 +76,8 @@ class MeterBase:
 class LinkBase:
     """A line to a meter with its credentials: where associations come from.
 
-    Raises ConfigurationError when nothing says where the meter is; what the credentials raise.
+    `timeout` is for the opening of the line, and for all tries of HDLC.  Raises ConfigurationError when
+    nothing says where the meter is; what the credentials raise.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class LinkBase:
         counters: CounterStore | None,
         state: str | os.PathLike[str] | None,
         line: str | None,
+        timeout: float | None,
     ) -> None:
         if credentials is None:
             raise ConfigurationError("no credentials: give the path of their file, or a Credentials object")
@@ -94,13 +96,13 @@ class LinkBase:
         where = self.credentials.meter.url or line
         if where is None:
             raise ConfigurationError("neither the call nor the credentials say where the meter is (url)")
-        self.url = where
+        self.url, self._timeout = where, timeout
         self._shared = Shared(peer_of(where), make_state(self.credentials, counters, state))
 
-    def _asking(self, timeout: float | None) -> Asking:
+    def _asking(self) -> Asking:
         """How the meter is asked on a line with HDLC.  Raises ConfigurationError.
 
-        A link is given up a little before a request: all its tries take four fifths of `timeout`.
+        A link is given up a little before a request: all its tries take four fifths of the time-out.
         """
         meter = self.credentials.meter
         lower = None if meter.server_address is None or meter.address_size == 1 else meter.server_address[1]
@@ -109,12 +111,17 @@ class LinkBase:
                 f"address_size {meter.address_size} needs server_address = [upper, lower]"
             )
         try:
-            patience = _PATIENCE if timeout is None else seconds(timeout)
+            patience = _PATIENCE if self._timeout is None else seconds(self._timeout)
         except Misuse as error:
             raise ConfigurationError(f"timeout: {error}") from None
         timing = Timing(response=patience / _TRIES, keep=_KEEP)
         wanted = sizes(None, meter.frame_size, meter.window)
         return Asking(lower, meter.address_size or 0, wanted, timing)
+
+    def wait_as(self, role: str | None, wishes: Wishes) -> None:
+        """Wait for the line as for answers to this role.  Raises ConfigurationError for no such role."""
+        if "timeout" not in wishes:
+            self._timeout = self.credentials.role(role).timeout
 
     def _session(self, role: str | None, wishes: Wishes) -> Session:
         return Session(make_plan(self.credentials, role, wishes), self._shared)

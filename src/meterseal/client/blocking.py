@@ -177,8 +177,8 @@ class Link(LinkBase):
         limits: net.Limits | None = None,
         line: Line | None = None,
     ) -> None:
-        super().__init__(url, credentials, counters, state, None if line is None else line.name)
-        self._timeout, self._wire_log, self._limits = timeout, wire_log, limits
+        super().__init__(url, credentials, counters, state, None if line is None else line.name, timeout)
+        self._wire_log, self._limits = wire_log, limits
         self._line = line
         self._driver: Driver | None = None
 
@@ -191,7 +191,7 @@ class Link(LinkBase):
                 timeout=self._timeout,
                 limits=self._limits,
                 wire_log=self._wire_log,
-                hdlc=self._asking(self._timeout),
+                hdlc=self._asking(),
             )
         self._driver = Driver(self._line)
         self._shared.joins(self._driver.free, self._line.datagrams, self._line.via)
@@ -254,17 +254,19 @@ def connect(
 ) -> Iterator[Meter]:
     """Open a line and sign on as a role; `with` gives the `Meter`, and releases and closes at the end.
 
-    Arguments as of `link` and `Link.associate`; `timeout` holds for opening the line and for each answer.
+    Arguments as of `link` and `Link.associate`; `timeout` holds for opening the line and for each answer, and
+    is that of the role when left out.
     """
     opened = link(
         url,
         credentials,
         counters=counters,
         state=state,
-        timeout=wishes.get("timeout", 10.0),
+        timeout=wishes.get("timeout"),
         wire_log=wire_log,
         limits=limits,
         line=line,
     )
+    opened.wait_as(role, wishes)
     with opened, opened.associate(role, **wishes) as meter:
         yield meter

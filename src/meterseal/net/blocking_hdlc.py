@@ -119,11 +119,12 @@ class HdlcLine(Line):
         station.send(source, destination, payload, time.monotonic())
         self._flush()
         late = FOREVER if self._limits.write_time is None else time.monotonic() + self._limits.write_time
+        self._take_in()
         while station.unsent(source, destination):
             if time.monotonic() >= late:
                 raise self._finish(TimedOut(f"{self.name}: the peer is not ready"))
-            self._take_in()
             self._read(None)
+            self._take_in()  # and then look: of a link that has ended nothing more will come
 
     def receive_for(self, pair: Pair | None, timeout: float | None) -> Frame:
         """As of all lines; the pair's peer is asked meanwhile."""
