@@ -95,7 +95,10 @@ def state(pair: Pair) -> str:
 
 @SUITES
 def test_curve_work_is_handed_out(suite_id: int) -> None:
-    """Verifying and signing are jobs of the party; meanwhile the association takes nothing."""
+    """Verifying and signing are jobs of the party; meanwhile the association takes nothing.
+
+    At the meter both are one.
+    """
     pair = Pair(mechanism=7, suite_id=suite_id)
     (aarq,) = replies(pair.client.associate(bytes(range(32))))
     (aare,) = replies(pair.server.receive(aarq))
@@ -103,13 +106,11 @@ def test_curve_work_is_handed_out(suite_id: int) -> None:
     assert isinstance(sign, Compute)
     assert pair.client.receive(aare) == []
     (pass3,) = replies(pair.client.resume(sign.token, sign.job()))
-    (verify,) = pair.server.receive(pass3)
-    assert isinstance(verify, Compute) and state(pair) == "non-associated"
+    (both,) = pair.server.receive(pass3)
+    assert isinstance(both, Compute) and state(pair) == "non-associated"
     assert pair.server.receive(pass3) == []  # waits behind it
-    assert pair.server.resume(verify.token + 1, None) == []
-    (answer,) = pair.server.resume(verify.token, verify.job())
-    assert isinstance(answer, Compute)
-    effects = pair.server.resume(answer.token, answer.job())
+    assert pair.server.resume(both.token + 1, None) == []
+    effects = pair.server.resume(both.token, both.job())
     assert state(pair) == "associated"
     pass4 = next(e.octets for e in effects if isinstance(e, Reply))
     (check,) = pair.client.receive(pass4)
@@ -140,6 +141,43 @@ def test_B17_a_meter_with_another_key_is_refused() -> None:
     pair = Pair(mechanism=7, suite_id=1)
     pair.server.profile.setup.signing = stranger()
     refused(pair, AuthenticationFailed)
+
+
+class Watched:
+    """A signature key that notes how often it is asked."""
+
+    def __init__(self, key: SigningKey) -> None:
+        self.key, self.curve, self.asked = key, key.curve, 0
+
+    def sign(self, message: bytes) -> bytes:
+        self.asked += 1
+        return self.key.sign(message)
+
+
+@pytest.mark.parametrize("left", [True, False], ids=["", "no counters left"])
+@pytest.mark.parametrize("genuine", [True, False])
+def test_F24_the_meter_signs_for_who_has_proved_himself(genuine: bool, left: bool) -> None:
+    """And reserves counters for nobody else."""
+    pair = Pair(mechanism=7, suite_id=1)
+    setup: Any = pair.server.profile.setup
+    setup.signing = watched = Watched(setup.signing)
+    if not genuine:
+        pair.client.profile.setup.signing = stranger()
+
+    def tap(sender: str, octets: bytes) -> list[bytes]:
+        while sender == TO_METER and octets[0] != 0x60 and not left and setup.unicast.tx.left:
+            setup.unicast.tx.take()
+        return [octets]
+
+    pair.tap = tap
+    effects = pair.sign_on()
+    assert watched.asked == genuine and bool(pair.needs) == (genuine and not left)
+    if genuine:
+        assert effects == [Associated(None)]
+    else:
+        (refusal,) = pair.refusals
+        assert (type(refusal.error), refusal.during) == (AuthenticationFailed, "pass 3")
+        assert pair.sent(TO_CLIENT)[-1][0] == (0xCF if left else 0xD8)
 
 
 @KINDS

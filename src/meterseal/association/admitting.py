@@ -39,6 +39,7 @@ from meterseal.errors import (
     UnknownKey,
 )
 from meterseal.security import Context, Handshake, Opened, Style, protect
+from meterseal.security.hls import Proofs, exchanged
 from meterseal.security.protection import of_request, of_response
 from meterseal.security.steps import Steps
 
@@ -228,34 +229,36 @@ class Admitting(Repeating):
         """
         handshake, self._handshake = self._handshake, None
         self.state = step.outcomes["failed"]
-        scheme = self.profile.scheme
+        scheme, wrong = self.profile.scheme, self._wrong_with(proof, opened)
         verify, prove = scheme.verify, scheme.prove
-        wrong = self._wrong_with(proof, opened)
         if wrong is not None or handshake is None or verify is None or prove is None or invoke is None:
             return self._not_proved(invoke, opened, wrong or _too_early(services.ActionRequestNormal.name))
-        made = partial(self._answer_proof, step, invoke, opened)
+        done = partial(self._exchanged, step, invoke, opened)
+        slow, given = scheme.needs_keys, (handshake, proof, opened)
+        if self._counters_left(2):
+            # Both proofs are one job: one way to the party, to its threads, and back.
+            return self._computed(slow, exchanged, done, verify, prove, *given)
 
-        def verified(error: MetersealError | None) -> list[Effect]:
-            if error is not None:
-                return self._not_proved(invoke, opened, error)
-            return self._with_counters(2, self._computed, scheme.needs_keys, prove, made, handshake)
+        def verified(wrong: MetersealError | None) -> list[Effect]:
+            if wrong is not None:
+                return self._not_proved(invoke, opened, wrong)
+            # Counters are reserved for who has proved himself.
+            return self._with_counters(2, self._computed, slow, exchanged, done, _holds, prove, *given)
 
-        return self._computed(scheme.needs_keys, verify, verified, handshake, proof, opened)
+        return self._computed(slow, verify, verified, *given)
 
     def _wrong_with(self, proof: Any, opened: Opened) -> MetersealError | None:
         if isinstance(proof, MetersealError):
             return proof
         if opened.broadcast:
             return UnknownKey("reply_to_HLS_authentication came under the broadcast key")
-        if self._asked_of_proof() & ~opened.applied:
+        # What the policy asks of the request that carries the proof: a signature, where it says so.
+        asked = of_request(self.profile.setup.policy) if self.profile.ciphered else 0
+        if asked & ~opened.applied:
             return TooWeak("reply_to_HLS_authentication carries less protection than the policy asks for")
         if not isinstance(proof, bytes):
             return AuthenticationFailed("the proof is not an octet-string")
         return None
-
-    def _asked_of_proof(self) -> int:
-        """What the policy asks of the request that carries the proof: a signature, where it says so."""
-        return of_request(self.profile.setup.policy) if self.profile.ciphered else 0
 
     def _not_proved(self, invoke: int | None, opened: Opened, error: MetersealError) -> list[Effect]:
         answer: bytes | Steps[bytes]
@@ -271,18 +274,21 @@ class Admitting(Repeating):
 
         return self._through(answer, refused)
 
-    def _answer_proof(
-        self, step: Step, invoke: int, opened: Opened, proof: bytes | MetersealError
+    def _exchanged(
+        self, step: Step, invoke: int, opened: Opened, proofs: Proofs | MetersealError
     ) -> list[Effect]:
-        if isinstance(proof, MetersealError):
-            raise proof
+        """The client's proof was looked at, and the meter's own is made, if that held."""
+        if isinstance(proofs, MetersealError):
+            raise proofs
+        wrong, proof = proofs
+        if wrong is not None:
+            return self._not_proved(invoke, opened, wrong)
         answer = self._action_answer(invoke, opened, answer_with(invoke, proof))
+        return self._through(answer, partial(self._proved, step))
 
-        def proved(octets: bytes) -> list[Effect]:
-            self.state = step.outcomes["proved"]
-            return [self._established(), Reply(octets)]
-
-        return self._through(answer, proved)
+    def _proved(self, step: Step, octets: bytes) -> list[Effect]:
+        self.state = step.outcomes["proved"]
+        return [self._established(), Reply(octets)]
 
     def _action_answer(
         self, invoke: int, opened: Opened, octets: bytes, *, mask: int = -1
@@ -294,6 +300,10 @@ class Admitting(Repeating):
         if room is not None and len(octets) > room:
             raise TooLarge("the answer is longer than the client takes, and it does not go in blocks")
         return self._sealed(x, octets)
+
+
+def _holds(handshake: Handshake, proof: bytes, carrier: Opened) -> None:
+    """In place of a verification that has been."""
 
 
 def _too_early(name: str) -> ProtocolViolation:

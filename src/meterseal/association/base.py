@@ -49,8 +49,7 @@ class Association(ABC):
 
         `given` is what `go` is called with.
         """
-        unicast = self._setup.unicast
-        if not (self._fresh_keys or self._also) and (unicast is None or unicast.tx.left >= count):
+        if self._counters_left(count):
             return go(*given)  # nearly always
         return self._reserved(self._counted(), count, partial(go, *given))
 
@@ -101,6 +100,9 @@ class Association(ABC):
         return self._computed(True, job, lambda outcome: self._advance(steps, outcome, go, during))
 
     def _counters_left(self, count: int) -> bool:
+        if not (self._fresh_keys or self._also):  # nearly always
+            unicast = self._setup.unicast
+            return unicast is None or unicast.tx.left >= count
         return all(one.tx.left >= count for one in self._counted())
 
     def resume(self, token: int, result: Any = None) -> list[Effect]:

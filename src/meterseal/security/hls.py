@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from meterseal.apdu.ciphered import GLOBAL, SC_AUTHENTICATED
 from meterseal.crypto import VerifyingKey, hls_md5, hls_sha1, hls_sha256, same
-from meterseal.errors import AuthenticationFailed, Forged, Misuse, Replayed, UnknownKey
+from meterseal.errors import AuthenticationFailed, Forged, MetersealError, Misuse, Replayed, UnknownKey
 from meterseal.security.context import SecuritySetup
 from meterseal.security.protect import Opened
 
@@ -43,6 +43,10 @@ class Handshake:
     shares_counter: bool = False
     window: int = 0
     peer_key: VerifyingKey | None = None
+
+
+Prove: TypeAlias = Callable[[Handshake], bytes]
+Verify: TypeAlias = Callable[[Handshake, bytes, Opened], None]
 
 
 def _prove_md5(h: Handshake) -> bytes:
@@ -90,7 +94,7 @@ def _exchanged(h: Handshake) -> Handshake:
     )
 
 
-def _verify_by_doing(prove: Callable[[Handshake], bytes]) -> Callable[[Handshake, bytes, Opened], None]:
+def _verify_by_doing(prove: Prove) -> Verify:
     def verify(h: Handshake, proof: bytes, carrier: Opened) -> None:
         if not same(prove(_exchanged(h)), proof):
             raise AuthenticationFailed("the peer's proof does not verify: wrong secret, or not the peer")
@@ -135,16 +139,27 @@ class Mechanism(NamedTuple):
     weak: bool
     needs_titles: bool
     needs_secret: bool
-    prove: Callable[[Handshake], bytes] | None = None
-    verify: Callable[[Handshake, bytes, Opened], None] | None = None
+    prove: Prove | None = None
+    verify: Verify | None = None
     needs_keys: bool = False
     challenges: range = range(8, 65)
     drawn: int = 16
 
 
-def _four(
-    number: int, name: str, weak: bool, titles: bool, secret: bool, prove: Callable[[Handshake], bytes]
-) -> Mechanism:
+Proofs: TypeAlias = tuple[MetersealError | None, bytes]
+"""What is wrong with the peer's proof, or this end's own."""
+
+
+def exchanged(verify: Verify, prove: Prove, h: Handshake, proof: bytes, carrier: Opened) -> Proofs:
+    """The peer's proof looked at and, only where it holds, this end's own made.  Raises what `prove` does."""
+    try:
+        verify(h, proof, carrier)
+    except MetersealError as wrong:
+        return wrong, b""
+    return None, prove(h)
+
+
+def _four(number: int, name: str, weak: bool, titles: bool, secret: bool, prove: Prove) -> Mechanism:
     return Mechanism(number, name, 4, weak, titles, secret, prove, _verify_by_doing(prove))
 
 
