@@ -113,6 +113,14 @@ def test_every_change_of_a_setup_is_counted_and_nothing_else() -> None:
     assert changes.number == before + 3
 
 
+@pytest.mark.parametrize("policy", [0x6C, 0x04, 0xFC, 0x00])
+def test_what_a_policy_asks_follows_it(policy: int) -> None:
+    setup = context().setup
+    setup.policy = policy
+    assert setup.asks_of_request == of_request(policy)
+    assert setup.asks_of_response == of_response(policy)
+
+
 def test_which_key_is_missing_is_said_by_its_name() -> None:
     setup = context().setup
     for ask, name in (

@@ -40,11 +40,12 @@ from meterseal.errors import (
 )
 from meterseal.security import Context, Handshake, Opened, Style, protect
 from meterseal.security.hls import Proofs, exchanged
-from meterseal.security.protection import of_request, of_response
 from meterseal.security.steps import Steps
 
 DRAWS = 4
 """How often a challenge is drawn again when it is the client's, or an earlier one."""
+
+_made = tuple.__new__  # of a named tuple, without a call of Python
 
 _GENERAL_PROTECTION = conformance("general-protection")
 
@@ -122,7 +123,8 @@ class Admitting(Repeating):
         if self.context.dedicated is not None:
             profile.dedicated_before.append(self.context.dedicated.handle.kcv)
         self.state = step.outcomes["challenged" if challenged else "accepted"]
-        return [Reply(octets)] if challenged else [self._established(), Reply(octets)]
+        reply = _made(Reply, (octets, False))
+        return [reply] if challenged else [self._established(), reply]
 
     def _aare(self, proposal: Proposal, challenge: bytes | None) -> bytes:
         """The AARE that accepts; takes one counter where the Initiate is protected."""
@@ -171,7 +173,7 @@ class Admitting(Repeating):
 
     def _established(self) -> Effect:
         self.context.exclusive_dedicated = self.context.dedicated is not None
-        return Associated(self.user)
+        return _made(Associated, (self.user,))
 
     def _plain_answer(self) -> bytes:
         profile = self.profile
@@ -184,7 +186,7 @@ class Admitting(Repeating):
         """Protect an Initiate answer as its request was: Initiates come, and so go, under the global keys."""
         applied = opened.applied
         if self.profile.ciphered:
-            applied |= of_response(self.profile.setup.policy) & SUITE_BITS
+            applied |= self.profile.setup.asks_of_response & SUITE_BITS
         if not applied:
             return octets
         style = Style.GLO if opened.style is Style.PLAIN else opened.style
@@ -253,7 +255,7 @@ class Admitting(Repeating):
         if opened.broadcast:
             return UnknownKey("reply_to_HLS_authentication came under the broadcast key")
         # What the policy asks of the request that carries the proof: a signature, where it says so.
-        asked = of_request(self.profile.setup.policy) if self.profile.ciphered else 0
+        asked = self.profile.setup.asks_of_request if self.profile.ciphered else 0
         if asked & ~opened.applied:
             return TooWeak("reply_to_HLS_authentication carries less protection than the policy asks for")
         if not isinstance(proof, bytes):
@@ -288,7 +290,7 @@ class Admitting(Repeating):
 
     def _proved(self, step: Step, octets: bytes) -> list[Effect]:
         self.state = step.outcomes["proved"]
-        return [self._established(), Reply(octets)]
+        return [self._established(), _made(Reply, (octets, False))]
 
     def _action_answer(
         self, invoke: int, opened: Opened, octets: bytes, *, mask: int = -1

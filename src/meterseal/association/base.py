@@ -18,6 +18,7 @@ Go = Callable[..., list[Effect]]
 T = TypeVar("T")
 
 _SENDING = "sending"
+_made = tuple.__new__  # of a named tuple, without a call of Python
 
 ACSE_TAGS = range(0x60, 0x64)
 ACSE_ROOM = 2048
@@ -49,7 +50,8 @@ class Association(ABC):
 
         `given` is what `go` is called with.
         """
-        if self._counters_left(count):
+        unicast = self._setup.unicast
+        if not (self._fresh_keys or self._also) and (unicast is None or unicast.tx.left >= count):
             return go(*given)  # nearly always
         return self._reserved(self._counted(), count, partial(go, *given))
 
@@ -77,7 +79,7 @@ class Association(ABC):
             return go(outcome_of(job, *given))
         self._parked = go
         self._token = token = self._token + 1
-        return [Compute(token, partial(outcome_of, job, *given))]
+        return [_made(Compute, (token, partial(outcome_of, job, *given)))]
 
     def _through(
         self, found: T | Steps[T], go: Callable[[T], list[Effect]], during: str = _SENDING
@@ -100,10 +102,10 @@ class Association(ABC):
         return self._computed(True, job, lambda outcome: self._advance(steps, outcome, go, during))
 
     def _counters_left(self, count: int) -> bool:
-        if not (self._fresh_keys or self._also):  # nearly always
-            unicast = self._setup.unicast
-            return unicast is None or unicast.tx.left >= count
-        return all(one.tx.left >= count for one in self._counted())
+        if self._fresh_keys or self._also:
+            return all(one.tx.left >= count for one in self._counted())
+        unicast = self._setup.unicast
+        return unicast is None or unicast.tx.left >= count
 
     def resume(self, token: int, result: Any = None) -> list[Effect]:
         """Go on: after a `Need`, whose key now has the counters asked for, or with what a `Compute` gave."""

@@ -15,7 +15,6 @@ from meterseal.apdu.acse import Aare, Rlre, Rlrq
 from meterseal.apdu.services import EventNotificationRequest
 from meterseal.association.accessing import identity
 from meterseal.association.asking import BLOCK_RESPONSES, error_answer, refused
-from meterseal.association.base import T
 from meterseal.association.carrying import Carrying
 from meterseal.association.effects import Associated, Carried, Confirmed, Effect, Failed, Released, Reply
 from meterseal.association.opening import Accepted, Opening
@@ -49,6 +48,7 @@ _ACCEPT = TABLE[Role.CLIENT, State.OPENING, Kind.AARE]
 _CHECK = TABLE[Role.CLIENT, State.PENDING, Kind.RESPONSE]
 _RECEIVING = "receiving"
 _STANDS = State.ASSOCIATED
+_made = tuple.__new__  # of a named tuple, without a call of Python
 _RELEASED = (None, 0, 30)
 """Reasons of an RLRE that releases: left out, normal, user-defined."""
 
@@ -91,7 +91,7 @@ class ClientAssociation(Requesting):
         octets = opening.aarq()
         self._dedicated_before = self.profile.dedicated_key
         self.state = State.OPENING
-        return [Reply(octets)]
+        return [_made(Reply, (octets, False))]
 
     def give_up(self) -> None:
         """Nobody waits for the answer any more (time-out, cancelled).
@@ -168,7 +168,9 @@ class ClientAssociation(Requesting):
         return isinstance(error, DecodeError | ProtectionError | ProtocolViolation | Unsupported)
 
     def _take(self, octets: bytes) -> list[Effect]:
-        self._check_size(octets, self.profile.max_pdu)
+        most = self.profile.max_pdu
+        if len(octets) > most:
+            self._check_size(octets, most)
         if octets[:1] == _BLOCK:
             return self._take_block(octets)
         if self.state is State.OPENING:
@@ -239,9 +241,10 @@ class ClientAssociation(Requesting):
         return self._computed(self.profile.scheme.needs_keys, opening.prove, self._carry_proof)
 
     def _carry_proof(self, proof: bytes | MetersealError) -> list[Effect]:
-        token = _or_raise(proof)
+        if isinstance(proof, MetersealError):
+            raise proof
         self._next_transaction()
-        self._asking = Proving(self._next_invoke(), token, self._room())
+        self._asking = Proving(self._next_invoke(), proof, self._room())
         return self._send(self._asking.first())
 
     def _check(self, step: Step, message: Any, opened: Opened) -> list[Effect]:
@@ -261,10 +264,11 @@ class ClientAssociation(Requesting):
         return self._computed(slow, verify, partial(self._verified, step), proof, opened)
 
     def _verified(self, step: Step, error: MetersealError | None) -> list[Effect]:
-        _or_raise(error)
+        if error is not None:
+            raise error
         self._asking = None
         self.state = step.outcomes["proved"]
-        return [Associated(self.profile.user)]
+        return [_made(Associated, (self.profile.user,))]
 
     def _answer(self, step: Step, message: Any, opened: Opened) -> list[Effect]:
         answered = identity(message)
@@ -345,10 +349,10 @@ class ClientAssociation(Requesting):
         self._forget()
 
     def _forget(self) -> None:
-        self.context.drop_dedicated()
+        if self.context.dedicated is not None:
+            self.context.drop_dedicated()
         self.context = Context(self.profile.setup, self.server_title)
-        self._asking = self._parked = None
-        self._end_transfer()
+        self._asking = self._parked = self._transfer = self._pieces = None
         self._given_up.clear()
         self._usual.clear()
         self._foreseen = None
@@ -365,13 +369,6 @@ class ClientAssociation(Requesting):
         if self.state is not State.ASSOCIATED:
             self.end()
         return [Failed(error)]
-
-
-def _or_raise(result: T | MetersealError) -> T:
-    """The result of a job, or the error that it ended with."""
-    if isinstance(result, MetersealError):
-        raise result
-    return result
 
 
 _ACTIONS: dict[str, Callable[[ClientAssociation, Step, Any, Opened], list[Effect]]] = {

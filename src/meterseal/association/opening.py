@@ -32,7 +32,7 @@ from meterseal.errors import (
     TooWeak,
 )
 from meterseal.security import AUTHENTICATED, ENCRYPTED, Context, Handshake, Opened, Style, protect, unprotect
-from meterseal.security.protection import of_request, of_response, text
+from meterseal.security.protection import text
 from meterseal.security.steps import Steps
 
 SUITE_BITS = AUTHENTICATED | ENCRYPTED
@@ -98,12 +98,12 @@ class Opening:
 
     def _take_terms(self) -> None:
         profile = self.profile
-        policy = profile.setup.policy if profile.ciphered else 0
-        response = of_response(policy)
+        setup, ciphered = profile.setup, profile.ciphered
+        request, response = (setup.asks_of_request, setup.asks_of_response) if ciphered else (0, 0)
         self.answer_minimum = response & ~profile.waived
         self.response_minimum = response & SUITE_BITS
         # A dedicated key travels authenticated and encrypted, or not at all.
-        self.request_protection = SUITE_BITS if profile.dedicated_key else of_request(policy) & SUITE_BITS
+        self.request_protection = SUITE_BITS if profile.dedicated_key else request & SUITE_BITS
 
     @property
     def initiates(self) -> Context:

@@ -34,7 +34,7 @@ from meterseal.security.keyforms import is_fresh
 from meterseal.security.layers import CIPHERING, SIGNING, Layer, Layers, overhead
 from meterseal.security.prepared import BOTH, Sealing, Unsealing, fits
 from meterseal.security.protect import planned, protecting
-from meterseal.security.protection import of_request, text
+from meterseal.security.protection import text
 from meterseal.security.sealed import Sealed
 from meterseal.security.steps import Steps
 
@@ -44,6 +44,7 @@ Read: TypeAlias = tuple[int, str | bytes, int]
 """Class, logical name (octets; text is none that was asked before) and index of an attribute, as a whole."""
 
 _STANDS = State.ASSOCIATED
+_made = tuple.__new__  # of a named tuple, without a call of Python
 _TRANSACTION = 8
 _KEPT = 64
 """Reads that an association keeps prepared."""
@@ -276,13 +277,14 @@ class Requesting(GeneralBlocks):
 
     @property
     def _applied(self) -> int:
-        return of_request(self.profile.setup.policy) | self._added if self.profile.ciphered else 0
+        profile = self.profile
+        return profile.setup.asks_of_request | self._added if profile.ciphered else 0
 
     def _send(self, octets: bytes) -> list[Effect]:
         sealed = self._sealed(octets)
-        if isinstance(sealed, bytes):
-            return [Reply(sealed)]
-        return self._advance(sealed, None, lambda octets: [Reply(octets)])
+        if type(sealed) is bytes:
+            return [_made(Reply, (sealed, False))]
+        return self._through(sealed, lambda octets: [Reply(octets)])
 
     def _begin_transactions(self, first: bytes) -> None:
         """Where the policy or the profile asks for layers, `first` is 8 octets.  Raises Misuse."""
@@ -291,7 +293,9 @@ class Requesting(GeneralBlocks):
 
     def _check_transactions(self) -> bool:
         """True where this exchange goes in layers.  Raises Misuse when transaction-ids have no start."""
-        in_layers = bool(self.profile.layers or self._applied & SIGNED)
+        profile = self.profile
+        signed = profile.ciphered and bool((profile.setup.asks_of_request | self._added) & SIGNED)
+        in_layers = signed or bool(profile.layers)
         if in_layers and len(self._transaction) != _TRANSACTION:
             raise Misuse(f"layers need {_TRANSACTION} random octets for their transaction-ids")
         return in_layers

@@ -69,14 +69,15 @@ class Serving(ServingBlocks):
         self.context = self._fresh_context()
 
     def _fresh_context(self, peer_title: bytes | None = None) -> Context:
-        profile = self.profile
-        context = profile.context(peer_title or profile.setup.peer_title, general=True, serving=True)
-        if profile.ciphered:
-            context.minimum = of_request(profile.setup.policy) & SUITE_BITS
-        if self.datagrams:
-            context.window = WINDOW
-        context.parties = self._parties
-        return context
+        profile, setup = self.profile, self.profile.setup
+        return profile.context(
+            peer_title or setup.peer_title,
+            minimum=setup.asks_of_request & SUITE_BITS if profile.ciphered else 0,
+            general=True,
+            serving=True,
+            window=WINDOW if self.datagrams else 0,
+            parties=self._parties,
+        )
 
     # --- requests ---------------------------------------------------------------------------
 
@@ -391,11 +392,11 @@ def answer_protection(setup: SecuritySetup, applied: int, rights: Iterable[int |
 
     A signed request is answered signed where this end has a key; a signature that is asked for must be.
     """
-    bits = setup.policy
+    asked = setup.asks_of_response
     for right in rights:
-        bits |= right or 0
+        asked |= of_response(right or 0)
     known = ALL_BITS if setup.suite.signature_length else SUITE_BITS
-    return (applied if setup.signing is not None else applied & SUITE_BITS) | of_response(bits) & known
+    return (applied if setup.signing is not None else applied & SUITE_BITS) | asked & known
 
 
 def _noted(x: Exchange) -> list[Effect]:

@@ -22,7 +22,6 @@ from meterseal.association.returning import Heard, Told, comes_back
 from meterseal.crypto import VerifyingKey, same
 from meterseal.errors import AuthenticationFailed, Malformed, MetersealError, TooWeak, UnknownKey
 from meterseal.security import AUTHENTICATED, ENCRYPTED, Context, Opened, Style, unprotect
-from meterseal.security.protection import of_request
 from meterseal.security.steps import Steps
 
 ACCEPTED, REJECTED = 0, 1
@@ -168,7 +167,7 @@ def open_initiate(request: Request) -> Proposal:
             opened = unprotect(request.context, octets)
         else:
             opened = Opened(octets, 0, Style.PLAIN)
-        required = of_request(profile.setup.policy) & (AUTHENTICATED | ENCRYPTED) if profile.ciphered else 0
+        required = profile.setup.asks_of_request & (AUTHENTICATED | ENCRYPTED) if profile.ciphered else 0
         if required & ~opened.applied:
             raise TooWeak("the Initiate carries less protection than the policy asks for")
         message = apdu.decode(opened.apdu)

@@ -69,13 +69,16 @@ class SecuritySetup:
     `agreement` are this end's own private keys, `certificate` (DER) goes along at a sign-on by
     signature, and `directory` has the public keys of others.  `fresh` counts what goes and
     comes under keys made for one message: it outlives every key.  `exchanges` is what came without
-    a counter that orders it.  Whatever is set here is noted in `changes`.
+    a counter that orders it.  `asks_of_request` and `asks_of_response` are what the policy asks of
+    either.  Whatever is set here is noted in `changes`.
     """
 
     suite: Suite
     own_title: bytes
     peer_title: bytes | None = None
     policy: int = 0
+    asks_of_request: int = field(init=False, repr=False)
+    asks_of_response: int = field(init=False, repr=False)
     unicast: KeyInUse | None = None
     broadcast: KeyInUse | None = None
     master: WrappingKey | None = None
@@ -89,6 +92,9 @@ class SecuritySetup:
 
     def __setattr__(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
+        if name == "policy":
+            object.__setattr__(self, "asks_of_request", protection.of_request(self.policy))
+            object.__setattr__(self, "asks_of_response", protection.of_response(self.policy))
         changes: Changes | None = getattr(self, "changes", None)
         if changes is not None:  # it is the last field to be there
             changes.note()
