@@ -15,6 +15,7 @@ from meterseal.association import Associated, Reply, Service
 from meterseal.codec.data import Data
 from meterseal.cosem.obis import Obis
 from meterseal.errors import MetersealError
+from meterseal.framing import hdlc
 from meterseal.meter import load_plan
 from meterseal.meter.delays import LONGEST
 from meterseal.security import unprotect
@@ -22,6 +23,7 @@ from tests.client.fake_meter import CLOCK, ENERGY, LOAD, NAME, PUBLIC, SWITCH, E
 from tests.meter.forms import ONE
 from tests.meter.world import NOON, Client, World, read
 
+EVERYBODY = hdlc.ALL_STATION[1]
 RENEWED_EVERY = 50
 """Inputs that one meter takes: it is costly to make, and what it keeps of them is part of the play."""
 
@@ -72,6 +74,8 @@ class Play:
     def __init__(self, here: World, script: Script) -> None:
         self.world, self.script = here, script
         self.lines = [here.line("192.0.2.1"), here.line("192.0.2.2")]
+        for line in self.lines:
+            line.handler = here.party.bus_session(line)
         self.clients = [Client(here, script.choose(ROLES), line) for line in self.lines]
         self.client = self.clients[0]
         self.sent: list[bytes] = []
@@ -98,6 +102,7 @@ class Play:
             self.sign_on,
             lambda: self.world.pass_time(self.script.octet() * 60),
             self.release,
+            lambda: self.for_all(self.script.part()),
         )
         self.script.choose(steps)()
 
@@ -133,6 +138,21 @@ class Play:
             except MetersealError:
                 return
             self.put(octets)
+
+    def for_all(self, plain: bytes) -> None:
+        """A plain APDU to all logical devices, under the broadcast key where the role has one: no answer."""
+        line, ring = self.client.line, self.world.meter.rings.get(self.client.sap)
+        if line.is_closing or not plain:
+            return
+        key = None if ring is None else ring.setup.broadcast
+        if key is not None:
+            title = self.client.machine.profile.setup.own_title
+            counter = key.rx.lowest + self.script.octet() % 3
+            body = key.handle.seal(0x70, title + counter.to_bytes(4, "big"), plain)
+            form = ciphered.FORMS[ciphered.GLO_TAG.get(plain[0], 0xDB)]
+            plain = ciphered.build(form, title, 0x70, counter, body)
+        line.put(plain, self.client.sap, EVERYBODY)
+        assert not line.arrived, "nobody answers what is for all"
 
     def member(self) -> None:
         """Any member of an object that is there, read or given a value of the script."""
