@@ -9,7 +9,7 @@ import pytest
 from meterseal.errors import ConnectionLost
 from meterseal.framing import hdlc
 from meterseal.framing.hdlc import Address, Control, Frame, Kind, Parameters, Primary, Received, Timing
-from tests.framing.hdlc_line import line, meter
+from tests.framing.hdlc_line import Line, line, meter
 
 GET = bytes.fromhex("C001C100080000010000FF0200")
 
@@ -74,8 +74,8 @@ def test_several_pairs_share_the_turns() -> None:
     assert any(one != two for one, two in pairwise(asked[10:20]))
 
 
-def test_a_busy_meter_is_waited_for() -> None:
-    busy = [True]
+def busy_line(busy: list[bool]) -> Line:
+    """One APDU has gone to a meter that says RNR for RR while busy, and a second one is to follow."""
 
     def tamper(way: str, octets: bytes) -> list[bytes]:
         frame = hdlc.decode(octets)
@@ -90,11 +90,40 @@ def test_a_busy_meter_is_waited_for() -> None:
     here.send(b"\xc0one")
     here.run(1)
     here.send(b"\xc0two")
-    here.run(5)
+    return here
+
+
+def test_a_busy_meter_is_waited_for() -> None:
+    busy = [True]
+    here = busy_line(busy)
+    here.run(25)
     assert here.meter.apdus == [b"\xc0one"]
     busy[0] = False
     here.run(5)
     assert here.meter.apdus == [b"\xc0one", b"\xc0two"]
+
+
+def test_a_meter_that_is_busy_for_ever_is_given_up() -> None:
+    here = busy_line([True])
+    here.run(29)
+    assert here.primary.unsent(16, 1)
+    here.run(5)
+    assert not here.primary.unsent(16, 1) and here.primary.at_rest
+    cause = here.client.told[-1].cause  # type: ignore[union-attr]
+    assert isinstance(cause, ConnectionLost) and "not ready for 30 s" in str(cause)
+
+
+def test_who_is_busy_now_and_again_is_not_given_up() -> None:
+    busy = [True]
+    here = busy_line(busy)
+    for number in range(3):
+        here.run(20)
+        busy[0] = False
+        here.run(2)
+        busy[0] = True
+        here.run(2)
+        here.send(b"\xc0" + bytes((number,)))
+    assert here.primary.link(16, 1) is not None and len(here.meter.apdus) >= 4
 
 
 def test_a_meter_whose_user_wants_nothing_more_says_rnr() -> None:

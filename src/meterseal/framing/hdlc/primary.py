@@ -32,13 +32,14 @@ def on_device(server: int, lower: int) -> int:
 class _Asked:
     """What a primary keeps about a link beside the link."""
 
-    __slots__ = ("at", "later", "leaving", "link", "pause", "strays", "turned", "until")
+    __slots__ = ("at", "busy", "later", "leaving", "link", "pause", "strays", "turned", "until")
 
     def __init__(self, link: Link, pause: float) -> None:
         self.link = link
         self.pause = pause
         self.at = 0.0  # not before this time it gets the turn
         self.turned = 0.0  # when it had it last
+        self.busy: float | None = None  # since when it takes nothing although there is something
         self.until = 0.0  # an APDU is waited for until then
         self.leaving = False  # nobody speaks for it any more: nothing that comes is for the user
         self.later: list[bytes] = []  # what the user sends meanwhile belongs to the next link
@@ -181,6 +182,18 @@ class Primary(Station):
         else:
             asked.at = now + asked.pause
             asked.pause = timing.pause if link.progress else min(2 * asked.pause, timing.longest_pause)
+        self._watch_busy(asked, now)
+
+    def _watch_busy(self, asked: _Asked, now: float) -> None:
+        """Who says RNR for ever is lost: whoever waits for the sending would wait for ever."""
+        if not (asked.link.peer_busy and asked.link.unsent):
+            asked.busy = None
+        elif asked.busy is None:
+            asked.busy = now
+        elif now - asked.busy >= self.timing.busy:
+            asked.busy = None
+            server, wait = asked.link.server, self.timing.busy
+            self._lose(asked, f"server {server} on the HDLC line was not ready for {wait:g} s")
 
     # --- the turn -------------------------------------------------------------------------------
 
@@ -267,13 +280,12 @@ class Primary(Station):
                 self._ask(link, [self._question(link)], now)
                 return
             if link.state is not State.DISCONNECTED:  # there it was a question for events, and there are none
-                self._lose(asked)
+                wait = self.timing.response * (self.timing.retries + 1)
+                self._lose(asked, f"no answer on the HDLC line from server {link.server} for {wait:g} s")
             self._turn_back(asked, now)
         self._go(now)
 
-    def _lose(self, asked: _Asked) -> None:
+    def _lose(self, asked: _Asked, why: str) -> None:
         link = asked.link
-        wait = self.timing.response * (self.timing.retries + 1)
-        cause = ConnectionLost(f"no answer on the HDLC line from server {link.server} for {wait:g} s")
-        link.end(None if asked.leaving else cause)
+        link.end(None if asked.leaving else ConnectionLost(why))
         link.state, asked.until = State.DISCONNECTED, 0.0

@@ -37,7 +37,8 @@ class Timing:
     `longest_pause`. `hold`: how long a secondary keeps the turn for the user's answer before it says that
     there is none yet; less than the peer's `response`. `inactivity`: after so long without a frame a
     secondary gives up a link (None: never). `keep`: after so long a primary asks on a link that it has no
-    use for at the moment, so that it stays (None: never). `octet`: what one octet takes on the line.
+    use for at the moment, so that it stays (None: never). `octet`: what one octet takes on the line. `busy`:
+    how long a primary has something to send to who says that it is not ready, until it gives up the link.
     """
 
     response: float = 2.0
@@ -48,10 +49,11 @@ class Timing:
     inactivity: float | None = 120.0
     keep: float | None = None
     octet: float = 0.0
+    busy: float = 30.0
 
     def __post_init__(self) -> None:
         bounds = (self.inactivity or 0, self.keep or 0)
-        times = (self.response, self.pause, self.longest_pause, self.hold, self.octet, *bounds)
+        times = (self.response, self.pause, self.longest_pause, self.hold, self.octet, self.busy, *bounds)
         if not all(value >= 0 for value in (*times, self.retries)):
             raise Misuse("times of an HDLC line are 0 or more seconds, and so are retries")
 
