@@ -74,6 +74,7 @@ def test_what_one_end_makes_the_other_opens_and_mirrors(
     client, meter = both(suite_id, compression=packing)
     layers = (ciphering(form, transaction), signing(transaction))
     sent = protect(client, apdu, applied, Style.LAYERED, layers)
+    assert GeneralCiphering.decode(sent).encode() == sent
     opened = unprotect(meter, sent)
     assert (opened.apdu, opened.applied, opened.style) == (apdu, applied, Style.LAYERED)
     assert len(sent) <= len(apdu) + overhead(layers, client.setup.suite)
@@ -116,6 +117,7 @@ def test_a_layer_kept_without_protection() -> None:
     """Rule 2 of the answers: SC 01, no key, no tag; taken only where nothing is asked for (security 2, 7)."""
     client, meter = both()
     kept = protect(meter, GET, 0, Style.LAYERED, (ciphering("one-pass"),))
+    assert GeneralCiphering.decode(kept).encode() == kept
     opened = unprotect(client, kept)
     assert (opened.apdu, opened.applied, opened.layers[0].sc) == (GET, 0, 0x01)
     client.minimum = AUTHENTICATED

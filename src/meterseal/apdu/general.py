@@ -6,6 +6,9 @@ one and the signature of the other.  What is inside, and with which key, is for 
 
 from __future__ import annotations
 
+from struct import Struct
+from typing import Final
+
 from meterseal.codec.message import Message
 from meterseal.codec.parts import U8, OctetString, write_octets
 
@@ -17,6 +20,19 @@ MASTER_KEY = 0
 
 ONE_PASS, STATIC_UNIFIED = b"\x01", b"\x02"
 """key_parameters of an agreed key: C(1e,1s) and C(0e,2s)."""
+
+
+_USUAL: Final = Struct(">B8sB8sB8sBB").pack
+
+
+def fields(
+    transaction_id: bytes, originator: bytes, recipient: bytes, date_time: bytes, other_information: bytes
+) -> bytes:
+    """The five fields with their length octets, which tag or signature cover."""
+    if len(transaction_id) == len(originator) == len(recipient) == 8 and not date_time + other_information:
+        return _USUAL(8, transaction_id, 8, originator, 8, recipient, 0, 0)  # nearly all
+    parts = transaction_id, originator, recipient, date_time, other_information
+    return b"".join(map(write_octets, parts))
 
 
 class IdentifiedKey(Message, tag=b"\x00"):
@@ -58,7 +74,7 @@ class GeneralCiphering(Message, tag=b"\xdd"):
 
     def header(self) -> bytes:
         """The five fields with their length octets, as they enter the additional data."""
-        return _fields(self)
+        return fields(*self[:5])
 
 
 class GeneralSigning(Message, tag=b"\xdf"):
@@ -77,19 +93,4 @@ class GeneralSigning(Message, tag=b"\xdf"):
 
         Without `content_length` the length octets of the content are left out (a peer option).
         """
-        return _fields(self) + (write_octets(self.content) if content_length else self.content)
-
-
-def _fields(layer: GeneralCiphering | GeneralSigning) -> bytes:
-    return b"".join(
-        map(
-            write_octets,
-            (
-                layer.transaction_id,
-                layer.originator_system_title,
-                layer.recipient_system_title,
-                layer.date_time,
-                layer.other_information,
-            ),
-        )
-    )
+        return fields(*self[:5]) + (write_octets(self.content) if content_length else self.content)

@@ -9,7 +9,8 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 from meterseal.apdu.ciphered import GLOBAL, SC_BROADCAST
-from meterseal.apdu.general import GeneralCiphering, GeneralSigning
+from meterseal.apdu.general import GeneralCiphering, GeneralSigning, KeyInfo, fields
+from meterseal.codec.parts import write_octets
 from meterseal.crypto import TAG_LENGTH, GcmKey
 from meterseal.errors import Malformed, TooWeak, UnknownKey, Unsupported
 from meterseal.security.context import Context
@@ -41,20 +42,17 @@ def seal(context: Context, layer: Layer, applied: int, apdu: bytes) -> Steps[byt
     """
     setup, form = context.setup, FORMS[layer.form]
     layer = layer._replace(originator=setup.own_title, recipient=recipient_of(context, layer))
-    message = _message(layer, applied)
+    header = _header(layer, applied)
     if not applied:
-        return message.replace(ciphered_content=_HEADER.pack(setup.suite.id, 0) + apdu).encode()
+        return _written(header, None, _HEADER.pack(setup.suite.id, 0) + apdu)
     # Taken before any curve work: meanwhile others go on with the same counters.
     counter = (setup.fresh if form.lasting is None else setup.key(GLOBAL)).tx.take()
     sc, information = pack(context, applied << 4 | setup.suite.id, apdu)
     made = yield from through(form.make(context, layer))
     head = _HEADER.pack(sc, counter)
-    body = made.key.seal(sc, setup.own_title + head[1:], information, message.header())
+    body = made.key.seal(sc, setup.own_title + head[1:], information, header)
     _forget(form, made.key)
-    transaction, originator, recipient, date_time, other, *_ = message
-    return GeneralCiphering(
-        transaction, originator, recipient, date_time, other, made.info, head + body
-    ).encode()
+    return _written(header, made.info, head + body)
 
 
 def unseal(context: Context, octets: bytes) -> Steps[Unsealed]:
@@ -102,8 +100,8 @@ def take_content(message: GeneralCiphering) -> tuple[int, int, bytes]:
 
 def layer_of(message: GeneralCiphering, sc: int, body: bytes, options: frozenset[str]) -> Layer:
     """What a received layer says of itself; nothing of it is verified yet."""
-    fields = tuple(message[:_FIELDS])
-    if message.key_info is None and not any(fields) and "empty_header_fields" in options:
+    five = message[:_FIELDS]
+    if message.key_info is None and not any(five) and "empty_header_fields" in options:
         if of_control(sc) != AUTHENTICATED:
             raise Unsupported(f"{CIPHERING} with empty fields is {text(of_control(sc))}: nothing says whose")
         inner = GeneralSigning.decode(body[:-TAG_LENGTH])
@@ -115,19 +113,25 @@ def layer_of(message: GeneralCiphering, sc: int, body: bytes, options: frozenset
             "bare",
             sc,
         )
-    transaction, originator, recipient, date_time, other = fields
+    transaction, originator, recipient, date_time, other = five
     form = form_of(message.key_info)
     return Layer(CIPHERING, originator, recipient, transaction, form, sc, date_time, other)
 
 
-def _message(layer: Layer, applied: int) -> GeneralCiphering:
-    """The layer without key and content; all empty where the signed layer inside says it in its place."""
+def _written(header: bytes, info: KeyInfo | None, content: bytes) -> bytes:
+    """The layer that `GeneralCiphering` declares."""
+    told = b"\x00" if info is None else b"\x01" + info.encode()
+    return GeneralCiphering.tag + header + told + write_octets(content)
+
+
+def _header(layer: Layer, applied: int) -> bytes:
+    """The five fields; all empty where the signed layer inside says it in its place."""
     if layer.form == "bare":
         if applied & ENCRYPTED:
             raise Unsupported(f"{CIPHERING} with empty fields cannot be encrypted: nothing would say whose")
-        return GeneralCiphering(b"", b"", b"", b"", b"", None, b"")
+        return bytes(_FIELDS)
     _, originator, recipient, transaction, _, _, date_time, other = layer
-    return GeneralCiphering(transaction, originator, recipient, date_time, other, None, b"")
+    return fields(transaction, originator, recipient, date_time, other)
 
 
 def _forget(form: Form, key: GcmKey) -> None:

@@ -10,7 +10,7 @@ from functools import partial
 from struct import Struct
 from typing import Final
 
-from meterseal.apdu.general import GeneralSigning
+from meterseal.apdu.general import GeneralSigning, fields
 from meterseal.codec.parts import write_octets
 from meterseal.errors import Misuse, UnknownKey
 from meterseal.security.context import Context
@@ -32,15 +32,10 @@ def to_sign(context: Context, layer: Layer, apdu: bytes) -> tuple[bytes, Job]:
     setup = context.setup
     key, own, recipient = setup.signing_key(), setup.own_title, recipient_of(context, layer)
     _, _, _, transaction, _, _, date_time, other = layer
-    content_length, size = _content_length(context), len(apdu)
-    usual = len(transaction) == len(own) == len(recipient) == 8 and not date_time and not other
-    if usual and content_length and size < 0x80:
-        begun = _USUAL.pack(_TAG, 8, transaction, 8, own, 8, recipient, 0, 0, size) + apdu
-        return begun, partial(key.sign, begun[1:])
-    # Written down at once: a message taken apart and put together again costs as much as a signature.
-    fields = b"".join(map(write_octets, (transaction, own, recipient, date_time, other)))
-    content = fields + write_octets(apdu)
-    return GeneralSigning.tag + content, partial(key.sign, content if content_length else fields + apdu)
+    before = fields(transaction, own, recipient, date_time, other)
+    content = before + write_octets(apdu)
+    signed = content if _content_length(context) else before + apdu
+    return GeneralSigning.tag + content, partial(key.sign, signed)
 
 
 def open_signed(context: Context, octets: bytes, *, for_all: bool = False) -> Steps[tuple[bytes, Layer]]:
