@@ -63,6 +63,11 @@ def test_a_context_has_what_its_profile_says() -> None:
     made = client(options=options, compression=PACKET, max_pdu=777).context(CLIENT_TITLE, minimum=1)
     assert made.setup is SETUP and made.peer_title == CLIENT_TITLE
     assert (made.options, made.compression, made.limit, made.minimum) == (options, PACKET, 777, 1)
+    assert made.general and made.parties == {} and not (made.serving or made.window or made.carrying)
+    assert made.dedicated is None and made.exclusive_dedicated is False
+    parties = {CLIENT_TITLE: made}
+    served = client().context(None, serving=True, window=WINDOW, parties=parties)
+    assert (served.serving, served.window, served.parties, served.minimum) == (True, WINDOW, parties, 0)
     assert client(max_pdu=0).context(None).limit == LIMIT
     assert client().context(None).compression is None
 

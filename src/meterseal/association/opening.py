@@ -114,7 +114,7 @@ class Opening:
 
     def context(self) -> Context:
         """What Initiates are protected and opened with: the global keys."""
-        return self.profile.context(self.server_title, general=True, minimum=self.response_minimum)
+        return self.profile.context(self.server_title, self.response_minimum)
 
     def aarq(self) -> bytes:
         """The AARQ; takes one counter when the Initiate is protected."""

@@ -100,12 +100,22 @@ class Profile:
         if setup is not None:
             setup.changes.note()
 
-    def context(self, peer_title: bytes | None, **more: Any) -> Context:
-        """A context under this profile's setup, options and limits."""
-        limit = self.max_pdu or LIMIT
+    def context(
+        self,
+        peer_title: bytes | None,
+        minimum: int = 0,
+        *,
+        serving: bool = False,
+        window: int = 0,
+        parties: Mapping[bytes, Context] | None = None,
+    ) -> Context:
+        """A context under this profile's setup, options and limits, that takes general protection."""
+        limit, parties = self.max_pdu or LIMIT, {} if parties is None else parties
+        # By place, for each sign-on makes several; without a dedicated key.
         return Context(
-            self.setup, peer_title, options=self.options, compression=self.compression, limit=limit, **more
-        )
+            self.setup, peer_title, None, minimum, True, serving, False, window,
+            self.options, self.compression, limit, parties,
+        )  # fmt: skip
 
     @property
     def waived(self) -> int:

@@ -72,8 +72,7 @@ class Serving(ServingBlocks):
         profile, setup = self.profile, self.profile.setup
         return profile.context(
             peer_title or setup.peer_title,
-            minimum=setup.asks_of_request & SUITE_BITS if profile.ciphered else 0,
-            general=True,
+            setup.asks_of_request & SUITE_BITS if profile.ciphered else 0,
             serving=True,
             window=WINDOW if self.datagrams else 0,
             parties=self._parties,

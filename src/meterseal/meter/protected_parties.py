@@ -142,4 +142,4 @@ def _party(asker: Asker, share: Share) -> Party:
         return Party(share, third.context(0), third)
     if not profile.ciphered or title != profile.setup.peer_title:
         raise Denied(OTHER_REASON, f"protection parameters of {title.hex().upper()}, who is nobody here")
-    return Party(share, profile.context(title, general=True, serving=True), None)
+    return Party(share, profile.context(title, serving=True), None)
