@@ -16,6 +16,7 @@ from meterseal.association import (
     Effect,
     Failed,
     Indication,
+    Line,
     Need,
     Operation,
     Outcome,
@@ -205,7 +206,7 @@ class Pair:
                 **{**common, "setup": theirs, "view": self.view, "secret": lambda: secret, **(server or {})}
             ),
             draw or drawing(),
-            datagrams=datagrams,
+            Line(datagrams),
         )
         self.wire: list[tuple[Direction, bytes]] = []
         self.tap: Tap = lambda direction, octets: [octets]

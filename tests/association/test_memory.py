@@ -13,6 +13,7 @@ from meterseal.apdu.services import SetRequestWithDatablock, SetRequestWithFirst
 from meterseal.association import (
     Confirmed,
     Indication,
+    Line,
     Outcome,
     Refusal,
     Reply,
@@ -112,7 +113,7 @@ def standing(memory: TransferMemory) -> Callable[[str], ServerAssociation]:
         pre_established=True,
     )
     draw = drawing()
-    return lambda share: ServerAssociation(profile, draw, memory=memory, share=share)
+    return lambda share: ServerAssociation(profile, draw, Line(memory=memory, share=share))
 
 
 LONG = octet_string(bytes(5000)).raw

@@ -19,7 +19,7 @@ from meterseal.association.effects import (
     Released,
     Reply,
 )
-from meterseal.association.memory import TransferMemory
+from meterseal.association.memory import Line, TransferMemory
 from meterseal.association.operations import Operation, Outcome, Service, View
 from meterseal.association.profile import (
     DEFAULT_CONFORMANCE,
@@ -46,6 +46,7 @@ __all__ = [
     "Failed",
     "Indication",
     "Kind",
+    "Line",
     "Need",
     "Operation",
     "Outcome",

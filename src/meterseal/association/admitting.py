@@ -6,7 +6,7 @@ What an AARQ has to hold is in signon.py, who came before in returning.py; here 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from meterseal.apdu.acse import Aare, Aarq
 from meterseal.apdu.initiate import DLMS_VERSION, LN_VAA_NAME, InitiateResponse
 from meterseal.association import signon
 from meterseal.association.effects import Associated, Effect, Refusal, Released, Reply
-from meterseal.association.memory import TransferMemory
+from meterseal.association.memory import Line
 from meterseal.association.operations import (
     OTHER_REASON,
     SCOPE_VIOLATED,
@@ -61,11 +61,9 @@ class Admitting(Repeating):
         self,
         profile: ServerProfile,
         draw: Callable[[int], bytes],
-        datagrams: bool = False,
-        memory: TransferMemory | None = None,
-        share: Hashable = None,
+        line: Line,
     ) -> None:
-        super().__init__(profile, datagrams, memory, share)
+        super().__init__(profile, line)
         self._draw = draw
 
     @abstractmethod

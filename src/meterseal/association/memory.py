@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 LIMIT: Final = 16 << 20
 """Octets that all half-open transfers of a meter keep at most."""
@@ -60,3 +60,15 @@ class TransferMemory:
     def __len__(self) -> int:
         """How many transfers are half-open."""
         return sum(len(mine) for mine in self._kept.values())
+
+
+class Line(NamedTuple):
+    """What carries an association of a meter.
+
+    `datagrams`: it may lose, repeat and reorder.  What half-open transfers keep is counted in `memory`, which
+    all associations of a meter share, as part of `share`.
+    """
+
+    datagrams: bool = False
+    memory: TransferMemory | None = None
+    share: Hashable = None

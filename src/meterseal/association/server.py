@@ -7,7 +7,7 @@ table and calls `apdu`, `security`, `signon`, `serving` and the party's view.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Any
 
 from meterseal import apdu
@@ -18,7 +18,7 @@ from meterseal.association import signon
 from meterseal.association.admitting import Admitting
 from meterseal.association.effects import Effect, Refusal, Released, Reply
 from meterseal.association.exchange import OPENERS
-from meterseal.association.memory import TransferMemory
+from meterseal.association.memory import Line
 from meterseal.association.operations import (
     Service,
 )
@@ -46,26 +46,24 @@ QUEUE = 16
 
 _GENERAL_PROTECTION = conformance("general-protection")
 _BLOCK = bytes((gbt.TAG,))
+_LINE = Line()
 _PROVE = TABLE[Role.SERVER, State.PENDING, Kind.REQUEST]
 
 
 class ServerAssociation(Admitting):
     """One association of a meter, in any state; `draw(n)` gives n random octets for challenges.
 
-    `datagrams`: the line may lose, repeat and reorder.  Counters may then come out of order, each once,
-    and what came before, or makes no sense, is not answered.
+    Over datagrams counters may come out of order, each once, and what came before, or makes no sense, is
+    not answered.
     """
 
     def __init__(
         self,
         profile: ServerProfile,
         draw: Callable[[int], bytes],
-        *,
-        datagrams: bool = False,
-        memory: TransferMemory | None = None,
-        share: Hashable = None,
+        line: Line = _LINE,
     ) -> None:
-        super().__init__(profile, draw, datagrams, memory, share)
+        super().__init__(profile, draw, line)
         self._queue: deque[bytes | Opened] = deque()
         self.end()
 

@@ -6,7 +6,7 @@ its outcomes come back by `respond`.  Block transfer wraps around that on both s
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 from meterseal.apdu.common import DATA_ACCESS_RESULT
@@ -16,7 +16,7 @@ from meterseal.association.accessing import stop_after_error
 from meterseal.association.blocks import BLOCK_HEADER, PROTECTION_OVERHEAD, TITLE_OVERHEAD, Incoming
 from meterseal.association.effects import Effect, Indication, Refusal, Reply
 from meterseal.association.exchange import Exchange
-from meterseal.association.memory import TransferMemory
+from meterseal.association.memory import Line
 from meterseal.association.operations import (
     OBJECT_UNDEFINED,
     READ_WRITE_DENIED,
@@ -58,13 +58,11 @@ class Serving(ServingBlocks):
     def __init__(
         self,
         profile: ServerProfile,
-        datagrams: bool = False,
-        memory: TransferMemory | None = None,
-        share: Hashable = None,
+        line: Line,
     ) -> None:
-        super().__init__(profile.setup, memory, share)
-        self.profile, self.datagrams = profile, datagrams
-        window = WINDOW if datagrams else 0
+        super().__init__(profile.setup, line)
+        self.profile = profile
+        window = WINDOW if line.datagrams else 0
         self._parties = {title: one.context(window) for title, one in profile.third_parties.items()}
         self.context = self._fresh_context()
 

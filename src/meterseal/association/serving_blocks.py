@@ -7,14 +7,13 @@ it is long and the peer is one that prefers it.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Hashable
 from typing import Final
 
 from meterseal.association.base import ACSE_TAGS
 from meterseal.association.effects import Effect, Refusal, Reply
 from meterseal.association.exchange import Exchange
 from meterseal.association.general_blocks import GeneralBlocks
-from meterseal.association.memory import TransferMemory
+from meterseal.association.memory import Line
 from meterseal.association.profile import ServerProfile
 from meterseal.association.transfer import LARGEST, Transfer, opens
 from meterseal.errors import MetersealError, ProtocolViolation, TimedOut, TooLarge
@@ -27,22 +26,17 @@ form of blocks 7 octets in a wrapper of 8, less the block's own wrapper. No more
 
 
 class ServingBlocks(GeneralBlocks):
-    """The part of a meter's association that sends in blocks and counts what it keeps of them.
-
-    `memory` is shared by all associations of a meter, `share` says what belongs together in it.
-    """
+    """The part of a meter's association that sends in blocks and counts what it keeps of them."""
 
     profile: ServerProfile
     datagrams: bool
     _exchange: Exchange | None
     _indicated: bool
 
-    def __init__(
-        self, setup: SecuritySetup, memory: TransferMemory | None = None, share: Hashable = None
-    ) -> None:
+    def __init__(self, setup: SecuritySetup, line: Line) -> None:
         super().__init__(setup)
-        self.client_max_pdu = 0
-        self._memory, self._share, self._kept = memory, share, 0
+        self.client_max_pdu = self._kept = 0
+        self.datagrams, self._memory, self._share = line
 
     # --- out --------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from meterseal.association import (
     Compute,
     Effect,
     Indication,
+    Line,
     Need,
     Operation,
     Outcome,
@@ -123,9 +124,7 @@ class Session:
         return ServerAssociation(
             profile,
             self._meter.draw,
-            datagrams=self._datagrams,
-            memory=self._party.memory,
-            share=self._link.source,
+            Line(self._datagrams, self._party.memory, self._link.source),
         )
 
     @property
