@@ -78,6 +78,7 @@ def test_it_opens_what_unprotect_opens_and_nothing_else(
     sender, receiver = pair(floor, suite_id)
     unsealing = Unsealing(receiver, TAG, styles[1], most)
     if foreseen:
+        unsealing.foresee(likely)
         first = unsealing.open(protect(sender, GET, BOTH, styles[1]), likely)
         if first is not None:
             unsealing.key.rx.commit(first[1])

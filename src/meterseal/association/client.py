@@ -355,7 +355,7 @@ class ClientAssociation(Requesting):
         self._asking = self._parked = self._transfer = self._pieces = None
         self._given_up.clear()
         self._usual.clear()
-        self._foreseen = None
+        self._latest = self._foreseen = None
 
     def _refuse(self, error: MetersealError, during: str) -> list[Effect]:
         """An answer that cannot be used: a sign-on ends, a standing association goes on without it."""

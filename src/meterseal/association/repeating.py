@@ -6,7 +6,7 @@ remembered by the octets of the plain request, and the next one goes from the he
 counter, tag, what was decided, value, seal.  Values are never remembered.
 
 Who polls also goes on as before.  So the next request is known before it comes, and whether it is that one
-takes one call of the cipher; a guess is made where the one before was right.
+takes one call of the cipher.
 
 What was decided holds for one number of `Changes`; keys, policy, titles, rights and users each move it.
 `_ready` is set where the association rests after a message and cleared by whatever else comes in, so
@@ -29,7 +29,6 @@ from meterseal.association.states import TABLE, Kind, Role
 from meterseal.codec.data import Data
 from meterseal.errors import MetersealError
 from meterseal.security import Context, Style
-from meterseal.security.expected import Expected
 from meterseal.security.prepared import Sealing, Unsealing, fits
 
 Again: TypeAlias = Callable[[], bytes | None]
@@ -65,30 +64,18 @@ class Track:
     """The form of the requests that an association remembers, what it remembers of them, what it expects.
 
     `likely` is the next request if the client goes on as before: what came after this one the last time, with
-    the invoke-id moved on as far as it was.  `sure` says that the last such guess was right.
+    the invoke-id moved on as far as it was.
     """
 
-    __slots__ = (
-        "expected",
-        "incoming",
-        "invoke",
-        "known",
-        "last",
-        "likely",
-        "number",
-        "outgoing",
-        "style",
-        "sure",
-    )
+    __slots__ = ("incoming", "invoke", "known", "last", "likely", "number", "outgoing", "style")
 
     def __init__(self, context: Context, style: Style) -> None:
         self.style, self.number = style, context.setup.changes.number
         self.incoming = Unsealing(context, _ASKED[0], style)
-        self.expected = Expected(context, _ASKED[0], style, _PLAIN)
         self.outgoing = Sealing(context, _ANSWERED[0], style)
         self.known: dict[bytes, Remembered] = {}
         self.last: Remembered | None = None
-        self.likely, self.sure, self.invoke = b"", False, 0
+        self.likely, self.invoke = b"", 0
 
     def remember(self, plain: bytes, again: Again, room: int) -> None:
         """By the octets of the plain request behind the invoke-id."""
@@ -101,7 +88,6 @@ class Track:
     def learn(self, plain: bytes, known: Remembered) -> None:
         """This request has been answered: what comes next?"""
         last, invoke = self.last, plain[2]
-        self.sure = plain == self.likely
         if last is not None:
             last.next = plain[_HEAD:]
         step = invoke - self.invoke
@@ -124,13 +110,13 @@ class Repeating(Notifying):
         track = self._ready
         if track is None:
             return None
-        plain = track.likely
-        counter = track.expected.counter(octets, plain) if track.sure else None
-        if counter is None:
-            found = track.incoming.open(octets)
-            if found is None or not found[0].startswith(_ASKED):
-                return None  # who refuses it says why
-            plain, counter = found
+        likely = track.likely
+        found = track.incoming.open(octets, likely)
+        if found is None:
+            return None  # who refuses it says why
+        plain, counter = found
+        if plain is not likely and not plain.startswith(_ASKED):
+            return None
         known = track.known.get(plain[_HEAD:])
         if known is None:
             return None

@@ -74,6 +74,7 @@ class Requesting(GeneralBlocks):
         # Requests that ended without their answer: it may still come, and is nobody else's.
         self._given_up: set[int | bytes] = set()
         self._usual: dict[Read, UsualGet] = {}
+        self._latest: UsualGet | None = None  # one of them
         self._foreseen: UsualGet | None = None  # what was asked when somebody last had time
 
     def request(
@@ -126,7 +127,7 @@ class Requesting(GeneralBlocks):
         )  # fmt: skip
         if len(self._usual) >= _KEPT:
             self._usual.clear()
-        self._usual[asked[0][1:4]] = asking
+        self._usual[asking.read] = self._latest = asking
         return asking
 
     def _repeats(self) -> bool:
@@ -136,17 +137,23 @@ class Requesting(GeneralBlocks):
 
     def again(self, read: Read) -> bytes | None:
         """A read once more, sealed; None where the general road would come to something else, or may."""
-        usual = self._usual.get(read)
-        if usual is None or self._asking is not None or self._parked is not None:
+        usual = self._latest
+        if usual is None or usual.read != read:
+            usual = self._usual.get(read)
+            if usual is None:
+                return None
+            self._latest = usual
+        if self._asking is not None or self._parked is not None:
             return None
-        invoke = self._invoke + 1 & SHORT_INVOKE_ID
-        if self.state is not _STANDS or invoke in self._given_up:
+        invoke, given_up = self._invoke + 1 & SHORT_INVOKE_ID, self._given_up
+        if self.state is not _STANDS or (given_up and invoke in given_up):
             return None
         sealed = usual.again(invoke)
         if sealed is not None:
             self._invoke, self._asking = invoke, usual
             self._transfer = self._pieces = None
-            self._added, self._layers = 0, ()
+            if self._layers or self._added:  # of the request before
+                self._added, self._layers = 0, ()
         return sealed
 
     def foresee(self) -> None:

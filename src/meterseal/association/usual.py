@@ -42,7 +42,7 @@ class UsualGet(Asking):
     `sealing` and `unsealing` are how it goes out and its answer comes in, for as long as they hold.
     """
 
-    __slots__ = ("_data", "_likely", "_tail", "following", "sealing", "unsealing")
+    __slots__ = ("_data", "_likely", "_tail", "following", "read", "sealing", "unsealing")
 
     def __init__(
         self,
@@ -54,6 +54,8 @@ class UsualGet(Asking):
     ) -> None:
         super().__init__(operations, invoke, *agreed)
         self.sealing, self.unsealing = sealing, unsealing
+        self.read = operations[0][1:4]
+        """Class, logical name and index of the attribute."""
         self._tail = self.first()[_HEAD:]
         self._data = _NULL
         self._likely = _ANSWERS[invoke & SHORT_INVOKE_ID] + _NULL

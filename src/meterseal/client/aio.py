@@ -86,6 +86,8 @@ class Driver(AsyncDriver):
 class Meter(MeterBase, AsyncVerbs):
     """An association with a meter.  One request at a time: calls that come meanwhile wait for their turn."""
 
+    __slots__ = ("_channel", "_driver", "_turn")
+
     def __init__(self, session: Session, driver: Driver) -> None:
         super().__init__(session)
         self._driver = driver
@@ -114,18 +116,18 @@ class Meter(MeterBase, AsyncVerbs):
         if turn.taken or selection is not None:
             return await super().get(class_id, instance, attribute, selection)
         session = self._session
-        now = monotonic()
+        now, timeout = monotonic(), session.timeout
         octets = session.again((class_id, instance, attribute), now)
         if octets is None:
             return await super().get(class_id, instance, attribute, selection)
         turn.taken = True
-        answer, timeout = b"", session.timeout
+        answer, deadline = b"", now + timeout
         try:
             channel = self._channel
             if channel is None:
                 channel = self._channel = self._driver.channel(session.plan.pair)
-            answer = await channel.exchange(octets, timeout, now + timeout)
-            found = session.answered(answer, now + timeout)
+            answer = await channel.exchange(octets, timeout, deadline)
+            found = session.answered(answer, deadline)
             if isinstance(found, bytes):
                 return found
             return await self._driver.run(self._verbs.got(found, class_id, instance, attribute))

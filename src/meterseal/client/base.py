@@ -28,6 +28,8 @@ _KEEP = 40.0  # seconds without use after which an HDLC link is asked for nothin
 class MeterBase:
     """One association with a meter, seen from the client."""
 
+    __slots__ = ("_session", "_verbs")
+
     def __init__(self, session: Session) -> None:
         self._session = session
         self._verbs = Verbs(session)

@@ -80,6 +80,8 @@ class Driver(BlockingDriver):
 class Meter(MeterBase, BlockingVerbs):
     """An association with a meter, for one thread."""
 
+    __slots__ = ("_channel", "_driver")
+
     def __init__(self, session: Session, driver: Driver) -> None:
         super().__init__(session)
         self._driver = driver

@@ -111,6 +111,20 @@ def _nothing(pair: Pair) -> None:
 class Session:
     """One association; made by a plan on a line."""
 
+    __slots__ = (
+        "_association",
+        "_due",
+        "_exchange",
+        "_fresh",
+        "_held",
+        "_in_order",
+        "_signed",
+        "_unanswered",
+        "plan",
+        "shared",
+        "timeout",
+    )
+
     def __init__(self, plan: Plan, shared: Shared) -> None:
         self.plan = plan
         self.shared = shared

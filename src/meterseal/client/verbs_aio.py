@@ -25,6 +25,8 @@ Object = str | ObjectAddress
 class AsyncVerbs:
     """The verbs; who inherits them says in `_run` how their steps are done, one conversation at a time."""
 
+    __slots__ = ()
+
     _verbs: Verbs
 
     @abstractmethod

@@ -25,6 +25,8 @@ Object = str | ObjectAddress
 class BlockingVerbs:
     """The verbs; who inherits them says in `_run` how their steps are done."""
 
+    __slots__ = ()
+
     _verbs: Verbs
 
     @abstractmethod

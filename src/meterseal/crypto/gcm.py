@@ -68,7 +68,7 @@ class GcmKey(Guarded):
     uniqueness is the caller's charge.
     """
 
-    __slots__ = ("_additional", "_ak", "_alive", "_ek", "_encrypt", "_kcv")
+    __slots__ = ("_additional", "_ak", "_alive", "_ek", "_encrypt", "_kcv", "_sc", "_sc_and_ak")
 
     _ek: bytes | None
     _kcv: str | None  # made when asked for
@@ -91,6 +91,7 @@ class GcmKey(Guarded):
         # SC -> SC || AK for values with both bits, made on first use (64 of them at most): what is
         # in here `seal` knows to be of the usual form, without a second look.
         self._additional: dict[int, bytes] = {}
+        self._sc, self._sc_and_ak = -1, b""  # of the latest usual message
 
     def __repr__(self) -> str:
         return f"<GcmKey {self.kcv}{'' if self._alive else ', destroyed'}>"
@@ -150,10 +151,7 @@ class GcmKey(Guarded):
 
     def seal_usual(self, sc: int, iv: bytes, information: bytes) -> bytes:
         """As `seal`, for whoever has seen to it that `sc` has both bits, and to the lengths."""
-        try:
-            additional = self._additional[sc]
-        except KeyError:
-            additional = self._sc_ak(sc)
+        additional = self._sc_and_ak if sc == self._sc else self._usual(sc)
         return self._encrypt(iv, information, additional)[:-4]
 
     def open_usual(
@@ -161,21 +159,21 @@ class GcmKey(Guarded):
     ) -> bytes | None:
         """As `open`; None where it does not verify.  Where it is `likely` that comes back, after one call.
 
-        `sc` has both bits, and `body` is as long as `likely` and a tag, shorter than `STREAM_FROM`.
-        `foreseen` is empty, or what `foresee` gave for the same SC, IV and `likely`.
+        `sc` has both bits; `body` is at least a tag, and shorter than `STREAM_FROM`.  `foreseen` is empty,
+        or what `foresee` gave for the same SC, IV and `likely`.
 
         What is sealed here under the peer's nonce is compared, and goes nowhere.
         """
-        try:
-            additional = self._additional[sc]
-        except KeyError:
-            additional = self._sc_ak(sc)
+        additional = self._sc_and_ak if sc == self._sc else self._usual(sc)
         if not foreseen:
             foreseen = self._encrypt(iv, likely, additional)[:-4]
         if compare_digest(foreseen, body):
             return likely
+        size = len(body) - TAG_LENGTH
+        if len(likely) != size:
+            likely = bytes(size)
+            foreseen = self._encrypt(iv, likely, None)
         # The key stream is the same for both, so the texts differ in the bits in which the sealed ones do.
-        size = len(likely)
         text = _differing(body[:size], foreseen[:size], likely).to_bytes(size, "big")
         if compare_digest(self._encrypt(iv, text, additional)[size:-4], body[size:]):
             return text
@@ -231,6 +229,13 @@ class GcmKey(Guarded):
         self._ak = b""
         self._encrypt = _gone
         self._additional = {}
+        self._sc, self._sc_and_ak = -1, b""
+
+    def _usual(self, sc: int) -> bytes:
+        """SC || AK for a value with both bits: nearly all messages under one key have the same."""
+        octets = self._sc_ak(sc)
+        self._sc, self._sc_and_ak = sc, octets
+        return octets
 
     def _sc_ak(self, sc: int) -> bytes:
         """SC || AK."""

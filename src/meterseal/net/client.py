@@ -120,6 +120,8 @@ class Line:
     look at prefixes.
     """
 
+    __slots__ = ("_channels", "_end", "_ended", "_inbox", "_latest", "datagrams", "link", "prompt", "via")
+
     def __init__(
         self,
         link: CallingLink,
@@ -136,6 +138,7 @@ class Line:
         """May who waits for a frame go on while the link hands it over?"""
         self._inbox: Inbox[Frame] = Inbox(prompt)
         self._channels: dict[tuple[int, int], Channel] = {}
+        self._latest: Channel | None = None  # that something came for: nearly always the only one
         self._ended = asyncio.Event()
         self._end: Exception | None = None
 
@@ -187,6 +190,7 @@ class Line:
         """Free the pair of a channel."""
         if self._channels.get((channel.server, channel.client)) is channel:
             del self._channels[channel.server, channel.client]
+            self._latest = None
             self.link.free(channel.client, channel.server)
 
     async def close(self) -> None:
@@ -210,7 +214,9 @@ class Line:
 
     def received(self, source: int, destination: int, payload: bytes) -> None:
         """A frame has come."""
-        channel = self._channels.get((source, destination))
+        channel = self._latest
+        if channel is None or channel.server != source or channel.client != destination:
+            channel = self._latest = self._channels.get((source, destination))
         if channel is not None:
             channel.inbox.put(payload, len(payload))
         else:

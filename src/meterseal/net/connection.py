@@ -298,8 +298,9 @@ class Connection(Stream, asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """As every stream; from then on it receives where its loop has room."""
         self._turns = turns_of(asyncio.get_running_loop())
-        # No more is received than may be kept.
-        self._room = self._turns.room[: wrapper.HEADER_LENGTH + self._limits.apdu]
+        # No more is received than may be kept; connections that may keep all share the view too.
+        room, most = self._turns.room, wrapper.HEADER_LENGTH + self._limits.apdu
+        self._room = room if len(room) <= most else room[:most]
         super().connection_made(transport)
 
     def send(self, source: int, destination: int, payload: bytes) -> None:
@@ -343,7 +344,11 @@ class Connection(Stream, asyncio.BufferedProtocol):
             frame = wrapper.encode(client, server, payload)
             if self._wire_log is not None:
                 self._wire_log.record(self.name, "out", frame)
-            self._turns.ask(self, frame)
+            turns = self._turns
+            if turns.leaving:  # as `Turns.ask`, without the call
+                turns.leaving.append((self, frame))
+            else:
+                turns.ask(self, frame)
         return not self._paused
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -358,7 +363,11 @@ class Connection(Stream, asyncio.BufferedProtocol):
         else:
             frame = wrapper.whole(self._room, count)
             if frame is not None and not self._blocked:
-                self._turns.came(self, frame)
+                turns = self._turns
+                if turns.came_in:  # as `Turns.came`, without the call
+                    turns.came_in.append((self, frame))
+                else:
+                    turns.came(self, frame)
                 return
             self._keep(self._room[:count])
         self._take(False)

@@ -38,13 +38,14 @@ class Answering(Protocol):
 class Turns:
     """One for each loop. What comes on a connection is handled, and leaves, in its order."""
 
-    __slots__ = ("_alone", "_came", "_company", "_single", "answers", "leaving", "room")
+    __slots__ = ("_alone", "_company", "_single", "answers", "came_in", "leaving", "room")
 
     def __init__(self) -> None:
         self._alone = _ALONE
         self._single = False  # the last look found no company, and it may have been the last of its turn
         self._company = False
-        self._came: list[tuple[Answering, Frame]] = []
+        self.came_in: list[tuple[Answering, Frame]] = []
+        """What is to be handled in a row, in this order."""
         self.answers: Answering | None = None
         """Whose frame is handled in a row and has no answer yet: what it sends first joins `leaving`."""
         self.leaving: list[tuple[Answering, bytes]] = []
@@ -54,13 +55,13 @@ class Turns:
 
     def came(self, connection: Answering, frame: Frame) -> None:
         """A frame has come: it is handled now, or with its company."""
-        if self._alone and not self._came:
+        if self._alone and not self.came_in:
             self._alone -= 1
             connection.handle(frame)
             return
-        if not self._came:
+        if not self.came_in:
             asyncio.get_running_loop().call_soon(self._handle)
-        self._came.append((connection, frame))
+        self.came_in.append((connection, frame))
 
     def send(self, connection: Answering, octets: bytes) -> None:
         """Whole frames leave now; the first that answer what is being handled, with the answers of others."""
@@ -88,7 +89,7 @@ class Turns:
             connection.put(octets)
 
     def _handle(self) -> None:
-        came, self._came = self._came, []
+        came, self.came_in = self.came_in, []
         self._company = len(came) > 1
         if not self._company and self._single:
             self._alone = _ALONE
@@ -107,7 +108,7 @@ class Turns:
             self.answers = None
             self.flush()
             if came:  # the others' frames are not lost with it
-                self._came = came[::-1] + self._came
+                self.came_in = came[::-1] + self.came_in
                 asyncio.get_running_loop().call_soon(self._handle)
 
 

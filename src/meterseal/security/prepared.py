@@ -21,9 +21,9 @@ from meterseal.security.context import Context, KeyInUse
 from meterseal.security.protection import AUTHENTICATED, ENCRYPTED, Style
 
 _nonce = Struct(">8sI").pack
-_long_header = Struct(">BI").pack
 
-_HEADER = 5
+_COUNTER = 4
+_HEADER = 1 + _COUNTER
 _SHORT = 0x7F
 """Octets of content whose length is one octet."""
 
@@ -58,8 +58,7 @@ class Sealing:
         setup, key = context.setup, context.sending_key(style.key_set)
         sc, lead = BOTH << 4 | setup.suite.id, lead_of(style, tag, setup.own_title)
         # One tuple: its parts are needed together, and lie together.
-        header = Struct(f">{len(lead)}sBBI").pack
-        self._form = setup.changes, setup.changes.number, key, sc, setup.own_title, lead, header
+        self._form = setup.changes, setup.changes.number, key, sc, setup.own_title, lead, -1, b""
         self._ahead: tuple[bytes, int, bytes] | None = None  # an APDU, the counter after its own, and sealed
 
     def seal(self, apdu: bytes) -> bytes | None:
@@ -67,19 +66,24 @@ class Sealing:
 
         Raises CountersNeeded, CounterExhausted, UnknownKey.
         """
-        changes, number, key, sc, title, lead, header = self._form
+        changes, number, key, sc, title, _, size, head = self._form
         if number != changes.number:
             return None
         if self._ahead is not None:
             (likely, following, sealed), self._ahead = self._ahead, None
             if likely == apdu and following == key.tx.next and key.handle.alive:
                 return sealed
-        counter = key.tx.take()
-        body = key.handle.seal_usual(sc, _nonce(title, counter), apdu)
-        size = len(body) + _HEADER
-        if size <= _SHORT:
-            return header(lead, size, sc, counter) + body
-        return lead + length_octets(size) + _long_header(sc, counter) + body
+        if len(apdu) != size:
+            head = self._fit(len(apdu))
+        counter = key.tx.take().to_bytes(_COUNTER, "big")
+        return head + counter + key.handle.seal_usual(sc, title + counter, apdu)
+
+    def _fit(self, size: int) -> bytes:
+        """What comes before the counter of an APDU of another size, and of those after it."""
+        changes, number, key, sc, title, lead, *_ = self._form
+        head = lead + length_octets(_HEADER + size + TAG_LENGTH) + bytes((sc,))
+        self._form = changes, number, key, sc, title, lead, size, head
+        return head
 
     def foresee(self, apdu: bytes) -> None:
         """Seal now what is likely to be sealed next: it goes out if nothing else has been before it.
@@ -110,7 +114,7 @@ class Unsealing:
     before, more often than not: how those are taken apart is kept.
     """
 
-    __slots__ = ("_bounds", "_foreseen", "_form", "_in_row", "key")
+    __slots__ = ("_bounds", "_foreseen", "_form", "_next", "key")
 
     def __init__(self, context: Context, tag: int, style: Style, most: int = 0) -> None:
         setup, title = context.setup, context.peer_title or b""
@@ -119,8 +123,8 @@ class Unsealing:
         least, longest = (len(lead) + 1 + size for size in (_HEADER + 1 + TAG_LENGTH, _SHORT))
         self._bounds = lead, least, min(most or longest, longest)
         # As of a `Sealing`; with what holds for messages of one size.
-        self._form = setup.changes, setup.changes.number, tag, sc, title, -1, 0, b"", _pieces(0, 0)
-        self._in_row = False  # the latest counter followed the one before
+        self._form = setup.changes, setup.changes.number, self.key, tag, sc, title, -1, b"", _pieces(0, 0)
+        self._next = -1  # the counter after the one that was to come when `foresee` was called
         self._foreseen: tuple[int, bytes, bytes] | None = (
             None  # a counter, what is likely under it, that sealed
         )
@@ -128,46 +132,41 @@ class Unsealing:
     def open(self, octets: bytes, likely: bytes = b"") -> tuple[bytes, int] | None:
         """The APDU inside, verified, and its counter, which whoever takes it has to `commit` to the key.
 
-        Where it is the one that is `likely` (it begins with the tag), that very object is given back, after
-        one call of the cipher in place of two.
+        Where it is the one that is `likely`, that very object is given back, after one call of the cipher in
+        place of two.
 
         None for whatever is not of this form, is not acceptable, or does not verify: nothing has changed,
         and `unprotect` says why.
         """
-        changes, number, begin, sc, title, size, text, head, pieces = self._form
+        changes, number, key, begin, sc, title, size, head, pieces = self._form
         if number != changes.number:
             return None
         if len(octets) != size:
             return self.open(octets, likely) if self._fit(len(octets)) else None
         found, counter, body = pieces(octets)
-        key = self.key
-        lowest = key.rx.lowest
-        if found != head or not lowest <= counter < LIMIT:
+        if found != head or not key.rx.lowest <= counter < LIMIT:
             return None
-        if len(likely) != text:
-            likely = bytes(text)
-        foreseen, sealed = self._foreseen, b""
-        if foreseen is not None and foreseen[0] == counter and foreseen[1] == likely:
-            sealed = foreseen[2]
+        foreseen = self._foreseen
+        sealed = foreseen[2] if foreseen is not None and foreseen[:2] == (counter, likely) else b""
         try:
             plain = key.handle.open_usual(sc, _nonce(title, counter), body, likely, sealed)
         except MetersealError:
             return None
         if plain is None or plain[0] != begin:
             return None
-        self._in_row = counter == lowest
         return plain, counter
 
     def foresee(self, likely: bytes) -> None:
         """Do now what can be done before the message comes, if it is the one that is likely.
 
-        Only for who sends to this end alone, as far as can be told: the one before had the next counter.
+        For who is called before each message.  Nothing is done where a peer leaves counters out, because it
+        has others to speak to under the same key.
         """
-        changes, number, _, sc, title, _, text, _, _ = self._form
-        if number != changes.number or not self._in_row or len(likely) != text:
-            return
-        key = self.key
+        changes, number, key, _, sc, title, *_ = self._form
         counter = key.rx.lowest
+        expected, self._next, self._foreseen = self._next, counter + 1, None
+        if number != changes.number or counter != expected:
+            return
         try:
             sealed = key.handle.foresee(sc, _nonce(title, counter), likely)
         except MetersealError:
@@ -179,9 +178,8 @@ class Unsealing:
         lead, least, most = self._bounds
         if not least <= size <= most:
             return False
-        changes, number, tag, sc, title, *_ = self._form
+        changes, number, key, tag, sc, title, *_ = self._form
         at = len(lead) + 1
-        text = size - at - _HEADER - TAG_LENGTH
-        pieces = _pieces(at + 1, text + TAG_LENGTH)
-        self._form = changes, number, tag, sc, title, size, text, lead + bytes((size - at, sc)), pieces
+        head, pieces = lead + bytes((size - at, sc)), _pieces(at + 1, size - at - _HEADER)
+        self._form = changes, number, key, tag, sc, title, size, head, pieces
         return True
