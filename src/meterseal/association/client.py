@@ -221,24 +221,21 @@ class ClientAssociation(Requesting):
     def _accepted(
         self, step: Step, opening: Opening, accepted: Accepted, key: VerifyingKey | None
     ) -> list[Effect]:
-        initiate, opening.handshake.peer_key = accepted.initiate, key
-        self._agree(initiate.negotiated_conformance & self.profile.proposed)  # more is no promise of ours
-        self.server_max_pdu = self.profile.within(initiate.server_max_receive_pdu_size)
-        self.server_title = accepted.server_title
+        negotiated, self.server_max_pdu, self.server_title, challenged, _ = accepted
+        opening.handshake.peer_key = key
+        self._agree(negotiated)
         self.context = opening.context()
-        self.context.general = self.context.carrying = bool(self.negotiated & _GENERAL_PROTECTION)
+        self.context.general = self.context.carrying = bool(negotiated & _GENERAL_PROTECTION)
         if self.profile.dedicated_key is not None:
             self.context.set_dedicated(self.profile.dedicated_key)
             self.context.exclusive_dedicated = True
-        if not accepted.challenged:
+        if not challenged:
             self.state = step.outcomes["accepted"]
             return [Associated(self.profile.user)]
         self.state = step.outcomes["challenged"]
-        return self._with_counters(2, self._send_proof, opening)
-
-    def _send_proof(self, opening: Opening) -> list[Effect]:
         # The token is made first, so its counter is below that of the frame that carries it.
-        return self._computed(self.profile.scheme.needs_keys, opening.prove, self._carry_proof)
+        slow = self.profile.scheme.needs_keys
+        return self._with_counters(2, self._computed, slow, opening.prove, self._carry_proof)
 
     def _carry_proof(self, proof: bytes | MetersealError) -> list[Effect]:
         if isinstance(proof, MetersealError):

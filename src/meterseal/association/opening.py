@@ -45,10 +45,12 @@ _MAY_BE = " (keys, password, title, client, user or counter: it does not say whi
 class Accepted(NamedTuple):
     """What an AARE that passed its checks brings; `challenged` when passes 3 and 4 follow.
 
-    `certificate` is what the meter sent along of itself.
+    `negotiated` are the services, `max_pdu` what the meter takes at once, `certificate` is what it sent
+    along of itself.
     """
 
-    initiate: InitiateResponse
+    negotiated: int
+    max_pdu: int
     server_title: bytes | None
     challenged: bool
     certificate: bytes | None = None
@@ -195,9 +197,12 @@ class Opening:
         opened, initiate = self._open_initiate(aare.user_information)
         if initiate.negotiated_dlms_version_number != DLMS_VERSION:
             raise ProtocolViolation(f"DLMS version {initiate.negotiated_dlms_version_number}")
-        if not initiate.negotiated_conformance & self.profile.proposed:
+        negotiated = initiate.negotiated_conformance & self.profile.proposed  # more is no promise of ours
+        if not negotiated:
             raise ProtocolViolation("the meter negotiates none of the services that were proposed")
-        accepted = Accepted(initiate, self.server_title, challenged, aare.responding_ae_qualifier)
+        max_pdu = self.profile.within(initiate.server_max_receive_pdu_size)
+        certificate = aare.responding_ae_qualifier
+        accepted = Accepted(negotiated, max_pdu, self.server_title, challenged, certificate)
         if self.server_title is not None and self._comes_back(opened.applied, opened.style):
             heard = Heard(self.profile.setup, octets, Aare, opened.apdu, self.server_title)
             self._heard = heard, accepted
