@@ -136,9 +136,8 @@ class Counted:
     """A profile whose rows are counted as they are made, and a time in which only the test goes on."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.here = world()
-        self.profile, self.count = _profile_of(self.here), 0
-        self.profile.entries = 1000
+        self.here, self.profile, self.count = _HERE, _PROFILE, 0
+        monkeypatch.setattr(self.profile, "entries", 1000)
         make = self.profile._make
         self.todo: deque[Callable[[], object]] = deque()
 
