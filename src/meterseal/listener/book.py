@@ -254,10 +254,9 @@ class Book(Doors):
     def _remove(self, path: Path) -> None:
         self._files.pop(path, None)
         self._called.pop(path, None)
-        for title in [title for title, files in self._doors.items() if path in files]:
-            del self._doors[title][path]
-            if not self._doors[title]:
-                del self._doors[title]
+        for files in self._doors.values():
+            if path in files:
+                files[path] = []  # with the title's next push it is looked at again: it may be half written
 
     def _take_in(self, path: Path, signature: Signature | None) -> None:
         if signature is not None:
