@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+import pytest
+
 from meterseal.framing import wrapper
 from tests.cli.conftest import MAIN
 from tests.cli.shell import run
@@ -126,6 +128,16 @@ def test_it_ends_when_nobody_reads_along(tmp_path: Path) -> None:
             meter.sendto(wrapper.encode(1, 103, sealed(3)), ("127.0.0.1", int(url.rpartition(":")[2])))
         assert process.wait(30) == 1
         assert err.read() == ""
+
+
+def test_the_folder_that_one_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "meters"
+    folder.mkdir()
+    write(folder / "kitchen.toml")
+    monkeypatch.chdir(folder)
+    with listening("udp://127.0.0.1:0", "--credentials", "."):
+        assert (tmp_path / "meters.state" / "listener").is_dir()
+        assert [path.name for path in folder.iterdir()] == ["kitchen.toml"]
 
 
 def test_what_makes_no_sense(tmp_path: Path) -> None:

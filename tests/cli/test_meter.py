@@ -158,6 +158,7 @@ def test_cut(both: Path, tmp_path: Path) -> None:
 def test_cut_does_not_write_over_the_file_with_all_roles(both: Path, tmp_path: Path) -> None:
     before = both.read_bytes()
     (tmp_path / "link.toml").symlink_to(both)
+    assert run("credentials", "cut", str(both), "--role", "operator", "--out", "").code == 1
     for out in (both, tmp_path / "link.toml"):
         ran = run("credentials", "cut", str(both), "--role", "operator", "--out", str(out))
         assert ran.code == 2 and "the keys of the others would be gone" in ran.err

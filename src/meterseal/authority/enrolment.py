@@ -162,7 +162,7 @@ class _Enrolling:
         self.path, self.title, self.role = credentials.path, known, role or _enrolling_role(credentials)
         self.done: list[Done] = []
         self._given, self._authority, self._told = credentials, authority, told
-        self._files = self.path.with_name(f"{self.path.name}.files")
+        self._files = self.path.parent / f"{self.path.name}.files"
         self._meter: dict[str, Any] = {}
         self._roles: dict[str, dict[str, Any]] = {}
 

@@ -105,7 +105,8 @@ def listen(
 
 
 def _state_folder(credentials: Path) -> Path:
-    base = _given_state() or credentials.with_name(f"{credentials.name}.state")
+    here = credentials if credentials.name not in ("", "..") else credentials.resolve()  # `.`, too
+    base = _given_state() or here.parent / f"{here.name}.state"
     return base / "listener"
 
 

@@ -107,7 +107,7 @@ def _write(
     path: Path, octets: bytes, what: str, mode: int, *, new: bool = False, durable: bool = True
 ) -> None:
     _see_that_a_file_may_stand_at(path, what)
-    beside = path.with_name(f".{path.name[:200]}.{random_octets(6).hex()}.new")
+    beside = path.parent / f".{path.name[:200]}.{random_octets(6).hex()}.new"
     put = os.link if new else os.replace
     try:
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, mode)

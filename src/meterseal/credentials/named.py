@@ -50,7 +50,7 @@ def copied(
 
     Raises ConfigurationError for a file that is not there, StateUnavailable where a copy cannot be written.
     """
-    folder = path.with_name(f"{path.name}.files")
+    folder = path.parent / f"{path.name}.files"
 
     def copy(name: str, new: str) -> str:
         largest = _LARGEST_LIST if new.startswith("crl-") else _LARGEST

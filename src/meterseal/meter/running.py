@@ -169,7 +169,7 @@ def write_credentials(
     What it names comes first: private keys and certificates, each a file in the folder `PATH.files`.
     """
     path = Path(path)
-    files = path.with_name(f"{path.name}.files")
+    files = path.parent / f"{path.name}.files"
     if meter.pairs is not None:
         from meterseal.meter import client_files
 

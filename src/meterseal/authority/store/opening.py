@@ -67,7 +67,7 @@ def witness_file(where: str, kek: Path | str) -> Path:
     beside = kek if isinstance(kek, Path) else file_of(where)
     if beside is None:
         raise ConfigurationError(f"where is the witness of the store's counters? Set {WITNESS}")
-    return beside.with_name(f"{beside.name}.witness")
+    return beside.parent / f"{beside.name}.witness"
 
 
 def vault_at(place: Path | str) -> Vault:

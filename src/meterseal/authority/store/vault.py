@@ -152,7 +152,7 @@ def kek_place(store: Path | None, given: Path | str | None = None) -> Path | str
             return path
     if store is None:
         raise ConfigurationError(f"where is the storage KEK? Say --kek FILE, or set {VARIABLE}")
-    return store.with_name(f"{store.name}.kek")
+    return store.parent / f"{store.name}.kek"
 
 
 def check_kek(vault: Vault, kcv: str, blob: bytes) -> bytes:
