@@ -246,6 +246,19 @@ def test_A14_challenges_of_other_lengths(length: int) -> None:
     assert isinstance(pair.refusals[0].error, AuthenticationFailed)
 
 
+def test_a_key_that_is_destroyed_while_it_signs_on_ends_the_sign_on() -> None:
+    pair = Pair(mechanism=7, suite_id=1)
+    pair.client.profile.setup.signing = key = stranger()
+
+    def tap(sender: str, octets: bytes) -> list[bytes]:
+        key.destroy()
+        return [octets]
+
+    pair.tap = tap
+    refused(pair, UnknownKey)
+    assert len(pair.sent(TO_METER)) == 1, "no proof went out"
+
+
 def test_without_an_own_key_there_is_no_sign_on() -> None:
     pair = Pair(mechanism=7, suite_id=1)
     pair.client.profile.setup.signing = None

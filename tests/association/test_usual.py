@@ -45,6 +45,7 @@ from tests.association.pair import (
     replies,
     sealed,
 )
+from tests.association.test_layers import associated_in
 
 BOTH = AUTHENTICATED | ENCRYPTED
 ENDS: dict[str, tuple[Style, dict[str, Any]]] = {
@@ -223,6 +224,28 @@ def test_who_polls_finds_answer_and_next_request_made(members: tuple[int, ...]) 
         pair.client.foresee()
         assert isinstance(asked, Reply)
         (answer,) = replies(pair.to_meter(asked.octets))
+
+
+def test_a_read_is_not_asked_again_while_something_is_under_way() -> None:
+    pair = associated()
+    pair.ask(get())
+    pair.client.request((get(),))
+    before = standing(pair)
+    assert pair.client.again((3, REGISTER, 2)) is None and standing(pair) == before
+    pair.client.give_up()
+    assert pair.client.again((3, REGISTER, 2)) is not None
+
+
+def test_a_read_after_a_signed_request_goes_out_as_before_it() -> None:
+    pair = associated_in()
+    pair.ask(get())
+    assert pair.run(pair.client.request([get()], added=SIGNED)) == [Confirmed((Outcome(0, SMALL.raw),))]
+    assert pair.client._added
+    with general_road():
+        expected = pair.ask(get())
+    assert pair.run(pair.client.request([get()], added=SIGNED)) == expected
+    assert pair.ask(get()) == expected == [Confirmed((Outcome(0, SMALL.raw),))]
+    assert not pair.client._added and not pair.client._layers
 
 
 def test_what_was_foreseen_and_given_up_is_asked_under_another_invoke_id() -> None:

@@ -117,6 +117,18 @@ def test_what_was_foreseen_ends_with_the_key_and_with_any_change(kind: str) -> N
     sealing.foresee(GET)
 
 
+def test_nothing_is_foreseen_with_a_destroyed_key() -> None:
+    sender, receiver = pair(100)
+    unsealing = Unsealing(receiver, TAG, Style.GLO)
+    first, octets = (protect(sender, GET, BOTH, Style.GLO) for _ in range(2))
+    unsealing.foresee(GET)
+    assert unsealing.open(first, GET) == (GET, 100)
+    unsealing.key.rx.commit(100)
+    unsealing.key.handle.destroy()
+    unsealing.foresee(GET)
+    assert unsealing.open(octets, GET) is None
+
+
 FORESEEN = st.lists(
     st.tuples(
         st.sampled_from(["foresee", "seal", "seal", "protect", "reserve"]), st.sampled_from([GET, *OTHERS])
