@@ -94,7 +94,7 @@ FAULTS: list[tuple[str, Change, Answer]] = [
     ("authentication unit absent", having(sender_acse_requirements=None), Answer(12)),
     ("authentication unit not set", having(sender_acse_requirements=b"\x07\x00"), Answer(12)),
     ("authentication unit cut", having(sender_acse_requirements=b"\x07"), Answer(12)),
-    ("authentication unit no bits", having(sender_acse_requirements=b"\x08\x80"), Answer(12)),
+    ("authentication unit of two bits", having(sender_acse_requirements=b"\x06\x80"), Answer(12)),
     ("title absent", having(calling_ap_title=None), Answer(3)),
     ("title of 7 octets", having(calling_ap_title=CLIENT_TITLE[:7]), Answer(3)),
     ("title of 9 octets", having(calling_ap_title=CLIENT_TITLE + b"1"), Answer(3)),
@@ -275,8 +275,6 @@ def test_without_counters_an_initiate_error_is_left_out() -> None:
 ACCEPTED: list[tuple[str, Change]] = [
     ("version written out", having(protocol_version=b"\x07\x80")),
     ("version among others", having(protocol_version=b"\x06\xc0")),
-    ("authentication unit of two bits", having(sender_acse_requirements=b"\x06\x80")),
-    ("authentication unit of four bits", having(sender_acse_requirements=b"\x04\x90")),
     ("called title", having(called_ap_title=b"anything")),
     ("called qualifier", having(called_ae_qualifier=b"\0")),
     ("called ids", having(called_ap_invocation_id=1, called_ae_invocation_id=-1)),

@@ -246,8 +246,7 @@ class Opening:
             return False
         if aare.user_diagnostic != _CHALLENGED or aare.mechanism_name is None:
             raise AuthenticationFailed("the AARE accepts without the authentication that was asked for")
-        units = aare.responder_acse_requirements
-        if units is not None and not acse.has_first(units):
+        if aare.responder_acse_requirements not in (None, acse.AUTHENTICATION_UNIT):
             raise ProtocolViolation("the AARE asks for another ACSE unit than authentication")
         challenge = aare.responding_authentication_value
         if challenge is None or len(challenge) not in scheme.challenges:

@@ -127,7 +127,7 @@ def _mechanism(request: Request) -> None:
         raise Rejected(
             AuthenticationFailed("another authentication mechanism is named"), user=MECHANISM_UNKNOWN
         )
-    if mine.passes and not acse.has_first(aarq.sender_acse_requirements or b""):
+    if mine.passes and aarq.sender_acse_requirements != acse.AUTHENTICATION_UNIT:
         raise Rejected(
             AuthenticationFailed("the authentication unit is not asked for"), user=MECHANISM_REQUIRED
         )
