@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -18,13 +18,15 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 
 @cache
-def tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """All of a module's, walked once for all rules."""
+    return tuple(ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))))
 
 
-def inside(*packages: str) -> list[Path]:
+@cache
+def inside(*packages: str) -> tuple[Path, ...]:
     """The modules of those packages that are there already."""
-    return [path for path in MODULES if path.relative_to(SOURCE).parts[0] in packages]
+    return tuple(path for path in MODULES if path.relative_to(SOURCE).parts[0] in packages)
 
 
 def where(path: Path, node: ast.AST) -> str:
@@ -131,7 +133,7 @@ CURVE_PRIMES = {2**256 - 2**224 + 2**192 + 2**96 - 1, 2**384 - 2**128 - 2**96 + 
 
 
 def imports(path: Path) -> Iterator[tuple[ast.AST, str]]:
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from ((node, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -147,21 +149,23 @@ def numbers(node: ast.AST) -> tuple[object, ...]:
     return ()
 
 
-def primitives(module: ast.Module) -> Iterator[str]:
-    for node in ast.walk(module):
+def primitives(module: Iterable[ast.AST]) -> Iterator[str]:
+    for node in module:
         start = numbers(node)
         yield from (what for what, marks in PRIMITIVE_MARKS.items() if start and start[: len(marks)] == marks)
         if isinstance(node, ast.Constant) and node.value in CURVE_PRIMES:
             yield "the prime of a curve"
 
 
+def parsed(text: str) -> Iterator[ast.AST]:
+    return ast.walk(ast.parse(text))
+
+
 def test_the_rule_of_I05_finds_what_it_should() -> None:
-    assert list(primitives(ast.parse("SBOX = (0x63, 0x7C, 0x77, 0x7B, 0xF2)"))) == ["the AES S-box"]
-    assert list(primitives(ast.parse("SBOX = b'\\x63\\x7c\\x77\\x7b'"))) == ["the AES S-box"]
-    assert list(primitives(ast.parse(f"P = {2**256 - 2**224 + 2**192 + 2**96 - 1}"))) == [
-        "the prime of a curve"
-    ]
-    assert not list(primitives(ast.parse("TABLE = (1, 2, 3, 4)")))
+    assert list(primitives(parsed("SBOX = (0x63, 0x7C, 0x77, 0x7B, 0xF2)"))) == ["the AES S-box"]
+    assert list(primitives(parsed("SBOX = b'\\x63\\x7c\\x77\\x7b'"))) == ["the AES S-box"]
+    assert list(primitives(parsed(f"P = {2**256 - 2**224 + 2**192 + 2**96 - 1}"))) == ["the prime of a curve"]
+    assert not list(primitives(parsed("TABLE = (1, 2, 3, 4)")))
 
 
 def test_I05_no_other_backend_and_no_primitive_of_our_own() -> None:
@@ -172,7 +176,7 @@ def test_I05_no_other_backend_and_no_primitive_of_our_own() -> None:
         if name.split(".")[0] in OTHER_BACKENDS
         or (name.split(".")[0] == "cryptography" and path not in inside("crypto"))
     ]
-    found += [f"{path.relative_to(SOURCE)} {what}" for path in MODULES for what in primitives(tree(path))]
+    found += [f"{path.relative_to(SOURCE)} {what}" for path in MODULES for what in primitives(nodes(path))]
     assert not found
 
 
@@ -190,7 +194,7 @@ def test_A13_no_predictable_randomness() -> None:
         f"{where(path, node)} os.urandom"
         for path in MODULES
         if path not in inside("crypto")
-        for node in ast.walk(tree(path))
+        for node in nodes(path)
         if isinstance(node, ast.Attribute) and node.attr in {"urandom", "getrandom", "getrandbits"}
     ]
     assert not found, f"random octets come from meterseal.crypto.random_octets: {found}"
@@ -225,7 +229,7 @@ def test_I07_decryptors_stay_where_they_are_finished() -> None:
     found = [
         (path.name, function.name)
         for path in MODULES
-        for function in ast.walk(tree(path))
+        for function in nodes(path)
         if isinstance(function, ast.FunctionDef)
         for node in ast.walk(function)
         if isinstance(node, ast.Attribute) and node.attr in {"decryptor", "finalize_with_tag"}
