@@ -125,7 +125,8 @@ def test_the_rows_looked_at_are_enough(start: int, length: int, deviation: int |
         _with_deviation(at(seconds - (deviation or 0) * 60), deviation) for seconds in (start, start + length)
     )
     selection = ByRange(low, high)
-    near = select(profile._near(selection), profile.columns, selection)
+    rows = profile.rows()
+    near = select([rows[at] for at in profile._near(rows, selection)], profile.columns, selection)
     assert near == select(_ALL, profile.columns, selection)
 
 

@@ -74,21 +74,22 @@ class Profile(CosemObject):
         raise NotImplementedError
 
     def _whole(self, asker: Asker) -> Steps[Value]:
-        return self._answer((yield from made(self.rows())), self._row_type)
+        rows = self.rows()
+        return self._answer((yield from made(rows, range(len(rows)))), self._row_type)
 
     def _selected(self, asker: Asker, selection: Selection) -> Steps[Value]:
         if not isinstance(selection, ProfileSelection):
             raise Malformed("not a selection of a profile")
-        near, among = self._near(selection), selection
+        rows, among = self.rows(), selection
+        near = self._near(rows, selection)
         if isinstance(selection, ByEntry):
-            near = Part(near, chosen_entries(selection, len(near)))
-            among = replace(selection, first=1, last=0)
-        rows = yield from made(near, lambda some: select(some, self.columns, among))
-        return self._answer(rows, self._cut_type(selection))
+            among = replace(selection, first=1, last=0)  # of those that it names
+        found = yield from made(rows, near, lambda some: select(some, self.columns, among))
+        return self._answer(found, self._cut_type(selection))
 
-    def _near(self, selection: ProfileSelection) -> Sequence[Row]:
-        """The rows that a selection can concern at all."""
-        return self.rows()
+    def _near(self, rows: Any, selection: ProfileSelection) -> Sequence[int]:
+        """The numbers of the rows, from 0, that a selection can concern at all."""
+        return chosen_entries(selection, len(rows)) if isinstance(selection, ByEntry) else range(len(rows))
 
     def _cut_type(self, selection: ProfileSelection) -> Structure:
         fields = self._row_type.fields
@@ -102,31 +103,15 @@ class Profile(CosemObject):
         return rows, Array(row) if rows else MixedArray(())
 
 
-class Part(Sequence[Row]):
-    """Some of the rows of a buffer, by their numbers, made as they are asked for."""
-
-    def __init__(self, rows: Sequence[Row], numbers: Sequence[int]) -> None:
-        self._rows, self._numbers = rows, numbers
-
-    def __len__(self) -> int:
-        return len(self._numbers)
-
-    @overload
-    def __getitem__(self, index: int) -> Row: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Row]: ...
-    def __getitem__(self, index: int | slice) -> Row | list[Row]:
-        if isinstance(index, slice):
-            return [self._rows[at] for at in self._numbers[index]]
-        return self._rows[self._numbers[index]]
-
-
-def made(rows: Sequence[Row], select: Callable[[Sequence[Row]], Sequence[Row]] = list) -> Steps[list[Row]]:
-    """What is selected of the rows, `TURN` of them at a time."""
-    found = [*select(rows[:TURN])]
-    for start in range(TURN, len(rows), TURN):
-        yield breath
-        found += select(rows[start : start + TURN])
+def made(
+    rows: Sequence[Row], numbers: Sequence[int], select: Callable[[Sequence[Row]], Sequence[Row]] = list
+) -> Steps[list[Row]]:
+    """What is selected of the rows with these numbers, `TURN` of them at a time."""
+    found: list[Row] = []
+    for start in range(0, len(numbers) or 1, TURN):
+        if start:
+            yield breath
+        found += select([rows[at] for at in numbers[start : start + TURN]])
     return found
 
 
@@ -186,8 +171,8 @@ class Rows(Sequence[Row]):
     def __iter__(self) -> Iterator[Row]:
         return (self[at] for at in range(self._total))
 
-    def between(self, low: int, high: int) -> Part:
-        """The rows whose time on the meter's clock (seconds since 1970 UTC) may lie between the two."""
+    def between(self, low: int, high: int) -> list[int]:
+        """Numbers of the rows whose time by the meter's clock (seconds since 1970 UTC) may lie between."""
         found: list[int] = []
         for number, run in enumerate(self._runs):
             start = self._ends[number - 1] if number else 0
@@ -195,7 +180,7 @@ class Rows(Sequence[Row]):
             last = min(self._ends[number] - start - 1, (high - run.first) // run.step)
             behind = start - self._skip
             found += range(behind + max(first, -behind), behind + last + 1)
-        return Part(self, found)
+        return found
 
 
 class LoadProfile(Profile):
@@ -247,14 +232,14 @@ class LoadProfile(Profile):
         cells = (held.at(attribute, moment) for held, attribute in self._captured)
         return tuple(cell[0] if cell else None for cell in cells)
 
-    def _near(self, selection: ProfileSelection) -> Sequence[Row]:
+    def _near(self, rows: Rows, selection: ProfileSelection) -> Sequence[int]:
         if not isinstance(selection, ByRange) or selection.restricting != CLOCK_COLUMN:
-            return self.rows()
+            return super()._near(rows, selection)
         bounds = [_window(bound) for bound in (selection.start, selection.end)]
         if None in bounds:
-            return self.rows()
+            return super()._near(rows, selection)
         (low, margin), (high, other) = bounds  # type: ignore[misc]
-        return self.rows().between(low - margin, high + other)
+        return rows.between(low - margin, high + other)
 
     # --- what changes it --------------------------------------------------------------------
 
