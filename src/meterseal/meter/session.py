@@ -61,11 +61,8 @@ HELD: Final = 16
 """Frames of one association that are kept while an answer of it waits."""
 
 
-Way: TypeAlias = tuple[
-    Callable[[bytes], bytes | None], list[Callable[[bool], None]], Callable[[bytes, bytes | None], None]
-]
-"""For the APDUs of one pair: what gives the answer that goes out at once; what waits for an answer to have
-gone out; who takes the APDU, with that answer if there is one, where there is none or something waits."""
+Way: TypeAlias = Callable[[bytes], bytes]
+"""Takes the APDUs of one pair and gives what goes out at once."""
 
 
 class Host(Protocol):
@@ -147,25 +144,29 @@ class Session:
                 self._take_for_all(source, destination, payload)
                 return
             live = self._find(source, destination)
-        answer = live.machine.repeat(payload)
-        if answer is None or live.after:
-            self._go_on(live, source, destination, payload, answer)
-        elif answer:
+        answer = self._answer(live, source, destination, payload)
+        if answer:
             self._link.send(destination, source, answer)
 
     def way(self, source: int, destination: int) -> tuple[Way, bool]:
-        """What takes the APDUs of a pair, and whether it does so for as long as the connection stands."""
-        live = self._live.get((source, destination)) or self._find(source, destination)
-        way = live.machine.repeat, live.after, partial(self._go_on, live, source, destination)
-        return way, live.association is not None
+        """What takes the APDUs of a pair, and whether it does so for as long as the connection stands.
 
-    def _go_on(self, live: Live, source: int, destination: int, payload: bytes, answer: bytes | None) -> None:
-        if answer is not None:
+        It gives what goes out at once, empty where that is nothing, or has been seen to.
+        """
+        live = self._live.get((source, destination)) or self._find(source, destination)
+        return partial(self._answer, live, source, destination), live.association is not None
+
+    def _answer(self, live: Live, source: int, destination: int, payload: bytes) -> bytes:
+        answer = live.machine.repeat(payload)
+        if answer is None:
+            self._take_in_turn(live, source, destination, payload)
+            return b""
+        if live.after:  # somebody waits for an answer to have gone out
             if answer:
                 self._send(source, destination, answer)
             self._finish(live, bool(answer) and not self._link.is_closing)
-        else:
-            self._take_in_turn(live, source, destination, payload)
+            return b""
+        return answer
 
     def _take_in_turn(self, live: Live, source: int, destination: int, payload: bytes | Opened) -> None:
         if live.held is None:

@@ -65,12 +65,10 @@ class Switchboard:
         way = self._last
         if way is None or way[1] != destination or way[0] != source:
             way = self._way(source, destination)
-        _, _, number, (repeat, after, go_on) = way
+        _, _, number, answer = way
         self._fleet.heard(number)
-        octets = repeat(payload)
-        if octets is None or after:
-            go_on(payload, octets)
-        elif octets:
+        octets = answer(payload)
+        if octets:
             self._link.send(destination, source, octets)
 
     def _way(self, source: int, destination: int) -> _Way:
