@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from meterseal.authority.campaign import MOST_TRIES, Campaign, Plan
@@ -19,11 +17,6 @@ from tests.authority.vaulted import GUEK, ROLES, TITLE, House, adopt
 HOUR, DAY = 3600, 86_400
 JUMPS = [sign * size for size in (1, HOUR, DAY, 3650 * DAY) for sign in (1, -1)]
 NAME = "ABCDEF0123-4D534C4845530002-tx"
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> House:
-    return House(tmp_path)
 
 
 @pytest.mark.parametrize("jump", JUMPS)

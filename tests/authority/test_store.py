@@ -32,11 +32,6 @@ from meterseal.keys.rotation import Heard, Phase
 from tests.authority.vaulted import GUEK, ROLES, TITLE, House, add, adopt, states
 
 
-@pytest.fixture
-def house(tmp_path: Path) -> House:
-    return House(tmp_path)
-
-
 def change(house: House, statement: str, *values: object) -> None:
     """Write past the store, as somebody with the file could."""
     with sqlite3.connect(house.path) as connection:

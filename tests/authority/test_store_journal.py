@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from pathlib import Path
 
 import pytest
 
@@ -16,11 +15,6 @@ from meterseal.keys.lifecycle import Verb
 from tests.authority.vaulted import GUEK, TITLE, House, adopt
 
 NAME = "ABCDEF0123-4D534C4845530002-tx"
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> House:
-    return House(tmp_path)
 
 
 @pytest.fixture

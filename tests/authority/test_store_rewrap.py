@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from meterseal.authority.store import FileVault
@@ -14,11 +12,6 @@ from meterseal.keys.kinds import Slot
 from tests.authority.vaulted import TITLE, House, adopt
 
 COUNT = 7
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> House:
-    return House(tmp_path)
 
 
 @pytest.mark.parametrize("cut", range(6))

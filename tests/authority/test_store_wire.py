@@ -28,11 +28,6 @@ Tell = Callable[[int], object]
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
-    return House(tmp_path)
-
-
-@pytest.fixture
 def street(tmp_path: Path) -> Iterator[Street]:
     with Street(tmp_path).open() as one:
         yield one

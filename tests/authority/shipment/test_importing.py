@@ -52,11 +52,6 @@ TABLES: dict[str, Any] = {
 HEAD = "Title;Serial;Url;Station;EK;AK;MK"
 
 
-@pytest.fixture
-def house(tmp_path: Path) -> House:
-    return House(tmp_path)
-
-
 def line(number: int, **changed: str) -> str:
     cells = {
         "Title": f"4D534C{number:010X}", "Serial": f"S{number}", "Url": f"tcp://127.0.0.1:{4000 + number}",

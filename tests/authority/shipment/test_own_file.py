@@ -29,12 +29,6 @@ from meterseal.errors import ConfigurationError
 from meterseal.keys.kinds import KINDS, Slot
 from tests.authority.vaulted import TITLE, House
 
-
-@pytest.fixture
-def house(tmp_path: Path) -> House:
-    return House(tmp_path)
-
-
 TEMPLATE = """
 suite = 0
 title = { flag = "MSL", first = 1000 }
