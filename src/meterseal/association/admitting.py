@@ -14,7 +14,7 @@ from meterseal.apdu import acse, services
 from meterseal.apdu.acse import Aare, Aarq
 from meterseal.apdu.initiate import DLMS_VERSION, LN_VAA_NAME, InitiateResponse
 from meterseal.association import signon
-from meterseal.association.effects import Associated, Effect, Refusal, Released, Reply
+from meterseal.association.effects import Associated, Effect, Refusal, Released, Reply, made
 from meterseal.association.memory import Line
 from meterseal.association.operations import (
     OTHER_REASON,
@@ -39,13 +39,12 @@ from meterseal.errors import (
     UnknownKey,
 )
 from meterseal.security import Context, Handshake, Opened, Style, protect
-from meterseal.security.hls import Proofs, exchanged
+from meterseal.security.hls import Proofs, verify_and_prove
 from meterseal.security.steps import Steps
 
 DRAWS = 4
 """How often a challenge is drawn again when it is the client's, or an earlier one."""
 
-_made = tuple.__new__  # of a named tuple, without a call of Python
 
 _GENERAL_PROTECTION = conformance("general-protection")
 
@@ -121,7 +120,7 @@ class Admitting(Repeating):
         if self.context.dedicated is not None:
             profile.dedicated_before.append(self.context.dedicated.handle.kcv)
         self.state = step.outcomes["challenged" if challenged else "accepted"]
-        reply = _made(Reply, (octets, False))
+        reply = made(Reply, (octets, False))
         return [reply] if challenged else [self._established(), reply]
 
     def _aare(self, proposal: Proposal, challenge: bytes | None) -> bytes:
@@ -171,7 +170,7 @@ class Admitting(Repeating):
 
     def _established(self) -> Effect:
         self.context.exclusive_dedicated = self.context.dedicated is not None
-        return _made(Associated, (self.user,))
+        return made(Associated, (self.user,))
 
     def _plain_answer(self) -> bytes:
         profile = self.profile
@@ -233,17 +232,17 @@ class Admitting(Repeating):
         verify, prove = scheme.verify, scheme.prove
         if wrong is not None or handshake is None or verify is None or prove is None or invoke is None:
             return self._not_proved(invoke, opened, wrong or _too_early(services.ActionRequestNormal.name))
-        done = partial(self._exchanged, step, invoke, opened)
+        done = partial(self._answer_proof, step, invoke, opened)
         slow, given = scheme.needs_keys, (handshake, proof, opened)
         if self._counters_left(2):
             # Both proofs are one job: one way to the party, to its threads, and back.
-            return self._computed(slow, exchanged, done, verify, prove, *given)
+            return self._computed(slow, verify_and_prove, done, verify, prove, *given)
 
         def verified(wrong: MetersealError | None) -> list[Effect]:
             if wrong is not None:
                 return self._not_proved(invoke, opened, wrong)
             # Counters are reserved for who has proved himself.
-            return self._with_counters(2, self._computed, slow, exchanged, done, _holds, prove, *given)
+            return self._with_counters(2, self._computed, slow, verify_and_prove, done, _holds, prove, *given)
 
         return self._computed(slow, verify, verified, *given)
 
@@ -274,7 +273,7 @@ class Admitting(Repeating):
 
         return self._through(answer, refused)
 
-    def _exchanged(
+    def _answer_proof(
         self, step: Step, invoke: int, opened: Opened, proofs: Proofs | MetersealError
     ) -> list[Effect]:
         """The client's proof was looked at, and the meter's own is made, if that held."""
@@ -288,7 +287,7 @@ class Admitting(Repeating):
 
     def _proved(self, step: Step, octets: bytes) -> list[Effect]:
         self.state = step.outcomes["proved"]
-        return [self._established(), _made(Reply, (octets, False))]
+        return [self._established(), made(Reply, (octets, False))]
 
     def _action_answer(
         self, invoke: int, opened: Opened, octets: bytes, *, mask: int = -1

@@ -8,7 +8,7 @@ from functools import partial
 from types import GeneratorType
 from typing import Any, TypeVar
 
-from meterseal.association.effects import Compute, Effect, Need
+from meterseal.association.effects import Compute, Effect, Need, made
 from meterseal.errors import MetersealError, TooLarge
 from meterseal.security import SecuritySetup
 from meterseal.security.context import Counted
@@ -18,7 +18,6 @@ Go = Callable[..., list[Effect]]
 T = TypeVar("T")
 
 _SENDING = "sending"
-_made = tuple.__new__  # of a named tuple, without a call of Python
 
 ACSE_TAGS = range(0x60, 0x64)
 ACSE_ROOM = 2048
@@ -79,7 +78,7 @@ class Association(ABC):
             return go(outcome_of(job, *given))
         self._parked = go
         self._token = token = self._token + 1
-        return [_made(Compute, (token, partial(outcome_of, job, *given)))]
+        return [made(Compute, (token, partial(outcome_of, job, *given)))]
 
     def _through(
         self, found: T | Steps[T], go: Callable[[T], list[Effect]], during: str = _SENDING

@@ -16,7 +16,16 @@ from meterseal.apdu.services import EventNotificationRequest
 from meterseal.association.accessing import identity
 from meterseal.association.asking import BLOCK_RESPONSES, error_answer, refused
 from meterseal.association.carrying import Carrying
-from meterseal.association.effects import Associated, Carried, Confirmed, Effect, Failed, Released, Reply
+from meterseal.association.effects import (
+    Associated,
+    Carried,
+    Confirmed,
+    Effect,
+    Failed,
+    Released,
+    Reply,
+    made,
+)
 from meterseal.association.opening import Accepted, Opening
 from meterseal.association.operations import SUCCESS, Outcome, Service
 from meterseal.association.profile import ClientProfile, conformance
@@ -48,7 +57,6 @@ _ACCEPT = TABLE[Role.CLIENT, State.OPENING, Kind.AARE]
 _CHECK = TABLE[Role.CLIENT, State.PENDING, Kind.RESPONSE]
 _RECEIVING = "receiving"
 _STANDS = State.ASSOCIATED
-_made = tuple.__new__  # of a named tuple, without a call of Python
 _RELEASED = (None, 0, 30)
 """Reasons of an RLRE that releases: left out, normal, user-defined."""
 
@@ -91,7 +99,7 @@ class ClientAssociation(Requesting):
         octets = opening.aarq()
         self._dedicated_before = self.profile.dedicated_key
         self.state = State.OPENING
-        return [_made(Reply, (octets, False))]
+        return [made(Reply, (octets, False))]
 
     def give_up(self) -> None:
         """Nobody waits for the answer any more (time-out, cancelled).
@@ -168,9 +176,7 @@ class ClientAssociation(Requesting):
         return isinstance(error, DecodeError | ProtectionError | ProtocolViolation | Unsupported)
 
     def _take(self, octets: bytes) -> list[Effect]:
-        most = self.profile.max_pdu
-        if len(octets) > most:
-            self._check_size(octets, most)
+        self._check_size(octets, self.profile.max_pdu)
         if octets[:1] == _BLOCK:
             return self._take_block(octets)
         if self.state is State.OPENING:
@@ -265,7 +271,7 @@ class ClientAssociation(Requesting):
             raise error
         self._asking = None
         self.state = step.outcomes["proved"]
-        return [_made(Associated, (self.profile.user,))]
+        return [made(Associated, (self.profile.user,))]
 
     def _answer(self, step: Step, message: Any, opened: Opened) -> list[Effect]:
         answered = identity(message)
@@ -346,10 +352,10 @@ class ClientAssociation(Requesting):
         self._forget()
 
     def _forget(self) -> None:
-        if self.context.dedicated is not None:
-            self.context.drop_dedicated()
+        self.context.drop_dedicated()
         self.context = Context(self.profile.setup, self.server_title)
-        self._asking = self._parked = self._transfer = self._pieces = None
+        self._asking = self._parked = None
+        self._end_transfer()
         self._given_up.clear()
         self._usual.clear()
         self._latest = self._foreseen = None

@@ -12,7 +12,7 @@ from meterseal.association.accessing import AskingAccess
 from meterseal.association.asking import Asking
 from meterseal.association.blocks import PROTECTION_OVERHEAD, TITLE_OVERHEAD
 from meterseal.association.carrying import Carrying
-from meterseal.association.effects import Effect, Reply
+from meterseal.association.effects import Effect, Reply, made
 from meterseal.association.general_blocks import GeneralBlocks
 from meterseal.association.opening import Opening
 from meterseal.association.operations import Operation
@@ -44,7 +44,6 @@ Read: TypeAlias = tuple[int, str | bytes, int]
 """Class, logical name (octets; text is none that was asked before) and index of an attribute, as a whole."""
 
 _STANDS = State.ASSOCIATED
-_made = tuple.__new__  # of a named tuple, without a call of Python
 _TRANSACTION = 8
 _KEPT = 64
 """Reads that an association keeps prepared."""
@@ -290,7 +289,7 @@ class Requesting(GeneralBlocks):
     def _send(self, octets: bytes) -> list[Effect]:
         sealed = self._sealed(octets)
         if type(sealed) is bytes:
-            return [_made(Reply, (sealed, False))]
+            return [made(Reply, (sealed, False))]
         return self._through(sealed, lambda octets: [Reply(octets)])
 
     def _begin_transactions(self, first: bytes) -> None:

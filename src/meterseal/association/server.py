@@ -95,9 +95,7 @@ class ServerAssociation(Admitting):
         return effects
 
     def _take(self, octets: bytes) -> list[Effect]:
-        most = self.profile.max_pdu
-        if len(octets) > most:
-            self._check_size(octets, most)
+        self._check_size(octets, self.profile.max_pdu)
         if octets[:1] == Aarq.tag:
             return self._take_aarq(self._step(Kind.AARQ, "aarq"), octets)
         if octets[:1] == _BLOCK:
@@ -243,19 +241,16 @@ class ServerAssociation(Admitting):
         self.state = State.STANDING if self.profile.pre_established else State.IDLE
 
     def _forget(self, context: Context | None = None) -> None:
-        if self.context.dedicated is not None:
-            self.context.drop_dedicated()
+        self.context.drop_dedicated()
         self.context: Context = context or self._fresh_context()
         self._exchange = self._handshake = self._initiate = self._parked = None
-        self._transfer = self._pieces = None
         self._track = self._ready = None
         self._indicated = self._by_blocks = False
+        self._end_transfer()
         if self._kept:
             self._count()
         self.user = None
-        self.negotiated, self._prefers_blocks = 0, False
-        if self.profile.pre_established:
-            self._agree(self.profile.conformance)
+        self._agree(self.profile.conformance if self.profile.pre_established else 0)
 
 
 _ACTIONS: dict[str, Callable[[ServerAssociation, Step, Any, Opened], list[Effect]]] = {

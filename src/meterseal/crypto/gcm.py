@@ -68,7 +68,7 @@ class GcmKey(Guarded):
     uniqueness is the caller's charge.
     """
 
-    __slots__ = ("_additional", "_ak", "_alive", "_ek", "_encrypt", "_kcv", "_sc", "_sc_and_ak")
+    __slots__ = ("_additional", "_ak", "_alive", "_ek", "_encrypt", "_kcv")
 
     _ek: bytes | None
     _kcv: str | None  # made when asked for
@@ -91,7 +91,6 @@ class GcmKey(Guarded):
         # SC -> SC || AK for values with both bits, made on first use (64 of them at most): what is
         # in here `seal` knows to be of the usual form, without a second look.
         self._additional: dict[int, bytes] = {}
-        self._sc, self._sc_and_ak = -1, b""  # of the latest usual message
 
     def __repr__(self) -> str:
         return f"<GcmKey {self.kcv}{'' if self._alive else ', destroyed'}>"
@@ -151,7 +150,7 @@ class GcmKey(Guarded):
 
     def seal_usual(self, sc: int, iv: bytes, information: bytes) -> bytes:
         """As `seal`, for whoever has seen to it that `sc` has both bits, and to the lengths."""
-        additional = self._sc_and_ak if sc == self._sc else self._usual(sc)
+        additional = self._additional.get(sc) or self._sc_ak(sc)
         return self._encrypt(iv, information, additional)[:-4]
 
     def open_usual(
@@ -164,7 +163,7 @@ class GcmKey(Guarded):
 
         What is sealed here under the peer's nonce is compared, and goes nowhere.
         """
-        additional = self._sc_and_ak if sc == self._sc else self._usual(sc)
+        additional = self._additional.get(sc) or self._sc_ak(sc)
         if not foreseen:
             foreseen = self._encrypt(iv, likely, additional)[:-4]
         if compare_digest(foreseen, body):
@@ -229,13 +228,6 @@ class GcmKey(Guarded):
         self._ak = b""
         self._encrypt = _gone
         self._additional = {}
-        self._sc, self._sc_and_ak = -1, b""
-
-    def _usual(self, sc: int) -> bytes:
-        """SC || AK for a value with both bits: nearly all messages under one key have the same."""
-        octets = self._sc_ak(sc)
-        self._sc, self._sc_and_ak = sc, octets
-        return octets
 
     def _sc_ak(self, sc: int) -> bytes:
         """SC || AK."""

@@ -43,6 +43,9 @@ class Channel:
 
     __slots__ = ("_line", "client", "server")
 
+    direct = True
+    """Is what the line gives for the pair the answer itself, with nothing of others around it?"""
+
     def __init__(self, line: Line, client: int, server: int) -> None:
         self._line = line
         self.client = client
@@ -67,10 +70,9 @@ class Channel:
 
         `meanwhile` is called while the peer is at work.
         """
-        line = self._line
-        line.send(self.client, self.server, payload)
+        self.send(payload)
         meanwhile()
-        answer = line.receive_alone((self.server, self.client), timeout)
+        answer = self._line.receive_alone((self.server, self.client), timeout) if self.direct else None
         if answer is None:
             answer = self.receive(None if timeout is None else max(0.0, deadline - time.monotonic()))
         return answer
@@ -85,23 +87,14 @@ class _Routed(Channel):
 
     __slots__ = ("_via",)
 
+    direct = False
+
     def __init__(self, line: Line, client: int, server: int, via: Prefix) -> None:
         super().__init__(line, client, server)
         self._via = via
 
     def send(self, payload: bytes) -> None:
         super().send(gateway.encode(self._via, payload))
-
-    def exchange(
-        self,
-        payload: bytes,
-        timeout: float | None,
-        deadline: float,
-        meanwhile: Callable[[], None] = _nothing,
-    ) -> bytes:
-        self.send(payload)
-        meanwhile()
-        return self.receive(timeout)
 
     def receive(self, timeout: float | None = None) -> bytes:
         end, passed_over = None if timeout is None else time.monotonic() + timeout, None

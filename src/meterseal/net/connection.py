@@ -309,12 +309,7 @@ class Connection(Stream, asyncio.BufferedProtocol):
             frame = wrapper.encode(source, destination, payload)
             if self._wire_log is not None:
                 self._wire_log.record(self.name, "out", frame)
-            turns = self._turns
-            if turns.answers is self:  # as `Turns.send`, without the call
-                turns.answers = None
-                turns.leaving.append((self, frame))
-            else:
-                turns.send(self, frame)
+            self._turns.send(self, frame)
 
     def put(self, octets: bytes) -> None:
         """What was sent leaves (`Turns`); a transport that is on its way out takes it and drops it."""
@@ -344,11 +339,7 @@ class Connection(Stream, asyncio.BufferedProtocol):
             frame = wrapper.encode(client, server, payload)
             if self._wire_log is not None:
                 self._wire_log.record(self.name, "out", frame)
-            turns = self._turns
-            if turns.leaving:  # as `Turns.ask`, without the call
-                turns.leaving.append((self, frame))
-            else:
-                turns.ask(self, frame)
+            self._turns.ask(self, frame)
         return not self._paused
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -363,11 +354,7 @@ class Connection(Stream, asyncio.BufferedProtocol):
         else:
             frame = wrapper.whole(self._room, count)
             if frame is not None and not self._blocked:
-                turns = self._turns
-                if turns.came_in:  # as `Turns.came`, without the call
-                    turns.came_in.append((self, frame))
-                else:
-                    turns.came(self, frame)
+                self._turns.came(self, frame)
                 return
             self._keep(self._room[:count])
         self._take(False)

@@ -38,58 +38,56 @@ class Answering(Protocol):
 class Turns:
     """One for each loop. What comes on a connection is handled, and leaves, in its order."""
 
-    __slots__ = ("_alone", "_company", "_single", "answers", "came_in", "leaving", "room")
+    __slots__ = ("_alone", "_answers", "_came", "_company", "_leaving", "_single", "room")
 
     def __init__(self) -> None:
         self._alone = _ALONE
         self._single = False  # the last look found no company, and it may have been the last of its turn
         self._company = False
-        self.came_in: list[tuple[Answering, Frame]] = []
-        """What is to be handled in a row, in this order."""
-        self.answers: Answering | None = None
-        """Whose frame is handled in a row and has no answer yet: what it sends first joins `leaving`."""
-        self.leaving: list[tuple[Answering, bytes]] = []
-        """What leaves at the end of the row, in this order."""
+        self._came: list[tuple[Answering, Frame]] = []  # to be handled in a row, in this order
+        # Whose frame is handled in a row and has no answer yet: what it sends first leaves with the others'.
+        self._answers: Answering | None = None
+        self._leaving: list[tuple[Answering, bytes]] = []  # at the end of the row, in this order
         self.room: Final = memoryview(bytearray(_ROOM))
         """Where connections receive: what comes is taken out before it is the next one's turn."""
 
     def came(self, connection: Answering, frame: Frame) -> None:
         """A frame has come: it is handled now, or with its company."""
-        if self._alone and not self.came_in:
+        if self._alone and not self._came:
             self._alone -= 1
             connection.handle(frame)
             return
-        if not self.came_in:
+        if not self._came:
             asyncio.get_running_loop().call_soon(self._handle)
-        self.came_in.append((connection, frame))
+        self._came.append((connection, frame))
 
     def send(self, connection: Answering, octets: bytes) -> None:
         """Whole frames leave now; the first that answer what is being handled, with the answers of others."""
-        if connection is self.answers:
-            self.answers = None
-            self.leaving.append((connection, octets))
+        if connection is self._answers:
+            self._answers = None
+            self._leaving.append((connection, octets))
             return
-        if self.leaving:
+        if self._leaving:
             self.flush()
         connection.put(octets)
 
     def ask(self, connection: Answering, octets: bytes) -> None:
         """A request leaves now, or in company at the end of this turn."""
-        if not (self._company or self.leaving):
+        if not (self._company or self._leaving):
             connection.put(octets)
             return
-        if not self.leaving:
+        if not self._leaving:
             asyncio.get_running_loop().call_soon(self.flush)
-        self.leaving.append((connection, octets))
+        self._leaving.append((connection, octets))
 
     def flush(self) -> None:
         """What waits leaves now."""
-        leaving, self.leaving = self.leaving, []
+        leaving, self._leaving = self._leaving, []
         for connection, octets in leaving:
             connection.put(octets)
 
     def _handle(self) -> None:
-        came, self.came_in = self.came_in, []
+        came, self._came = self._came, []
         self._company = len(came) > 1
         if not self._company and self._single:
             self._alone = _ALONE
@@ -98,17 +96,17 @@ class Turns:
         try:
             while came:
                 connection, frame = came.pop()
-                self.answers = connection
+                self._answers = connection
                 try:
                     connection.handle(frame)
                 except BaseException:
                     connection.abort()
                     raise
         finally:
-            self.answers = None
+            self._answers = None
             self.flush()
             if came:  # the others' frames are not lost with it
-                self.came_in = came[::-1] + self.came_in
+                self._came = came[::-1] + self._came
                 asyncio.get_running_loop().call_soon(self._handle)
 
 

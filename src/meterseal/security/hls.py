@@ -150,7 +150,7 @@ Proofs: TypeAlias = tuple[MetersealError | None, bytes]
 """What is wrong with the peer's proof, or this end's own."""
 
 
-def exchanged(verify: Verify, prove: Prove, h: Handshake, proof: bytes, carrier: Opened) -> Proofs:
+def verify_and_prove(verify: Verify, prove: Prove, h: Handshake, proof: bytes, carrier: Opened) -> Proofs:
     """The peer's proof looked at and, only where it holds, this end's own made.  Raises what `prove` does."""
     try:
         verify(h, proof, carrier)
