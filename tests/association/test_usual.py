@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -29,7 +29,6 @@ from meterseal.association.requesting import Requesting
 from meterseal.association.states import TABLE, Kind, Role
 from meterseal.association.usual import UsualGet
 from meterseal.codec.data import Data, Structure, Tag
-from meterseal.crypto import GcmKey
 from meterseal.errors import DecodeError, Misuse
 from meterseal.security import AUTHENTICATED, ENCRYPTED, SIGNED, Style
 from tests.association.pair import (
@@ -88,7 +87,7 @@ def standing(pair: Pair) -> tuple[object, ...]:
     )
 
 
-def play(kind: str, turns: list[tuple[Any, ...]], foreseen: bool = False) -> list[object]:
+def play(kind: str, turns: list[tuple[Any, ...]]) -> list[object]:
     """Ask and answer as told; what came of it each time, and where everything stands then."""
     style, options = ENDS[kind]
     pair = associated(**options)
@@ -96,8 +95,6 @@ def play(kind: str, turns: list[tuple[Any, ...]], foreseen: bool = False) -> lis
     octets = b""
     for operations, answers in turns:
         found.append(shown(pair.client.request(operations)))
-        if foreseen:
-            pair.client.foresee()
         for plain, applied, repeated, flips in answers:
             octets = octets if repeated else _octets(pair, style, plain, applied, flips)
             found.append(shown(pair.client.receive(octets)))
@@ -167,13 +164,9 @@ FIRST: list[tuple[Any, ...]] = [((get(),), [(b"\xc4\x01\xff\x00" + SMALL.raw, BO
 
 @pytest.mark.parametrize("kind", ENDS)
 @settings(max_examples=25)
-@given(turns=TURNS, foreseen=st.booleans())
-def test_the_short_way_comes_to_what_the_general_road_does(
-    kind: str, turns: list[tuple[Any, ...]], foreseen: bool
-) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(UsualGet, "foresee", lambda usual, number: None)  # it leaves counters out
-        found = play(kind, FIRST * 3 + turns, foreseen)
+@given(turns=TURNS)
+def test_the_short_way_comes_to_what_the_general_road_does(kind: str, turns: list[tuple[Any, ...]]) -> None:
+    found = play(kind, FIRST * 3 + turns)
     with general_road():
         assert found == play(kind, FIRST * 3 + turns)
 
@@ -181,7 +174,7 @@ def test_the_short_way_comes_to_what_the_general_road_does(
 @pytest.mark.parametrize("kind", ENDS)
 @settings(max_examples=25)
 @given(order=st.lists(st.integers(0, 3), min_size=1, max_size=20), changes=st.sets(st.integers(0, 20)))
-def test_what_was_foreseen_is_asked_and_answered_as_anything_else(
+def test_reads_in_any_order_of_values_that_change_are_answered(
     kind: str, order: list[int], changes: set[int]
 ) -> None:
     pair, values = associated(**ENDS[kind][1]), 0
@@ -192,38 +185,11 @@ def test_what_was_foreseen_is_asked_and_answered_as_anything_else(
         value = Data.of(values, Tag.DOUBLE_LONG_UNSIGNED)
         pair.plant.values.update({(REGISTER, 2): value.raw, (REGISTER, 3): value.raw, (CLOCK, 2): value.raw})
         (asked,) = pair.client.request((operations[which],))
-        pair.client.foresee()
         assert isinstance(asked, Reply)
         (answer,) = replies(pair.to_meter(asked.octets))
         (confirmed,) = pair.client.receive(answer)
         assert isinstance(confirmed, Confirmed)
         assert confirmed.outcomes == (Outcome(0, value.raw if which < 3 else None),)
-
-
-@contextmanager
-def without_cipher() -> Iterator[None]:
-    """Nobody calls it."""
-
-    def called(*_: Any) -> bytes:
-        raise AssertionError("the cipher was called")
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(GcmKey, "seal_usual", called)
-        yield
-
-
-@pytest.mark.parametrize("members", [(2,), (2, 3)])
-def test_who_polls_finds_answer_and_next_request_made(members: tuple[int, ...]) -> None:
-    pair = associated()
-    answer = b""
-    for turn, member in enumerate(members * 4):
-        with without_cipher() if turn >= 3 * len(members) else nullcontext():
-            if answer:
-                assert pair.client.receive(answer) == [Confirmed((Outcome(0, SMALL.raw),))]
-            (asked,) = pair.client.request((get(member=member),))
-        pair.client.foresee()
-        assert isinstance(asked, Reply)
-        (answer,) = replies(pair.to_meter(asked.octets))
 
 
 def test_a_read_is_not_asked_again_while_something_is_under_way() -> None:
@@ -246,29 +212,6 @@ def test_a_read_after_a_signed_request_goes_out_as_before_it() -> None:
     assert pair.run(pair.client.request([get()], added=SIGNED)) == expected
     assert pair.ask(get()) == expected == [Confirmed((Outcome(0, SMALL.raw),))]
     assert not pair.client._added and not pair.client._layers
-
-
-def test_what_was_foreseen_and_given_up_is_asked_under_another_invoke_id() -> None:
-    pair = associated()
-    for _ in range(4):
-        pair.ask(get())
-        pair.client.request((get(),))
-        pair.client.foresee()
-        pair.client.give_up()
-    assert pair.ask(get()) == [Confirmed((Outcome(0, SMALL.raw),))]
-
-
-def test_nothing_is_foreseen_of_what_is_not_under_way() -> None:
-    pair = associated()
-    pair.client.foresee()
-    pair.ask(get())
-    before = standing(pair)
-    pair.client.foresee()
-    pair.client.request((put(SMALL),))
-    pair.client.foresee()
-    pair.client.give_up()
-    assert standing(pair)[-1][0][0] == before[-1][0][0] - 1  # type: ignore[index]
-    assert pair.client._foreseen is None
 
 
 def test_a_read_asked_again_takes_the_short_way_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -323,13 +266,12 @@ def test_what_is_prepared_is_bounded_and_ends_with_the_association() -> None:
     for member in range(1, 100):
         pair.ask(get(member=member % 120))
         pair.client.request((get(member=member % 120),))
-        pair.client.foresee()
         pair.client.give_up()
     assert 0 < len(pair.client._usual) <= 64
     assert all(type(usual) is UsualGet for usual in pair.client._usual.values())
     pair.ask(get())
     pair.release()
-    assert not pair.client._usual and pair.client._foreseen is None
+    assert not pair.client._usual
 
 
 def test_a_longer_read_is_none_of_them() -> None:

@@ -100,21 +100,6 @@ def test_an_answer_alone_takes_two_calls_of_the_system() -> None:
         assert calls == ["send", "recv"]
 
 
-def test_meanwhile_is_after_the_request_and_before_its_answer() -> None:
-    near, far = socket.socketpair()
-    asked: list[bytes] = []
-
-    def meanwhile() -> None:
-        asked.append(far.recv(100))
-        far.sendall(wrapper.encode(*PAIR, SAID))
-
-    with far, SocketLine(near, Limits(), None) as line:
-        channel = line.channel(16, 1)
-        for _ in range(2):
-            assert channel.exchange(ASKED, SOON, time.monotonic() + SOON, meanwhile) == SAID
-    assert [frame[8:] for frame in asked] == [ASKED, ASKED]
-
-
 @pytest.mark.parametrize(
     ("octets", "error"),
     [

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from meterseal.errors import MetersealError
 from meterseal.keys.counters import LIMIT, SendCounter
-from meterseal.security import Context, Style, protect, unprotect
+from meterseal.security import Context, KeyInUse, Style, protect, unprotect
 from meterseal.security.prepared import BOTH, Unsealing
 from tests.security.keys import GET
 from tests.security.test_prepared import STYLES, TAG, pair, stand
@@ -102,3 +105,34 @@ def test_C01_what_was_committed_is_not_taken_again() -> None:
     assert expected.counter(octets, GET) == 200
     receiver.setup.unicast.rx.commit(200)
     assert expected.counter(octets, GET) is None
+
+
+@contextmanager
+def counted(key: KeyInUse) -> Iterator[list[bytes]]:
+    """What the cipher is called with meanwhile."""
+    handle, calls = key.handle, list[bytes]()
+    kept = handle._encrypt
+
+    def counting(nonce: bytes, data: bytes, additional: bytes | None) -> bytes:
+        calls.append(data)
+        return kept(nonce, data, additional)
+
+    handle._encrypt = counting
+    try:
+        yield calls
+    finally:
+        handle._encrypt = kept
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_what_is_likely_takes_one_call_of_the_cipher_and_anything_else_two(style: Style) -> None:
+    sender, receiver = pair(100)
+    unsealing = Unsealing(receiver, TAG, style)
+    other = GET[:-1] + b"\1"
+    for sent in (GET, other, other, GET):
+        octets = protect(sender, sent, BOTH, style)
+        with counted(unsealing.key) as calls:
+            found = unsealing.open(octets, GET)
+        assert found is not None and found[0] == sent
+        assert len(calls) == (1 if sent == GET else 2)
+        unsealing.key.rx.commit(found[1])

@@ -69,20 +69,13 @@ def test_it_seals_what_protect_seals(style: Style, suite_id: int, apdu: bytes) -
     most=st.sampled_from([0, 0, 40]),
     suite_id=st.sampled_from([0, 2]),
     likely=st.sampled_from([b"", GET, b"\xc0" + bytes(len(GET) - 1), GET[:-1]]),
-    foreseen=st.booleans(),
 )
 def test_it_opens_what_unprotect_opens_and_nothing_else(
     apdu: bytes, applied: int, styles: tuple[Style, Style], floor: int,
-    flips: list[tuple[int, int]], cut: int, most: int, suite_id: int, likely: bytes, foreseen: bool,
+    flips: list[tuple[int, int]], cut: int, most: int, suite_id: int, likely: bytes,
 ) -> None:  # fmt: skip
     sender, receiver = pair(floor, suite_id)
     unsealing = Unsealing(receiver, TAG, styles[1], most)
-    if foreseen:
-        unsealing.foresee(likely)
-        first = unsealing.open(protect(sender, GET, BOTH, styles[1]), likely)
-        if first is not None:
-            unsealing.key.rx.commit(first[1])
-        unsealing.foresee(likely)
     try:
         octets = bytearray(protect(sender, apdu, applied, styles[0]))
     except MetersealError:
@@ -175,7 +168,6 @@ def test_messages_of_other_sizes_come_one_after_another(rests: list[bytes]) -> N
         found = unsealing.open(octets)
         assert found == (None if len(octets) > 129 else (b"\xc0" + rest, counter))
         for likely in (b"\xc0" + rest, b"\xc0" + rest[::-1], b"\xc0" + rest + b"x", b"\xc0"):
-            unsealing.foresee(likely)
             assert unsealing.open(octets, likely) == found
         if found is not None:
             unsealing.key.rx.commit(counter)

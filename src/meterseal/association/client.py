@@ -358,7 +358,7 @@ class ClientAssociation(Requesting):
         self._end_transfer()
         self._given_up.clear()
         self._usual.clear()
-        self._latest = self._foreseen = None
+        self._latest = None
 
     def _refuse(self, error: MetersealError, during: str) -> list[Effect]:
         """An answer that cannot be used: a sign-on ends, a standing association goes on without it."""

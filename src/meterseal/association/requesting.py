@@ -74,7 +74,6 @@ class Requesting(GeneralBlocks):
         self._given_up: set[int | bytes] = set()
         self._usual: dict[Read, UsualGet] = {}
         self._latest: UsualGet | None = None  # one of them
-        self._foreseen: UsualGet | None = None  # what was asked when somebody last had time
 
     def request(
         self,
@@ -154,23 +153,6 @@ class Requesting(GeneralBlocks):
             if self._layers or self._added:  # of the request before
                 self._added, self._layers = 0, ()
         return sealed
-
-    def foresee(self) -> None:
-        """For who has time until the answer comes: make what it is likely to be, and the likely next request.
-
-        Who reads the same attributes in turn goes on so.  The next request is made where the last time that
-        was right: what is made in vain costs a counter.
-        """
-        usual, last = self._asking, self._foreseen
-        if type(usual) is not UsualGet or self._parked is not None:
-            return
-        usual.foresee_answer()
-        following, self._foreseen = usual.following, usual
-        if last is not None:
-            going_on, last.following = last.following is usual, usual
-            invoke = self._invoke + 1 & SHORT_INVOKE_ID
-            if going_on and following is not None and invoke not in self._given_up:
-                following.foresee(invoke)
 
     def forward(self, sealed: Sealed) -> list[Effect]:
         """Carry what somebody else has sealed for the meter; ends with `Carried`, or `Failed`.

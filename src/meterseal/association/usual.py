@@ -42,7 +42,7 @@ class UsualGet(Asking):
     `sealing` and `unsealing` are how it goes out and its answer comes in, for as long as they hold.
     """
 
-    __slots__ = ("_data", "_likely", "_tail", "following", "read", "sealing", "unsealing")
+    __slots__ = ("_data", "_likely", "_tail", "read", "sealing", "unsealing")
 
     def __init__(
         self,
@@ -59,8 +59,6 @@ class UsualGet(Asking):
         self._tail = self.first()[_HEAD:]
         self._data = _NULL
         self._likely = _ANSWERS[invoke & SHORT_INVOKE_ID] + _NULL
-        self.following: UsualGet | None = None
-        """What was asked after it the last time."""
 
     @staticmethod
     def is_one(operations: tuple[Operation, ...]) -> bool:
@@ -78,14 +76,6 @@ class UsualGet(Asking):
         self.invoke, self.identity, self._incoming = CONFIRMED_HIGH | number, number, None
         self._likely = _ANSWERS[number] + self._data
         return sealed
-
-    def foresee(self, number: int) -> None:
-        """Make now what `again` is likely to be asked for next, under this invoke-id."""
-        self.sealing.foresee(_HEADS[number] + self._tail)
-
-    def foresee_answer(self) -> None:
-        """Make now what its answer is likely to be: the data of the one before."""
-        self.unsealing.foresee(self._likely)
 
     def answered(self, octets: bytes) -> bytes | None:
         """The data of its answer, A-XDR, whose counter is taken then; None for `take` to judge, unchanged."""

@@ -107,7 +107,7 @@ class Meter(MeterBase, BlockingVerbs):
             channel = self._channel
             if channel is None:
                 channel = self._channel = self._driver.channel(session.plan.pair)
-            answer = channel.exchange(octets, timeout, deadline, session.foresee)
+            answer = channel.exchange(octets, timeout, deadline)
         finally:
             if not answer:
                 session.give_up()

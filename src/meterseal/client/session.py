@@ -315,11 +315,6 @@ class Session:
             return None
         return association.again(read)
 
-    def foresee(self) -> None:
-        """For who waits for the answer to a read asked `again`, and can do nothing else meanwhile."""
-        if self._association is not None:
-            self._association.foresee()
-
     def answered(self, octets: bytes, deadline: float) -> bytes | Steps[tuple[Outcome, ...]]:
         """What the answer to a read that was asked `again` holds, as A-XDR; else the steps to its outcome.
 

@@ -96,11 +96,6 @@ class GcmKey(Guarded):
         return f"<GcmKey {self.kcv}{'' if self._alive else ', destroyed'}>"
 
     @property
-    def alive(self) -> bool:
-        """False after `destroy`."""
-        return self._alive
-
-    @property
     def kcv(self) -> str:
         """The check value of the EK: 10 hex digits; known even after `destroy`."""
         if self._kcv is None and self._ek is not None:
@@ -153,34 +148,26 @@ class GcmKey(Guarded):
         additional = self._additional.get(sc) or self._sc_ak(sc)
         return self._encrypt(iv, information, additional)[:-4]
 
-    def open_usual(
-        self, sc: int, iv: bytes, body: bytes, likely: bytes, foreseen: bytes = b""
-    ) -> bytes | None:
+    def open_usual(self, sc: int, iv: bytes, body: bytes, likely: bytes) -> bytes | None:
         """As `open`; None where it does not verify.  Where it is `likely` that comes back, after one call.
 
-        `sc` has both bits; `body` is at least a tag, and shorter than `STREAM_FROM`.  `foreseen` is empty,
-        or what `foresee` gave for the same SC, IV and `likely`.
+        `sc` has both bits; `body` is at least a tag, and shorter than `STREAM_FROM`.
 
         What is sealed here under the peer's nonce is compared, and goes nowhere.
         """
         additional = self._additional.get(sc) or self._sc_ak(sc)
-        if not foreseen:
-            foreseen = self._encrypt(iv, likely, additional)[:-4]
-        if compare_digest(foreseen, body):
+        sealed = self._encrypt(iv, likely, additional)[:-4]
+        if compare_digest(sealed, body):
             return likely
         size = len(body) - TAG_LENGTH
         if len(likely) != size:
             likely = bytes(size)
-            foreseen = self._encrypt(iv, likely, None)
+            sealed = self._encrypt(iv, likely, None)
         # The key stream is the same for both, so the texts differ in the bits in which the sealed ones do.
-        text = _differing(body[:size], foreseen[:size], likely).to_bytes(size, "big")
+        text = _differing(body[:size], sealed[:size], likely).to_bytes(size, "big")
         if compare_digest(self._encrypt(iv, text, additional)[size:-4], body[size:]):
             return text
         return None
-
-    def foresee(self, sc: int, iv: bytes, likely: bytes) -> bytes:
-        """What `open_usual` begins with, made before the message comes; empty where that is not worth it."""
-        return self.seal_usual(sc, iv, likely)
 
     def tag(self, sc: int, iv: bytes, challenge: bytes) -> bytes:
         """The 12-octet GMAC over SC, AK and `challenge`: the proof of HLS mechanism 5 (security 11).

@@ -72,11 +72,6 @@ class SendCounter:
         return value
 
     @property
-    def next(self) -> int:
-        """The value that `take` gives next, where it gives one."""
-        return self._next
-
-    @property
     def left(self) -> int:
         """How many values `take` still gives before a new block is needed."""
         return self._end - self._next

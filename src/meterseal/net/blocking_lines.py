@@ -34,10 +34,6 @@ Pair: TypeAlias = tuple[int, int]
 """Source and destination of frames that come in."""
 
 
-def _nothing() -> None:
-    """There is nothing to be done."""
-
-
 class Channel:
     """One pair of SAPs on a line: what an association speaks through. Made by `Line.channel`."""
 
@@ -59,19 +55,9 @@ class Channel:
         """The next APDU from server to client; errors as `Line.receive`."""
         return self._line.receive_for((self.server, self.client), timeout)[2]
 
-    def exchange(
-        self,
-        payload: bytes,
-        timeout: float | None,
-        deadline: float,
-        meanwhile: Callable[[], None] = _nothing,
-    ) -> bytes:
-        """`send`, then `receive` until the deadline, which is `timeout` seconds from now.
-
-        `meanwhile` is called while the peer is at work.
-        """
+    def exchange(self, payload: bytes, timeout: float | None, deadline: float) -> bytes:
+        """`send`, then `receive` until the deadline, which is `timeout` seconds from now."""
         self.send(payload)
-        meanwhile()
         answer = self._line.receive_alone((self.server, self.client), timeout) if self.direct else None
         if answer is None:
             answer = self.receive(None if timeout is None else max(0.0, deadline - time.monotonic()))

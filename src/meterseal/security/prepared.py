@@ -52,14 +52,13 @@ def fits(context: Context, tag: int, style: Style) -> bool:
 class Sealing:
     """How APDUs that begin with `tag` go out, authenticated and encrypted; made where `fits`."""
 
-    __slots__ = ("_ahead", "_form")
+    __slots__ = ("_form",)
 
     def __init__(self, context: Context, tag: int, style: Style) -> None:
         setup, key = context.setup, context.sending_key(style.key_set)
         sc, lead = BOTH << 4 | setup.suite.id, lead_of(style, tag, setup.own_title)
         # One tuple: its parts are needed together, and lie together.
         self._form = setup.changes, setup.changes.number, key, sc, setup.own_title, lead, -1, b""
-        self._ahead: tuple[bytes, int, bytes] | None = None  # an APDU, the counter after its own, and sealed
 
     def seal(self, apdu: bytes) -> bytes | None:
         """As `protect`; None once anything has changed that this was worked out from.
@@ -69,10 +68,6 @@ class Sealing:
         changes, number, key, sc, title, _, size, head = self._form
         if number != changes.number:
             return None
-        if self._ahead is not None:
-            (likely, following, sealed), self._ahead = self._ahead, None
-            if likely == apdu and following == key.tx.next and key.handle.alive:
-                return sealed
         if len(apdu) != size:
             head = self._fit(len(apdu))
         counter = key.tx.take().to_bytes(_COUNTER, "big")
@@ -84,21 +79,6 @@ class Sealing:
         head = lead + length_octets(_HEADER + size + TAG_LENGTH) + bytes((sc,))
         self._form = changes, number, key, sc, title, lead, size, head
         return head
-
-    def foresee(self, apdu: bytes) -> None:
-        """Seal now what is likely to be sealed next: it goes out if nothing else has been before it.
-
-        Its counter is taken, so if it does not go out that counter is never used.
-        """
-        key = self._form[2]
-        if key.tx.left < 2:
-            return  # the last of a block: a child after a fork could not tell that it is not its own
-        try:
-            sealed = self.seal(apdu)
-        except MetersealError:
-            return
-        if sealed is not None:
-            self._ahead = apdu, key.tx.next, sealed
 
 
 @lru_cache(1024)
@@ -114,7 +94,7 @@ class Unsealing:
     before, more often than not: how those are taken apart is kept.
     """
 
-    __slots__ = ("_bounds", "_foreseen", "_form", "_next", "key")
+    __slots__ = ("_bounds", "_form", "key")
 
     def __init__(self, context: Context, tag: int, style: Style, most: int = 0) -> None:
         setup, title = context.setup, context.peer_title or b""
@@ -124,10 +104,6 @@ class Unsealing:
         self._bounds = lead, least, min(most or longest, longest)
         # As of a `Sealing`; with what holds for messages of one size.
         self._form = setup.changes, setup.changes.number, self.key, tag, sc, title, -1, b"", _pieces(0, 0)
-        self._next = -1  # the counter after the one that was to come when `foresee` was called
-        self._foreseen: tuple[int, bytes, bytes] | None = (
-            None  # a counter, what is likely under it, that sealed
-        )
 
     def open(self, octets: bytes, likely: bytes = b"") -> tuple[bytes, int] | None:
         """The APDU inside, verified, and its counter, which whoever takes it has to `commit` to the key.
@@ -146,32 +122,13 @@ class Unsealing:
         found, counter, body = pieces(octets)
         if found != head or not key.rx.lowest <= counter < LIMIT:
             return None
-        foreseen = self._foreseen
-        sealed = foreseen[2] if foreseen is not None and foreseen[:2] == (counter, likely) else b""
         try:
-            plain = key.handle.open_usual(sc, _nonce(title, counter), body, likely, sealed)
+            plain = key.handle.open_usual(sc, _nonce(title, counter), body, likely)
         except MetersealError:
             return None
         if plain is None or plain[0] != begin:
             return None
         return plain, counter
-
-    def foresee(self, likely: bytes) -> None:
-        """Do now what can be done before the message comes, if it is the one that is likely.
-
-        For who is called before each message.  Nothing is done where a peer leaves counters out, because it
-        has others to speak to under the same key.
-        """
-        changes, number, key, _, sc, title, *_ = self._form
-        counter = key.rx.lowest
-        expected, self._next, self._foreseen = self._next, counter + 1, None
-        if number != changes.number or counter != expected:
-            return
-        try:
-            sealed = key.handle.foresee(sc, _nonce(title, counter), likely)
-        except MetersealError:
-            return
-        self._foreseen = counter, likely, sealed
 
     def _fit(self, size: int) -> bool:
         """Be ready for messages of another size; False where there are none of it."""

@@ -192,18 +192,12 @@ class TokenGcmKey(GcmKey):
         except _DOES_NOT_OPEN:
             raise Forged("the authentication tag does not verify") from None
 
-    def open_usual(
-        self, sc: int, iv: bytes, body: bytes, likely: bytes, foreseen: bytes = b""
-    ) -> bytes | None:
+    def open_usual(self, sc: int, iv: bytes, body: bytes, likely: bytes) -> bytes | None:
         """As `GcmKey.open_usual`."""
         try:
             return self.open(sc, iv, body)
         except Forged:
             return None
-
-    def foresee(self, sc: int, iv: bytes, likely: bytes) -> bytes:
-        """As `GcmKey.foresee`: a token is asked when there is something to be opened."""
-        return b""
 
     def with_key(self, ek: bytes) -> GcmKey:
         """As `GcmKey.with_key`: the other EK is one of memory."""
