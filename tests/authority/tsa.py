@@ -76,9 +76,15 @@ class TimeStamper:
         return made
 
     def token(
-        self, octets: bytes, *, at: datetime = MOMENT, hash: str = "sha512", digest: str = "sha256"
+        self,
+        octets: bytes,
+        *,
+        at: datetime = MOMENT,
+        hash: str = "sha512",
+        digest: str = "sha256",
+        root: bool = False,
     ) -> bytes:
-        """A TimeStampToken for `octets`: `hash` of them, `digest` of what is signed."""
+        """A TimeStampToken for `octets`: `hash` of them, `digest` of what is signed, with `root` or not."""
         imprint = {
             "hash_algorithm": {"algorithm": hash},
             "hashed_message": hashlib.new(hash, octets).digest(),
@@ -121,7 +127,7 @@ class TimeStamper:
                     "content_type": "tst_info",
                     "content": core.ParsableOctetString(info),
                 },
-                "certificates": [own],
+                "certificates": [own, der_x509.Certificate.load(self.anchor)] if root else [own],
                 "signer_infos": [signer],
             }
         )

@@ -6,9 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
 from hypothesis import strategies as st
 
+from meterseal.apdu.ciphered import GLOBAL
 from meterseal.apdu.general import AgreedKey, GeneralCiphering, GeneralSigning, IdentifiedKey, WrappedKey
+from meterseal.codec.parts import write_octets
 from meterseal.crypto import AgreementKey, SigningKey, curve
 from meterseal.errors import (
     Forged,
@@ -106,6 +109,28 @@ def test_B14_each_octet_of_each_field(form: str, field: str) -> None:
     for changed in (*changes, b"", value + value):
         refused(meter, sent.replace(**{field: changed}).encode(), MetersealError)
     assert unprotect(meter, sent.encode()).layers[0].date_time == bytes(12)
+
+
+LONGER = st.sampled_from([b"", b"\x81", b"\x82\x00", b"\x83\x00\x00", b"\x84\x00\x00\x00"])
+
+
+@given(st.lists(LONGER, min_size=5, max_size=5))
+def test_B14_lengths_that_are_longer_than_needed_are_covered_as_they_came(before: list[bytes]) -> None:
+    client, meter = both()
+    usual = by(client, "identified")
+    message = GeneralCiphering.decode(usual)
+    header = b"".join(
+        longer + bytes((len(value),)) + value for longer, value in zip(before, message[:5], strict=True)
+    )
+    behind = usual[1 + len(message.header()) :]
+    changed = usual[:1] + header + behind
+    if any(before):
+        refused(meter, changed, Forged)  # somebody on the way has written them so
+    key = client.setup.key(GLOBAL).handle
+    body = key.seal(0x31, CLIENT + bytes(4), GET, header)
+    made = usual[:1] + header + behind[:3] + write_octets(b"\x31" + bytes(4) + body)
+    assert GeneralCiphering.decode(made).header_in(made) == header
+    assert unprotect(meter, made).apdu == GET
 
 
 @pytest.mark.parametrize("form", MIRRORED)

@@ -10,6 +10,7 @@ from struct import Struct
 from typing import Final
 
 from meterseal.codec.message import Message
+from meterseal.codec.octets import read_length
 from meterseal.codec.parts import U8, OctetString, write_octets
 
 GUEK, GBEK = 0, 1
@@ -21,6 +22,8 @@ MASTER_KEY = 0
 ONE_PASS, STATIC_UNIFIED = b"\x01", b"\x02"
 """key_parameters of an agreed key: C(1e,1s) and C(0e,2s)."""
 
+
+_FIELDS: Final = 5
 
 _USUAL: Final = Struct(">B8sB8sB8sBB").pack
 
@@ -74,7 +77,18 @@ class GeneralCiphering(Message, tag=b"\xdd"):
 
     def header(self) -> bytes:
         """The five fields with their length octets, as they enter the additional data."""
-        return fields(*self[:5])
+        return fields(*self[:_FIELDS])
+
+    def header_in(self, octets: bytes) -> bytes:
+        """The same as it came in `octets`, which this was decoded from: lengths may be longer than needed."""
+        shortest = self.header()
+        if octets.startswith(shortest, 1):
+            return shortest
+        at = 1
+        for _ in range(_FIELDS):
+            size, at = read_length(octets, at, len(octets))
+            at += size
+        return octets[1:at]
 
 
 class GeneralSigning(Message, tag=b"\xdf"):

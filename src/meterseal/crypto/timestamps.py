@@ -29,6 +29,11 @@ _HASHES: Final = {
 }
 """What a stamp may be made with, by OID: for the octets stamped and for the stamp itself."""
 
+_TO_CERTIFICATES: Final = (True, False, True, False, True, True, False, False, False)
+"""Into or past each element, from TimeStampResp to the certificates of SignedData (RFC 5652, 5.1)."""
+
+_CERTIFICATES: Final = 0xA0
+
 _GRANTED: Final = bytes.fromhex("3003020100")
 """PKIStatusInfo of a response with a stamp in it."""
 
@@ -59,7 +64,8 @@ class TimeStamp:
         """The authority's name (RFC 4514), once the stamp is proved to be of `octets` and of that authority.
 
         `anchors` are the roots that are trusted for time, DER (`stamp_anchors`).  The authority's certificate
-        is for time stamping and nothing else, and was in date at the moment stated.  Raises Forged.
+        is for time stamping and nothing else, and was in date at the moment stated.  Raises Forged,
+        CertificateRefused.
         """
         client = _client()
         used = {one.dotted_string for one in self._response.signed_data.digest_algorithms}
@@ -68,10 +74,11 @@ class TimeStamp:
         builder = client.VerifierBuilder()
         for one in dict.fromkeys(anchors):
             builder = builder.add_root_certificate(x509.load_der_x509_certificate(one))
-        try:
-            builder.build().verify_message(self._response, octets)
-        except (client.VerificationError, ValueError) as error:
-            raise Forged(f"the time stamp does not hold: {_cause(error)}") from None
+        with reading("a certificate in the time stamp"):
+            try:
+                builder.build().verify_message(self._response, octets)
+            except (client.VerificationError, ValueError) as error:
+                raise Forged(f"the time stamp does not hold: {_cause(error)}") from None
         return self._authority()
 
     def _authority(self) -> str:
@@ -107,7 +114,7 @@ def _read(octets: bytes) -> Any:
     client = _client()
     for whole in (octets, _response_around(octets)):
         try:
-            response = client.decode_timestamp_response(whole)
+            response = client.decode_timestamp_response(_in_order(whole))
             if client.PKIStatus(response.status) is not client.PKIStatus.GRANTED:
                 raise Malformed("the time-stamping authority refused: there is no stamp in its response")
             _ = response.tst_info.gen_time, response.signed_data.signer_infos, response.time_stamp_token()
@@ -122,6 +129,39 @@ def _response_around(token: bytes) -> bytes:
     content = _GRANTED + token
     size = len(content).to_bytes(4, "big").lstrip(b"\x00")
     return b"\x30" + (bytes((0x80 | len(size),)) + size if len(content) > 127 else size) + content
+
+
+def _in_order(response: bytes) -> bytes:
+    """The same with its certificates in the order of DER, which the reader insists on.
+
+    Neither the stamp nor its signature covers their order, and authorities that work with OpenSSL write the
+    signer's first (RFC 5652, 5.1 and 11: DER is asked for where something is signed).  Raises ValueError.
+    """
+    at = 0
+    for into in _TO_CERTIFICATES:
+        begin, end = _element(response, at)
+        at = begin if into else end
+    if response[at : at + 1] != bytes((_CERTIFICATES,)):
+        return response
+    begin, end = _element(response, at)
+    parts, at = [], begin
+    while at < end:
+        _, after = _element(response, at)
+        parts.append(response[at:after])
+        at = after
+    return response[:begin] + b"".join(sorted(parts)) + response[end:] if at == end else response
+
+
+def _element(der: bytes, at: int) -> tuple[int, int]:
+    """Where the content of an element begins and ends.  Raises ValueError for what is not there or no DER."""
+    size, begin = der[at + 1 : at + 2], at + 2
+    if size and size[0] > 0x80:
+        begin += size[0] & 0x7F
+        size = der[at + 2 : begin]
+    end = begin + int.from_bytes(size, "big")
+    if not size or size[0] == 0x80 or end > len(der):
+        raise ValueError("no whole element")
+    return begin, end
 
 
 def _cause(error: Exception) -> str:

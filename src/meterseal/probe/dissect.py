@@ -257,7 +257,7 @@ class Dissector:
         """What a general-ciphering layer holds; one that protects nothing is taken off as it is."""
         whole.layers += ({"kind": CIPHERING},)
         message = GeneralCiphering.decode(octets)
-        frame, layer = layered.ciphering_frame(message, self._keyring, whole.item.layers, whole.line)
+        frame, layer = layered.ciphering_frame(octets, message, self._keyring, whole.item.layers, whole.line)
         fields = party_fields(layer) | {"key": layer.form}
         shown = ciphered_layer(frame.message, layer.originator, None) | fields
         whole.layers = (*whole.layers[:-1], shown)

@@ -28,14 +28,18 @@ _LASTING: Final = {"absent": GUEK, "identified": GUEK, "broadcast": GBEK}
 
 
 def ciphering_frame(
-    message: GeneralCiphering, keyring: Keyring, around: Sequence[Framed], line: Line
+    octets: bytes, message: GeneralCiphering, keyring: Keyring, around: Sequence[Framed], line: Line
 ) -> tuple[Frame, Layer]:
-    """A general-ciphering APDU as a frame to open, and its layer.  Raises DecodeError, UnknownKey."""
+    """A general-ciphering APDU, decoded to `message`, as a frame to open, and its layer.
+
+    Raises DecodeError, UnknownKey.
+    """
     sc, counter, body = take_content(message)
     options = frozenset().union(*(keys.options for keys in keyring.sets))
     layer = layer_of(message, sc, body, options)
     check_fields(layer)
-    frame = Frame(Ciphered(_FORM, layer.originator, sc, counter, body), around, line, message.header())
+    header = message.header_in(octets)
+    frame = Frame(Ciphered(_FORM, layer.originator, sc, counter, body), around, line, header)
     frame.asked = _LASTING.get(layer.form, FRESH)
     return frame, layer
 

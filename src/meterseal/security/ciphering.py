@@ -73,7 +73,7 @@ def unseal(context: Context, octets: bytes) -> Steps[Unsealed]:
     judge.check()
     key = yield from through(form.find(context, layer, info))
     try:
-        plain = key.open(sc, layer.originator + counter.to_bytes(4, "big"), body, message.header())
+        plain = key.open(sc, layer.originator + counter.to_bytes(4, "big"), body, message.header_in(octets))
     finally:
         _forget(form, key)
     return Unsealed(unpack(context, sc, plain), layer, counter, judge)
