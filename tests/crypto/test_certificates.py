@@ -216,6 +216,36 @@ def test_D18_requests_outside_the_profile() -> None:
             Request(builder.sign(other, digest).public_bytes(Encoding.DER))
 
 
+def by_hand(subject: bytes, parameters: bytes = faults.NAMED_CURVE, form: str = "right") -> bytes:
+    """A request of the leaf's key, octet by octet."""
+    algorithm = faults.tlv(0x30, bytes.fromhex("06072A8648CE3D0201") + parameters)
+    key = faults.tlv(0x30, algorithm + faults.tlv(0x03, b"\x00" + faults.point(form)))
+    info = faults.tlv(0x30, b"\x02\x01\x00" + subject + key + b"\xa0\x00")
+    return faults.assembled(info, faults.LEAF_KEY.sign(info, ec.ECDSA(hashes.SHA256())))
+
+
+def test_D13_a_request_whose_key_is_in_another_form() -> None:
+    """As a certificate: the named curve and the uncompressed point, whatever else could be read."""
+    subject = title_name(TITLE).public_bytes()
+    assert Request(by_hand(subject)).title == TITLE
+    for parameters, form in (
+        (faults.EXPLICIT, "right"),
+        (faults.NAMED_CURVE, "compressed"),
+        (faults.NAMED_CURVE, "hybrid"),
+    ):
+        with pytest.raises(CertificateRefused):
+            Request(by_hand(subject, parameters, form))
+
+
+@pytest.mark.parametrize("length", [0, 65, 200])
+def test_D19_a_request_with_a_name_of_a_length_that_there_is_not(length: int) -> None:
+    """Refused with its error and nothing else: a warning of the backend would be one here."""
+    name = faults.tlv(0x0C, b"A" * length)
+    part = faults.tlv(0x31, faults.tlv(0x30, bytes.fromhex("0603550403") + name))
+    with pytest.raises(CertificateRefused):
+        Request(by_hand(faults.tlv(0x30, part)))
+
+
 def test_D11_another_meters_title_is_not_hidden() -> None:
     other = Certificate(replace(RIGHT, subject=title_name(OTHER)).der())
     assert other.title == OTHER != TITLE

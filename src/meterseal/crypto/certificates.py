@@ -94,7 +94,7 @@ class Certificate:
         extensions = _extensions(self._x509)
         self.purpose = _purpose(extensions)
         self.path_length = _basic_constraints(extensions, self.purpose)
-        self.key = _public_key(self._x509, self.purpose)
+        self.key = public_key(self._x509, self._x509.tbs_certificate_bytes, self.purpose)
         self.title = None if self.purpose is Purpose.AUTHORITY else title_of(self._x509.subject, extensions)
         self.subject_key = _key_identifier(extensions, x509.SubjectKeyIdentifier, "digest")
         self.authority_key = _key_identifier(extensions, x509.AuthorityKeyIdentifier, "key_identifier")
@@ -293,7 +293,10 @@ def _basic_constraints(extensions: x509.Extensions, purpose: Purpose) -> int | N
     return found.value.path_length
 
 
-def _public_key(loaded: x509.Certificate, purpose: Purpose) -> PublicKey:
+def public_key(
+    loaded: x509.Certificate | x509.CertificateSigningRequest, signed: bytes, purpose: Purpose
+) -> PublicKey:
+    """The key in the `signed` octets of a certificate or request.  Raises CertificateRefused."""
     kind = AgreementPoint if purpose is Purpose.AGREEMENT else VerifyingKey
     with reading("the public key"):
         backend = loaded.public_key()
@@ -302,7 +305,7 @@ def _public_key(loaded: x509.Certificate, purpose: Purpose) -> PublicKey:
             key = kind.of(backend)
         except MetersealError as error:
             raise CertificateRefused(f"{error}") from None
-    if spki not in loaded.tbs_certificate_bytes:
+    if spki not in signed:
         _refuse("a public key in another form than the named curve and the uncompressed point")
     return key
 

@@ -21,12 +21,13 @@ from meterseal.crypto.certificates import (
     NO_EXPIRY,
     Certificate,
     Purpose,
+    public_key,
     reading,
     whole_octets,
 )
-from meterseal.crypto.curves import AgreementKey, AgreementPoint, PublicKey, SigningKey, TlsKey, VerifyingKey
+from meterseal.crypto.curves import AgreementKey, AgreementPoint, PublicKey, SigningKey, TlsKey
 from meterseal.crypto.revocation import Reason, Revocation
-from meterseal.errors import CertificateRefused, MetersealError, Misuse
+from meterseal.errors import CertificateRefused, Misuse
 
 TITLE_LENGTH: Final = 8
 
@@ -89,21 +90,16 @@ class Request:
     @property
     def title(self) -> bytes:
         """The system title that is asked for."""
-        names = self._x509.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        with reading("the subject of a request"):
+            names = self._x509.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         text = names[0].value if len(names) == 1 else ""
         if not isinstance(text, str) or len(text) != 16 or set(text) - set("0123456789ABCDEF"):
             raise CertificateRefused("the request names no system title as its common name")
         return bytes.fromhex(text)
 
     def key(self, purpose: Purpose) -> PublicKey:
-        """The public key, as the type of `purpose`.  Raises CertificateRefused for another curve."""
-        kind = AgreementPoint if purpose is Purpose.AGREEMENT else VerifyingKey
-        with reading("the public key"):
-            backend = self._x509.public_key()
-        try:
-            return kind.of(backend)
-        except MetersealError as error:
-            raise CertificateRefused(f"{error}") from None
+        """The public key, as the type of `purpose`.  Raises CertificateRefused for another curve or form."""
+        return public_key(self._x509, self._x509.tbs_certrequest_bytes, purpose)
 
 
 # --- authorities --------------------------------------------------------------------------------
