@@ -18,10 +18,11 @@ from meterseal.credentials import Credentials
 from meterseal.crypto import AgreementKey, WrappingKey
 from meterseal.crypto.certificates import Purpose
 from meterseal.crypto.keyfiles import write_key
+from meterseal.crypto.v44 import Parameters
 from meterseal.errors import ConfigurationError, MetersealError, Refused, UnknownKey
 from meterseal.keys.trust import Trust
 from meterseal.security import AUTHENTICATED, ENCRYPTED, SIGNED
-from meterseal.security.packing import COMPRESSION
+from meterseal.security.packing import COMPRESSION, parameters_of
 from tests.client.conftest import Twin
 from tests.client.fake_meter import CLIENT_TITLE, ENERGY, TITLE, FakeMeter
 from tests.client.test_certificates import METER, P256, ROOT, VALIDITY, certificate
@@ -138,6 +139,13 @@ def test_compression_by_name(memory_twin: Twin, tmp_path: Path) -> None:
         assert read(memory_twin, fake, credentials)
 
 
+def test_compression_by_what_a_meter_has_otherwise(memory_twin: Twin, tmp_path: Path) -> None:
+    fake, credentials = meter(tmp_path, general=True, compression="packet-default n2=512 n7=46 c2=7 c5=8")
+    fake.profiles[2].compression = Parameters(n2=512, n7=46, c2=7, c5=8)
+    assert read(memory_twin, fake, credentials)
+    assert parameters_of(" stream-default  n8=512 ") == replace(COMPRESSION["stream-default"], n8=512)
+
+
 @pytest.mark.parametrize(
     ("changes", "cause"),
     [
@@ -150,6 +158,13 @@ def test_compression_by_name(memory_twin: Twin, tmp_path: Path) -> None:
         ({"signed": "70/0.0.96.3.10.255:1()"}, "signed: a list"),
         ({"signed": ("70/0.0.96.3.10.255:1()",), "policy": 0, "ciphered": False}, "without ciphering"),
         ({"compression": "zip"}, "compression"),
+        ({"compression": ""}, "compression"),
+        ({"compression": "packet-default c5=9"}, "compression: V.44 c5"),
+        ({"compression": "packet-default c5=8 c5=8"}, "compression: .* once"),
+        ({"compression": "packet-default c5=-8"}, "compression: .* once"),
+        ({"compression": "packet-default c5"}, "compression: .* once"),
+        ({"compression": "packet-default when_full=reinit"}, "compression: .* once"),
+        ({"compression": "packet-default n8=600"}, "compression: V.44 n8"),
         ({"layers": "static", "dedicated": True}, "dedicated"),
     ],
 )

@@ -90,6 +90,8 @@ def load(tmp_path: Path, text: str) -> str:
         ),
         (KEYED + 'services = ["get", "put"]\n', "FILE: [roles.extra] services: 'put' is no service"),
         (KEYED + 'compression = "zip"\n', "FILE: [roles.extra] compression: a compression is one of packet-"),
+        (KEYED + "compression = 6\n", "FILE: [roles.extra] compression: a compression is one of packet-"),
+        (KEYED + 'compression = "packet-default n7=9"\n', "FILE: [roles.extra] compression: V.44 n7 is 32"),
         (KEYED + "max_pdu = 255\n", "FILE: [roles.extra] max_pdu: a number from 256 to 65535 is wanted"),
         (
             ROLE + 'association_version = 1\n[roles.extra.users.1]\nname = "a"\n',

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from meterseal.apdu import ciphered
 from meterseal.apdu.services import DataNotification
+from meterseal.credentials import Credentials, MeterCredentials, RoleCredentials
 from meterseal.crypto import AgreementKey, AgreementPoint, GcmKey, VerifyingKey, curve
 from meterseal.errors import Forged, UnknownKey
 from meterseal.probe import Dissection, Keyring, dissect, readings
 from meterseal.probe.curves import Curves
 from meterseal.probe.keyring import Keys
 from meterseal.security import Style, protect
-from meterseal.security.packing import COMPRESSION
+from meterseal.security.packing import COMPRESSION, parameters_of
 from tests.framing.captures import p1_telegram
 from tests.probe import samples
-from tests.security.parties import ALL, BOTH, both, by, ciphering
+from tests.security.parties import ALL, BOTH, METER, both, by, ciphering
 from tests.vectors import load, vector
 
 Row = dict[str, Any]
@@ -266,6 +268,27 @@ def test_compressed(style: Style) -> None:
         assert found.layers[0]["compressed"] is True and found.layers[0]["verified"] is True
         (unproved,) = dissect(sent, Keyring.of(guek=bytes(range(16))), unverified=True)
         assert unproved.plain == long and unproved.layers[0]["verified"] is None
+
+
+def test_compressed_with_the_parameters_of_the_credentials() -> None:
+    long, said = bytes.fromhex("C401C100098180") + bytes(0x80), "packet-default n7=46 c2=7 c5=8"
+    client, _ = both(1, compression=parameters_of(said))
+    meter = MeterCredentials(url="tcp://127.0.0.1:4059", suite=1, system_title=METER)
+    role = RoleCredentials(
+        client=1,
+        mechanism="gmac",
+        client_system_title=client.setup.own_title,
+        guek=bytes(range(16)),
+        gak=bytes(range(0x20, 0x30)),
+        compression=said,
+    )
+    sent = protect(client, long, BOTH, Style.GENERAL_GLO)
+    (found,) = dissect(sent, Keyring.of_credentials(Credentials(meter, {"one": role})))
+    assert found.error is None and found.plain == long
+    (found,) = dissect(
+        sent, Keyring.of_credentials(Credentials(meter, {"one": replace(role, compression=None)}))
+    )
+    assert found.error is not None and found.plain is None
 
 
 def test_access_request_by_value() -> None:

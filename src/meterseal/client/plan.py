@@ -25,7 +25,7 @@ from meterseal.crypto import WrappingKey, random_octets, suite
 from meterseal.errors import ConfigurationError, Misuse
 from meterseal.security import AUTHENTICATED, ENCRYPTED, KeyInUse, SecuritySetup
 from meterseal.security.hls import BY_NAME, Manufacturer
-from meterseal.security.packing import COMPRESSION
+from meterseal.security.packing import parameters_of
 from meterseal.security.protection import from_text, policy_bits, text
 from meterseal.state import CounterStore, FileCounters, MemoryCounters
 
@@ -107,7 +107,7 @@ class Plan:
             manufacturer=wishes.get("manufacturer"),
             general=wishes.get("general", role.general),
             layers=wishes.get("layers", role.layers) or "",
-            compression=None if compression is None else COMPRESSION[compression],
+            compression=None if compression is None else parameters_of(compression),
             user=wishes.get("user", role.user),
             options=role.peer,
         )

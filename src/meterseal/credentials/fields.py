@@ -20,7 +20,7 @@ from meterseal.net.url import parse as parse_url
 from meterseal.security.hls import BY_NAME
 from meterseal.security.keyforms import FORMS
 from meterseal.security.options import PEER_OPTIONS, PeerOption
-from meterseal.security.packing import COMPRESSION
+from meterseal.security.packing import parameters_of
 from meterseal.security.protection import from_text
 
 NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,32}", re.ASCII)
@@ -144,6 +144,11 @@ def _one_of(what: str, words: tuple[str, ...]) -> Reader:
     return read
 
 
+def _compression(value: Any, where: Where) -> str:
+    parameters_of(value if isinstance(value, str) else "")
+    return str(value)
+
+
 def _policy(value: Any, where: Where) -> int:
     return from_text(_text(value, where)[:80])
 
@@ -241,7 +246,7 @@ ROLE: Final[dict[str, Reader]] = {
     "dedicated": _flag,
     "general": _flag,
     "layers": _one_of("a form of key", LAYERS),
-    "compression": _one_of("a compression", tuple(COMPRESSION)),
+    "compression": _compression,
     "user": _number(0, 0xFF),
     "max_pdu": _number(0, 0xFFFF),
     "counter_start": _number(0, LIMIT - 1),

@@ -10,7 +10,6 @@ from meterseal.crypto import SUITES
 from meterseal.errors import MetersealError
 from meterseal.security.hls import BY_NAME
 from meterseal.security.options import WRAPPED_FOR_THIRD_PARTIES, peer_options
-from meterseal.security.packing import COMPRESSION
 from meterseal.security.protection import AUTHENTICATED, SIGNED
 
 _KEYS: Final = ("guek", "gak", "gbek", "kek")
@@ -115,6 +114,6 @@ def _needs(role: RoleCredentials, meter: MeterCredentials, where: Where) -> None
             raise where.error("the policy asks for no protection", name)
     if role.layers is not None and role.dedicated:
         raise where.error("a dedicated key has no part in general-ciphering", "dedicated")
-    for name in ("layers", "compression"):
-        if getattr(role, name) in _AGREED | set(COMPRESSION) and not SUITES[meter.suite].signature_length:
+    for name, asked in (("layers", role.layers in _AGREED), ("compression", role.compression)):
+        if asked and not SUITES[meter.suite].signature_length:
             raise where.error(f"suite {meter.suite} has none such", name)

@@ -27,7 +27,7 @@ from meterseal.meter.third_parties import through
 from meterseal.meter.values import Measured, sap_assignment
 from meterseal.meter.view import Objects, View, entries_of
 from meterseal.security import SecuritySetup
-from meterseal.security.packing import COMPRESSION
+from meterseal.security.packing import parameters_of
 
 Spec: TypeAlias = Callable[[House, Device], CosemObject]
 
@@ -158,7 +158,7 @@ def _association(role: RolePlan, meter: House, device: Device) -> CosemObject:
         ciphered=role.ciphered, conformance=role.conformance, max_pdu=role.max_pdu, options=role.options,
         view=view, report_counter=role.report_counter, single=role.single,
         pre_established=role.pre_established,
-        compression=None if role.compression is None else COMPRESSION[role.compression],
+        compression=None if role.compression is None else parameters_of(role.compression),
         third_parties=through(meter.plan, meter.thirds, role, view), group=_group(role),
     )  # fmt: skip
     made = Association(

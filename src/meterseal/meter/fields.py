@@ -34,7 +34,7 @@ from meterseal.meter.readers import (
 from meterseal.meter.view import ALL, Pattern
 from meterseal.security.hls import BY_NAME
 from meterseal.security.options import PEER_OPTIONS, PeerOption
-from meterseal.security.packing import COMPRESSION
+from meterseal.security.packing import parameters_of
 from meterseal.security.protection import from_text, policy_bits
 
 
@@ -148,8 +148,7 @@ def _index(text: str) -> int:
 
 
 def _compression(value: Any, place: Place) -> str:
-    if value not in COMPRESSION:
-        raise Misuse(f"a compression is one of {', '.join(COMPRESSION)}")
+    parameters_of(value if isinstance(value, str) else "")
     return str(value)
 
 

@@ -6,14 +6,16 @@ that needs it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
 from meterseal.credentials import Credentials
 from meterseal.crypto import SUITES, GcmKey, Secret, WrappingKey
+from meterseal.crypto.v44 import PACKET, Parameters
 from meterseal.errors import KeyLength, UnknownKey, Unsupported
 from meterseal.probe.curves import Curves
+from meterseal.security.packing import parameters_of
 
 GUEK: Final = "GUEK"
 GBEK: Final = "GBEK"
@@ -22,6 +24,7 @@ KEK: Final = "KEK"
 FRESH: Final = "key made for this message"
 GAK: Final = "GAK"
 
+_MOST_CODEWORDS: Final = 0xFFFF
 _LENGTHS: Final = tuple(sorted({suite.key_length for suite in SUITES.values()}))
 
 
@@ -30,11 +33,13 @@ class Keys:
 
     `gak` empty means that no GAK is in use, None that nobody has said. `client` (SAP), `client_title` and
     `meter_title` say whose keys these are, where that is known; they choose between sets and give the title
-    to frames that carry none. `curves` are the keys of suites 1 and 2, `options` the role's peer options.
+    to frames that carry none. `curves` are the keys of suites 1 and 2, `options` the role's peer options,
+    `compression` the parameters of what is compressed: of codewords as many as any encoder makes.
     """
 
     __slots__ = (
-        "_handles", "_octets", "client", "client_title", "curves", "meter_title", "name", "options"
+        "_handles", "_octets", "client", "client_title", "compression", "curves", "meter_title", "name",
+        "options",
     )  # fmt: skip
 
     def __init__(
@@ -51,6 +56,7 @@ class Keys:
         name: str = "",
         curves: Curves | None = None,
         options: frozenset[str] = frozenset(),
+        compression: Parameters = PACKET,
     ) -> None:
         given = {GUEK: guek, GAK: gak, GBEK: gbek, DEDICATED: dedicated, KEK: kek}
         self._octets = {word: Secret(octets) for word, octets in given.items() if octets is not None}
@@ -61,6 +67,7 @@ class Keys:
         self.name = name
         self.curves = Curves() if curves is None else curves
         self.options = options
+        self.compression = replace(compression, n2=_MOST_CODEWORDS)
 
     def __repr__(self) -> str:
         return f"<Keys {self.name or '-'}: {', '.join(self._octets) or 'none'}>"
@@ -95,6 +102,7 @@ class Keys:
             name=self.name,
             curves=self.curves,
             options=self.options,
+            compression=self.compression,
         )
         changed._octets = self._octets | {word: Secret(value) for word, value in octets.items()}
         return changed
@@ -187,6 +195,7 @@ class Keyring:
                 name=name,
                 curves=Curves.of_credentials(credentials, role),
                 options=role.peer,
+                compression=PACKET if role.compression is None else parameters_of(role.compression),
             )
             for name, role in credentials.roles.items()
         )

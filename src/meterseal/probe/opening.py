@@ -14,7 +14,7 @@ from typing import Final
 from meterseal.apdu import UNDECODED, ciphered, message_type
 from meterseal.apdu.ciphered import SC_BROADCAST, SC_COMPRESSED, Ciphered
 from meterseal.crypto import SUITES, TAG_LENGTH, GcmKey
-from meterseal.crypto.v44 import Parameters, decompress
+from meterseal.crypto.v44 import decompress
 from meterseal.errors import (
     DecodeError,
     Forged,
@@ -33,7 +33,6 @@ from meterseal.security.protection import AUTHENTICATED, ENCRYPTED, of_control
 _ENCRYPTED_ONLY: Final = 0x20
 _NEVER_INSIDE: Final = frozenset(ciphered.FORMS) | frozenset(range(0x60, 0x64)) | {0xE0, 0xE6, 0xE7}
 P1_MARK: Final = b"/"
-_READER: Final = Parameters(n2=0xFFFF)
 
 
 @dataclass(slots=True)
@@ -194,7 +193,7 @@ def _open_with(frame: Frame, keys: Keys, title: bytes, unverified: bool) -> Open
     except Forged:
         reason = _why(frame, keys, iv)
     else:
-        return Opening(_unpacked(frame, plain), True, keys, title)
+        return Opening(_unpacked(frame, plain, keys), True, keys, title)
     raise Forged(f"tag wrong: {reason}")
 
 
@@ -205,7 +204,7 @@ def _open_unverified(frame: Frame, keys: Keys, title: bytes, iv: bytes) -> Openi
         handle = keys.handle(frame.ek, None, frame.suite)
         information = handle.open(_ENCRYPTED_ONLY, iv, information)
     try:
-        information = _unpacked(frame, information)
+        information = _unpacked(frame, information, keys)
     except DecodeError:
         information = b""
     check_unproven(information, frame.message.form.plain_tag, "the tag was not verified")
@@ -213,9 +212,9 @@ def _open_unverified(frame: Frame, keys: Keys, title: bytes, iv: bytes) -> Openi
     return Opening(information, None, keys, title, (warning,))
 
 
-def _unpacked(frame: Frame, information: bytes) -> bytes:
-    """The APDU: decompressed where the frame says so, with parameters that reach as far as any encoder's."""
-    return decompress(information, _READER) if frame.message.sc & SC_COMPRESSED else information
+def _unpacked(frame: Frame, information: bytes, keys: Keys) -> bytes:
+    """The APDU: decompressed where the frame says so."""
+    return decompress(information, keys.compression) if frame.message.sc & SC_COMPRESSED else information
 
 
 def check_unproven(plain: bytes, expected: int, reason: str) -> None:

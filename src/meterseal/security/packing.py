@@ -6,16 +6,36 @@ so: what is compressed tells of its content by its length.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from meterseal.apdu.ciphered import SC_COMPRESSED
 from meterseal.crypto.v44 import PACKET, STREAM, Parameters, compress, decompress
-from meterseal.errors import Malformed, TooWeak
+from meterseal.errors import Malformed, Misuse, TooWeak
 from meterseal.security.context import Context
 from meterseal.security.protection import AUTHENTICATED, of_control
 
 COMPRESSION: Final[dict[str, Parameters]] = {"packet-default": PACKET, "stream-default": STREAM}
 """The profiles of parameters by name.  Nothing of them is negotiated: both ends are told the same."""
+
+_NUMBERS: Final = ("n2", "n7", "n8", "c2", "c5")
+
+
+def parameters_of(text: str) -> Parameters:
+    """A profile by its name, and behind it what a peer has otherwise: `packet-default c5=8 n7=46` (v44 2).
+
+    Raises Misuse.
+    """
+    name, *words = text.split() or [""]
+    profile, changes = COMPRESSION.get(name), dict[str, int]()
+    if profile is None:
+        raise Misuse(f"a compression is one of {', '.join(COMPRESSION)}")
+    for word in words:
+        key, _, number = word.partition("=")
+        if key not in _NUMBERS or key in changes or not (number.isascii() and number.isdigit()):
+            raise Misuse(f"behind a compression stand {', '.join(_NUMBERS)} as c5=8, once: {word[:20]!r}")
+        changes[key] = int(number[:6])
+    return replace(profile, **changes)  # type: ignore[arg-type]
 
 
 def pack(context: Context, sc: int, apdu: bytes) -> tuple[int, bytes]:
