@@ -217,6 +217,7 @@ def _commands(command: Any, name: str, parent: Any) -> Iterator[str]:
     context = command.context_class(command, info_name=name, parent=parent)
     known = getattr(command, "commands", None)
     if known is not None:
+        yield from _before(command, context)
         for below, one in known.items():
             yield from _commands(one, below, context)
         return
@@ -227,6 +228,14 @@ def _commands(command: Any, name: str, parent: Any) -> Iterator[str]:
         ("argument or option", "what it is"),
         [(f"<code>{cell(plain(names))}</code>", cell(plain(text))) for names, text in filter(None, records)],
     )
+
+
+def _before(family: Any, context: Any) -> Iterator[str]:
+    """What stands before the commands of a family."""
+    records = [one.get_help_record(context) for one in family.params if one.name not in ("help", "version")]
+    if rows := [(f"<code>{cell(plain(names))}</code>", cell(text)) for names, text in filter(None, records)]:
+        yield f"## {context.command_path}\n\nBefore the command:\n"
+        yield table(("option", "what it is"), rows)
 
 
 def words(*path: str) -> dict[str, Any]:

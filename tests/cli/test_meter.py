@@ -60,8 +60,8 @@ def test_port_in_use(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "cause"),
     [
-        (["--preset", "suite3"], 1, "there are suite0, suite1, suite2"),
-        (["--preset", "nonsense"], 1, "configuration"),
+        (["--preset", "suite3"], 2, "there are suite0, suite1, suite2"),
+        (["--preset", "nonsense"], 2, "no preset"),
         (["--config", "nothing-there.toml"], 1, "configuration"),
         (["--port", "65536"], 2, "65535"),
         (["--port", "many"], 2, "port"),
@@ -110,7 +110,7 @@ def test_access_page() -> None:
 def test_access_of_nobody() -> None:
     ran = run("access", "show", "--role", "nobody")
     assert ran.code == 1 and ran.out == "" and "no role 'nobody'" in ran.err
-    assert run("access", "show", "--preset", "suite3").code == 1
+    assert run("access", "show", "--preset", "suite3").code == 2
 
 
 # --- credentials cut ----------------------------------------------------------------------------------

@@ -245,8 +245,6 @@ def test_failures(running: Running, tmp_path: Path) -> None:
     file = str(running.credentials)
     for words, kind in (
         (["tcp://127.0.0.1:1", "--credentials", file, "--role", "operator", ENERGY], "connection-lost"),
-        (["ftp://127.0.0.1", "--credentials", file, "--role", "operator", ENERGY], "configuration"),
-        (["udp://h?gateway=0/1", "--credentials", file, "--role", "operator", ENERGY], "configuration"),
         ([running.url, "--credentials", file, "--role", "nobody", ENERGY], "configuration"),
         ([running.url, "--credentials", file, ENERGY], "configuration"),
         ([running.url, "--credentials", str(tmp_path / "none"), ENERGY], "configuration"),
@@ -264,6 +262,8 @@ def test_failures(running: Running, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "words",
     [
+        ["read", "ftp://127.0.0.1", "--credentials", "f", ENERGY],
+        ["call", "udp://h?gateway=0/1", "--credentials", "f", f"{ENERGY}:1"],
         ["read", "tcp://127.0.0.1:1", "--credentials", "f"],
         ["read", "tcp://127.0.0.1:1", ENERGY],
         ["read", "tcp://127.0.0.1:1", "--credentials", "f", "rubbish"],

@@ -59,4 +59,4 @@ def test_keys_of_the_utility_stand_in_files_of_their_own(signing: Running) -> No
 
 def test_who_carries_is_said(signing: Running) -> None:
     ran = utility(signing, "read", ENERGY, role=None)
-    assert ran.code == 1 and "--via" in ran.err and "--role" in ran.err
+    assert ran.code == 2 and "--via" in ran.err and "--role" in ran.err

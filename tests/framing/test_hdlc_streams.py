@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from meterseal.errors import Malformed, TooLarge
@@ -65,6 +65,40 @@ def test_a_damaged_body_is_skipped_as_a_whole() -> None:
     outer[-3] ^= 1
     reader = FrameReader()
     assert list(reader.feed(bytes(outer) + inner)) == [FRAMES[0]]
+
+
+def test_a_frame_cut_behind_its_header_takes_no_other_with_it() -> None:
+    long = hdlc.encode(Frame(SERVER, CLIENT, 0x10, bytes(200)))
+    follower = b"".join(FLAGGED[:3])
+    for cut in range(12, len(long)):
+        if follower[len(long) - 1 - cut :][:1] == b"\x7e":
+            continue  # a flag stands where the cut one would end: it is taken for whole, and damaged
+        reader = FrameReader()
+        found = list(reader.feed(long[:cut] + follower + bytes(200)))
+        assert found == FRAMES[:3], cut
+
+
+def test_a_closing_flag_that_is_lost_costs_its_frame_alone() -> None:
+    stream = bytearray(shared(FLAGGED[:3]))
+    at = len(FLAGGED[0]) - 1
+    del stream[at]
+    reader = FrameReader()
+    assert list(reader.feed(bytes(stream) + bytes(300))) == [FRAMES[2]]  # the lost flag was both frames'
+    apart = bytearray(b"".join(FLAGGED[:3]))
+    apart[at] ^= 1
+    assert list(FrameReader().feed(bytes(apart))) == FRAMES[1:3]
+
+
+@given(st.data(), st.sampled_from(FLAGGED), st.sampled_from(FLAGGED), st.integers(1, 60))
+def test_any_frame_may_be_cut(data: st.DataObject, cut: bytes, next_one: bytes, size: int) -> None:
+    stop = data.draw(st.integers(2, len(cut) - 1))
+    stream = cut[:stop] + next_one
+    where = len(cut) - 1  # the closing flag of the one that is cut, by its length
+    assume(where >= len(stream) or stream[where] != 0x7E or stop == where)
+    stream += bytes(len(cut) + 2)
+    reader = FrameReader()
+    found = [frame for pos in range(0, len(stream), size) for frame in reader.feed(stream[pos : pos + size])]
+    assert found[-1:] == [hdlc.decode(next_one)]
 
 
 def test_reset_forgets_a_frame_that_did_not_end() -> None:

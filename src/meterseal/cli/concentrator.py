@@ -26,7 +26,10 @@ def run(
     url: Annotated[
         str | None,
         typer.Option(
-            "--url", help="Where to listen, tcp://HOST:PORT, in place of the file's.", metavar="URL"
+            "--url",
+            help="Where to listen, tcp://HOST:PORT, in place of the file's.",
+            metavar="URL",
+            callback=options.understood("--url", options.line),
         ),
     ] = None,
     state: Annotated[

@@ -28,6 +28,7 @@ app = typer.Typer(
 )
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A file of evidence.")]
+Keeper = Annotated[str | None, typer.Option("--by", help="Who keeps it. Default: the user.", metavar="WHO")]
 
 
 @app.command("save")
@@ -60,7 +61,7 @@ def save(
         int | None,
         typer.Option("--number", help="Which one, where several are signed; from 1.", min=1, metavar="N"),
     ] = None,
-    by: given.By = None,
+    by: Keeper = None,
     note: Annotated[
         str, typer.Option("--note", help="What it is about, in your words.", metavar="TEXT")
     ] = "",

@@ -159,9 +159,7 @@ def rotate(
     limit: Annotated[
         int, typer.Option("--limit", help="At most so many devices with --due.", min=1, metavar="N")
     ] = 1000,
-    url: Annotated[
-        str | None, typer.Option("--url", help="Where the device is, if not where the store says.")
-    ] = None,
+    url: given.DeviceUrl = None,
     timeout: given.Timeout = 10.0,
     authority: keys_pairs.Authority = None,
     password: keys_pairs.Password = None,
@@ -213,9 +211,7 @@ def recover(
             "--kind", help="Ask for this kind of key too, by its proof; several times.", metavar="KIND"
         ),
     ] = None,
-    url: Annotated[
-        str | None, typer.Option("--url", help="Where the device is, if not where the store says.")
-    ] = None,
+    url: given.DeviceUrl = None,
     timeout: given.Timeout = 10.0,
     authority: keys_pairs.Authority = None,
     password: keys_pairs.Password = None,

@@ -13,7 +13,7 @@ from meterseal.cli import keys_options as given
 from meterseal.cli import options, output
 from meterseal.cli import pki_options as pki
 from meterseal.credentials.files import LARGEST_KEY, read_private, write_private
-from meterseal.errors import ConfigurationError, Misuse
+from meterseal.errors import Misuse
 
 if TYPE_CHECKING:
     from meterseal.authority.shipment import Shipped
@@ -284,10 +284,10 @@ def _sealing(
     """For whom and from whom a file is sealed; None for one that stays open."""
     if receiver is None:
         if sender is not None or private_key is not None:
-            raise ConfigurationError("whom is it for? Say --for")
+            raise Misuse("whom is it for? Say --for")
         return None
     if sender is None or private_key is None:
-        raise ConfigurationError("a sealed file is signed: say --from and --private-key")
+        raise Misuse("a sealed file is signed: say --from and --private-key")
     from meterseal.crypto import SigningKey
 
     return _certificate(receiver), _certificate(sender), _own_key(private_key, SigningKey, password)
@@ -326,7 +326,7 @@ def _unsealed(
 ) -> tuple[bytes, tuple[str, int]]:
     """What is in an envelope, and what is noted once it was taken in: it comes once."""
     if sender is None or private_key is None:
-        raise ConfigurationError("a sealed file is opened with --from and --private-key")
+        raise Misuse("a sealed file is opened with --from and --private-key")
     from meterseal.authority.shipment import open_envelope
     from meterseal.crypto import AgreementKey
 

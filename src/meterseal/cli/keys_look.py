@@ -32,11 +32,14 @@ def status(
     --kind is for those of a device.
     """
     wanted = given.maybe_title(device)
+    if kind and wanted is None:
+        raise typer.BadParameter("it is for the keys of a --device", param_hint="--kind")
     with given.opened(store, kek, None) as found:
         from meterseal.authority.adoption import loans
         from meterseal.authority.overview import overview
         from meterseal.cli import keys_pages
 
+        given.check_kinds(kind)
         if wanted is None:
             keys_pages.overview(overview(found, datetime.now(UTC)), json)
             return
@@ -107,6 +110,7 @@ def history(
     with given.opened(store, kek, None) as found:
         from meterseal.cli import keys_pages
 
+        given.check_kinds(kind)
         slots = found.keys.stored(wanted)
         keys = [
             one

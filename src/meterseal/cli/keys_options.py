@@ -71,6 +71,15 @@ Number = Annotated[
     int | None,
     typer.Option("--key", help="Number of the key, as `keys history` shows it.", min=1, metavar="N"),
 ]
+DeviceUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        help="Where the device is, if not where the store says.",
+        metavar="URL",
+        callback=options.understood("--url", options.line),
+    ),
+]
 Timeout = Annotated[
     float, typer.Option("--timeout", help="Seconds to wait for each answer.", min=0.1, metavar="S")
 ]
@@ -123,7 +132,7 @@ class Who:
     def signing_key(self) -> SigningKey:
         """The private key.  Raises NotAllowed where none was named."""
         if self.key is None:
-            raise NotAllowed("this store has people on its roll: say who you are (`keys --as KEY`)")
+            raise NotAllowed("this is for somebody on the roll: say who you are (`keys --as KEY`)")
         return person_key(self.key, self.password)
 
 
@@ -203,6 +212,14 @@ def title(text: str) -> bytes:
 def maybe_title(text: str | None) -> bytes | None:
     """The same where it may be left out."""
     return options.system_title(text, "--device")
+
+
+def check_kinds(names: list[str] | None) -> None:
+    """Raises Misuse for what is no kind of key."""
+    from meterseal.authority.store.keeping import kind_of
+
+    for name in names or ():
+        kind_of(name)
 
 
 @contextmanager

@@ -50,10 +50,12 @@ def card(
     """Make somebody's card: name and public key. The private key stays with the person."""
     with answering():
         given.from_server()
-        from meterseal.authority.store.roll import make_card
+        from meterseal.authority.store.roll import check_name, make_card
         from meterseal.crypto import SigningKey, curve
         from meterseal.crypto.keyfiles import write_key
 
+        with output.understanding("NAME"):
+            check_name(name)
         if not in_hsm(key) and not is_there(Path(key), "private key"):
             drawn = write_key(SigningKey.generate(curve("P-256")), pki.password(password))
             write_private(Path(key), drawn, "private key", new=True)

@@ -29,7 +29,7 @@ from meterseal.listener import (
     is_weak,
     preset,
 )
-from meterseal.net import WireLog
+from meterseal.net import SCHEMES, WireLog
 from meterseal.net import parse as parse_url
 from meterseal.probe import Dissection, show
 from meterseal.security.protection import from_text
@@ -41,6 +41,7 @@ def listen(
         str,
         typer.Argument(
             metavar="URL",
+            callback=options.understood("URL", options.line),
             help="tcp://HOST:PORT or udp://HOST:PORT to be called by meters; for a customer port "
             "serial:///dev/NAME?baud=N&form=8E1, or han+tcp://HOST:PORT (a bridge); hdlc+tcp://HOST:PORT, or "
             "serial:// with --collect, to ask meters for pushes that wait.",
@@ -93,6 +94,10 @@ def listen(
     unknown meters are put aside in STATE/unknown, a file for each title, within bounds. Refusals are lines on
     stderr (with --json also objects on stdout with an `error`), at most 20 a second.
     """
+    if collect and not SCHEMES[parse_url(url).scheme].hdlc:
+        raise typer.BadParameter(
+            "meters are asked for pushes on a line with HDLC only", param_hint="--collect"
+        )
     with understanding("--preset"):
         kind = preset(port_preset)
     with understanding("--accept"):

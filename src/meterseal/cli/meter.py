@@ -31,6 +31,7 @@ def run(
         str | None,
         typer.Option(
             "--url",
+            callback=options.understood("--url", options.line),
             help="Where to listen, in place of --port: tcp://, udp:// or hdlc+tcp://HOST:PORT, serial:///dev/PORT.",
             metavar="URL",
         ),
@@ -92,6 +93,8 @@ def run(
         raise typer.BadParameter("many meters listen on TCP, see --port", param_hint="--url")
     if own_ports and meters is None:
         raise typer.BadParameter("it is for --meters", param_hint="--own-ports")
+    if own_ports and port + (meters or 0) > 1 << 16:
+        raise typer.BadParameter(f"from there to 65535 there are not {meters}", param_hint="--port")
     from meterseal.meter import run_fleet, run_meter  # asyncio and all: the other commands do without
 
     with answering():

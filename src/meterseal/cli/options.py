@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -11,10 +12,53 @@ from meterseal.cli.output import understanding
 from meterseal.credentials import key_option
 from meterseal.errors import ConfigurationError
 
+
+def understood(option: str, read: Callable[[str], object]) -> Callable[[str | None], str | None]:
+    """The callback of an option whose words can be wrong by themselves: those are a usage error, exit code 2.
+
+    What only a file, a meter or another machine can tell is refused later, with exit code 1.
+    """
+
+    def looked_at(text: str | None) -> str | None:
+        if text is not None:
+            with understanding(option):
+                read(text)
+        return text
+
+    return looked_at
+
+
+def line(text: str) -> object:
+    """The URL of a line.  Raises ConfigurationError."""
+    from meterseal.net.url import parse
+
+    return parse(text)
+
+
+def _policy(text: str) -> object:
+    from meterseal.security.protection import from_text
+
+    return from_text(text)
+
+
+def _layers(text: str) -> None:
+    from meterseal.credentials.fields import LAYERS
+
+    if text not in LAYERS:
+        raise ConfigurationError(f"a form of key is one of {', '.join(LAYERS)}")
+
+
+def _preset(text: str) -> None:
+    from meterseal.meter import check_preset  # builds a meter: the other commands do without
+
+    check_preset(text)
+
+
 Url = Annotated[
     str,
     typer.Argument(
         metavar="URL",
+        callback=understood("URL", line),
         help="Where the meter listens: tcp://, udp:// or hdlc+tcp://HOST:PORT (4059), or serial:///dev/PORT.",
     ),
 ]
@@ -30,6 +74,7 @@ Policy = Annotated[
         "--policy",
         help="Protection of each direction in place of the role's, as authenticated+encrypted+signed.",
         metavar="WORDS",
+        callback=understood("--policy", _policy),
     ),
 ]
 Layers = Annotated[
@@ -38,6 +83,7 @@ Layers = Annotated[
         "--layers",
         help="Use general-ciphering with this key: identified, wrapped, one-pass, static.",
         metavar="KEY",
+        callback=understood("--layers", _layers),
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
@@ -54,7 +100,15 @@ StateFolder = Annotated[
     ),
 ]
 FIRST_PRESET = "suite0"
-Preset = Annotated[str, typer.Option("--preset", help="Which meter: suite0, suite1, suite2.", metavar="NAME")]
+Preset = Annotated[
+    str,
+    typer.Option(
+        "--preset",
+        help="Which meter: suite0, suite1, suite2.",
+        metavar="NAME",
+        callback=understood("--preset", _preset),
+    ),
+]
 ConfigFile = Annotated[
     Path | None,
     typer.Option("--config", help="Objects, roles and quirks (TOML) over the preset.", metavar="FILE"),

@@ -107,6 +107,8 @@ def sub(
 
     A P-256 authority can certify P-256 keys only, a P-384 authority both.
     """
+    if folder.resolve() == under.resolve():
+        raise typer.BadParameter("that is the folder of the authority above", param_hint="--dir")
     on, secret = given.curve(curve), given.password(password)
     above = given.password(under_password, "--under-password")
     from meterseal.authority import CertificateAuthority

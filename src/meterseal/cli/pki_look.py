@@ -72,7 +72,7 @@ def expiring(
     folder: given.Dir,
     days: Annotated[
         int,
-        typer.Option("--days", help="Look so many days ahead. Default: 60.", min=0, max=36_500, metavar="N"),
+        typer.Option("--days", help="Look so many days ahead.", min=0, max=36_500, metavar="N"),
     ] = 60,
     json: options.Json = False,
 ) -> None:

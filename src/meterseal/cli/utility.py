@@ -17,7 +17,7 @@ from meterseal.cli import options, output, values
 from meterseal.cli.output import answering
 from meterseal.cosem.obis import ObjectAddress
 from meterseal.credentials import Credentials
-from meterseal.errors import ConfigurationError, MetersealError
+from meterseal.errors import ConfigurationError, MetersealError, Misuse
 from meterseal.net.wirelog import WireLog
 
 if TYPE_CHECKING:
@@ -35,7 +35,22 @@ Where = Annotated[
         metavar="URL",
     ),
 ]
-HeadEnd = Annotated[str, typer.Option("--via", help="The head-end: https://HOST:PORT.", metavar="URL")]
+
+
+def _head_end(text: str) -> None:
+    if not text.startswith("https://"):
+        raise ConfigurationError("a head-end is reached at https://HOST:PORT")
+
+
+HeadEnd = Annotated[
+    str,
+    typer.Option(
+        "--via",
+        help="The head-end: https://HOST:PORT.",
+        metavar="URL",
+        callback=options.understood("--via", _head_end),
+    ),
+]
 Role = Annotated[
     str | None,
     typer.Option("--role", help="No head-end: sign on as this role of the file, and carry.", metavar="ROLE"),
@@ -219,11 +234,12 @@ def _through(
 ) -> tuple[T, list[dict[str, Any]]]:
     """Do something at the meter; what came of it, and the layers it came in."""
     if way.role is None and way.via is None:
-        raise ConfigurationError(
-            "say who carries: --via URL of a head-end, or --role ROLE to sign on oneself"
-        )
+        raise Misuse("say who carries: --via URL of a head-end, or --role ROLE to sign on oneself")
     if way.role is None and way.wire_log is not None:
-        raise ConfigurationError("--wire-log is for a line to the meter, which takes --role")
+        raise Misuse("--wire-log is for a line to the meter, which takes --role")
+    if way.via is not None:
+        with output.understanding("--via"):
+            (_head_end if way.role is None else options.line)(way.via)
     chosen = _of_meter(credentials, options.system_title(meter, "METER") or b"")
     carrying = _by_head_end if way.role is None else _by_oneself
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from meterseal.credentials import fields, files
-from meterseal.credentials.fields import METER, NAME, Reader, Where, read_table
+from meterseal.credentials.fields import METER, NAME, Reader, Where, read_table, toml_fault
 from meterseal.errors import ConfigurationError, Misuse
 from meterseal.net.url import parse as parse_url
 
@@ -103,7 +103,7 @@ def load(path: str | os.PathLike[str]) -> Config:
     try:
         mapping = tomllib.loads(files.read_public(path, "configuration", LARGEST).decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise where.error(f"no TOML: {type(error).__name__}") from None
+        raise where.error(f"no TOML: {toml_fault(error)}") from None
     return from_mapping(mapping, where)
 
 

@@ -33,6 +33,17 @@ MECHANISM_NAMES: Final = tuple(BY_NAME)
 LAYERS: Final = tuple(name for name in FORMS if name not in ("broadcast", "absent"))
 """Keys of general-ciphering that a client may ask for by name."""
 
+_CAUSES: Final = {"Cannot overwrite": "a key is given twice", "Cannot declare": "a table is given twice"}
+"""Beginnings of the parser's messages that can be told more about."""
+
+
+def toml_fault(error: Exception) -> str:
+    """What the parser says without the text that it met: that may be a key."""
+    text = str(error)
+    cause = next((words for start, words in _CAUSES.items() if text.startswith(start)), "it cannot be read")
+    at = text.rfind("(at ")
+    return f"{cause}, {text[at:].strip('()')}" if at >= 0 else cause
+
 
 @dataclass(frozen=True, slots=True)
 class Where:

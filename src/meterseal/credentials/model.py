@@ -11,15 +11,12 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from meterseal.credentials import files, named, rules, toml
-from meterseal.credentials.fields import METER, NAME, PEER, ROLE, THIRD_PARTY, Where, read_table
+from meterseal.credentials.fields import METER, NAME, PEER, ROLE, THIRD_PARTY, Where, read_table, toml_fault
 from meterseal.credentials.records import MeterCredentials, RoleCredentials, ThirdPartyCredentials
 from meterseal.net.url import parse as parse_url
 
 _LONGEST_LINE: Final = 4096
 """Characters: what a parser does with one line may grow faster than the line."""
-
-_CAUSES: Final = {"Cannot overwrite": "a key is given twice", "Cannot declare": "a table is given twice"}
-"""Beginnings of the parser's messages that can be told more about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +67,7 @@ class Credentials:
         except RecursionError:
             raise where.error("nested too deep") from None
         except ValueError as error:
-            raise where.error(f"no TOML: {_position(error)}") from None
+            raise where.error(f"no TOML: {toml_fault(error)}") from None
         return cls.from_mapping(mapping, path)
 
     @classmethod
@@ -220,11 +217,3 @@ def _values(table: Any, rows: Mapping[str, Any], where: Where, *needed: str) -> 
             raise where.error("missing", name)
     switches = read_table(options, PEER, where.table(f"{where.name}.peer"))
     return {**values, "peer": frozenset(name for name, on in switches.items() if on)}
-
-
-def _position(error: ValueError) -> str:
-    """What the parser says without the text that it met: that may be a key."""
-    text = str(error)
-    cause = next((words for start, words in _CAUSES.items() if text.startswith(start)), "it cannot be read")
-    at = text.rfind("(at ")
-    return f"{cause}, {text[at:].strip('()')}" if at >= 0 else cause

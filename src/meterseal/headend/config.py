@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from meterseal.cosem.obis import parse_object
 from meterseal.credentials import Credentials, fields, files
-from meterseal.credentials.fields import METER, NAME, Reader, Where, read_table
+from meterseal.credentials.fields import METER, NAME, Reader, Where, read_table, toml_fault
 from meterseal.errors import Misuse
 from meterseal.headend.tls import fingerprints
 from meterseal.net.url import Url, parse
@@ -94,7 +94,7 @@ def load(path: str | os.PathLike[str]) -> Config:
     try:
         mapping = tomllib.loads(files.read_private(path, "configuration", LARGEST).decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise where.error(f"no TOML: {type(error).__name__}") from None
+        raise where.error(f"no TOML: {toml_fault(error)}") from None
     unknown = sorted(set(mapping) - {"headend", "utilities", "observers", "meters"})
     if unknown:
         raise where.error(f"unknown table {unknown[0][:40]!r}")

@@ -6,7 +6,7 @@ of it as a process, `run_fleet` the same with many meters.  `access_rows` says w
 """
 
 from meterseal.meter.access import AccessRow, access_rows, access_table
-from meterseal.meter.config import PRESETS, load_plan
+from meterseal.meter.config import PRESETS, check_preset, load_plan
 from meterseal.meter.fleet import Fleet
 from meterseal.meter.fleet_server import FleetServer, run_fleet, serve_fleet
 from meterseal.meter.model import LogicalDevice, Meter
@@ -28,6 +28,7 @@ __all__ = [
     "RolePlan",
     "access_rows",
     "access_table",
+    "check_preset",
     "credentials_of",
     "load_plan",
     "open_meter",

@@ -71,9 +71,14 @@ def load_plan(
     return plan_from(mapping, preset, place)
 
 
-def _preset(name: str) -> tuple[dict[str, Any], Place]:
+def check_preset(name: str) -> None:
+    """Raises ConfigurationError where no preset has this name."""
     if name not in PRESETS:
         raise ConfigurationError(f"no preset {name[:40]!r}; there are {', '.join(PRESETS)}")
+
+
+def _preset(name: str) -> tuple[dict[str, Any], Place]:
+    check_preset(name)
     place = Place(f"preset {name}")
     mapping: dict[str, Any] = {}
     for part in PRESETS[name]:

@@ -81,7 +81,7 @@ def statement(what: str, store: str, **said: Any) -> bytes:
 
 def make_card(name: str, key: SigningKey) -> bytes:
     """A card, for a file that everybody may read.  Raises ConfigurationError for a name that is none."""
-    _check_name(name)
+    check_name(name)
     head = {
         "format": FORMAT,
         "name": name,
@@ -100,14 +100,15 @@ def read_card(octets: bytes) -> Card:
             raise ValueError
         signature = bytes.fromhex(whole.pop("signature"))
         key = VerifyingKey(curve(whole["curve"]), bytes.fromhex(whole["key"]))
-        _check_name(whole["name"])
+        check_name(whole["name"])
     except (ValueError, TypeError, AttributeError, RecursionError, MetersealError):
         raise Malformed(f"not a {FORMAT}") from None
     key.verify(signature, _canonical(whole).encode("ascii"))
     return Card(whole["name"], key)
 
 
-def _check_name(name: object) -> None:
+def check_name(name: object) -> None:
+    """Raises ConfigurationError for what is no name of a person."""
     if (
         not isinstance(name, str)
         or not 1 <= len(name) <= _LONGEST

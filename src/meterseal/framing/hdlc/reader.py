@@ -12,9 +12,10 @@ class FrameReader(Frames[Frame]):
     """Feed octets as they come; take the frames that are complete.
 
     A receiver stays silent about damaged frames (more 8), so they are skipped and counted in `noise`, in
-    octets. Once the HCS of a frame is right its length is believed and a damaged rest is skipped as a
-    whole; before that the search goes on behind its flag. Between calls at most one frame (2049 octets) is
-    kept, as long as all frames are taken. Bad input raises nothing.
+    octets. Once the HCS of a frame is right its length is believed, and a damaged rest is skipped as a whole
+    if a flag stands at its end. Where none does the frame was cut or spoilt on the way, and its length may
+    reach into the next ones: the search goes on behind its opening flag, as before the HCS. Between calls at
+    most one frame (2049 octets) is kept, as long as all frames are taken. Bad input raises nothing.
     """
 
     __slots__ = ("_wanted",)
@@ -54,7 +55,8 @@ class FrameReader(Frames[Frame]):
             try:
                 frame, _ = decode_at(self._buffer, begin - 1)
             except DecodeError:
-                self._skip(after)
+                # Where a flag shuts it the frame is damaged and whole, else others may lie in its length.
+                self._skip(after if self._buffer[after] == FLAG else begin)
                 continue
             self._drop(after)  # its closing flag may open the next frame
             return frame

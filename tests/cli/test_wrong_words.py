@@ -1,0 +1,104 @@
+"""One rule of exit codes: 2 for words that are wrong by themselves, 1 for what files and peers say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.shell import run
+
+URL = "tcp://127.0.0.1:4059"
+TITLE = "4D534C0000000001"
+OBJECT = "1.0.1.8.0.255"
+NO_FILE = ("--credentials", "no-such.toml")
+SEALED = ("utility", "read", TITLE, OBJECT, *NO_FILE)
+GENERATE = ("keys", "generate", "--store", "keys.db", "--template", "t.toml", "--count", "1", "--out", "o")
+
+WRONG = {
+    "URL of read": ("read", "ftp://x", OBJECT, *NO_FILE),
+    "URL without a scheme": ("write", "127.0.0.1:4059", OBJECT, "1", *NO_FILE),
+    "URL with a port that is none": ("call", "tcp://127.0.0.1:99999", f"{OBJECT}:1", *NO_FILE),
+    "URL with an unknown option": ("read", f"{URL}?speed=9", OBJECT, *NO_FILE),
+    "URL of listen": ("listen", "nowhere", *NO_FILE),
+    "URL of a meter": ("meter", "run", "--url", "ftp://x"),
+    "URL of a concentrator": ("concentrator", "run", "--config", "no-such.toml", "--url", "x"),
+    "URL of enrol": ("pki", "enrol", "ftp://x", "--dir", "ca", *NO_FILE),
+    "URL of rotate": ("keys", "rotate", "--store", "keys.db", "--device", TITLE, "--url", "x"),
+    "URL of a head-end": (*SEALED, "--via", "http://127.0.0.1:1"),
+    "URL of a head-end for pushes": ("utility", "pushes", *NO_FILE, "--via", "127.0.0.1:1"),
+    "URL of the meter, as the role": (*SEALED, "--role", "operator", "--via", "ftp://x"),
+    "nobody carries": SEALED,
+    "wire log without a line": (*SEALED, "--via", "https://127.0.0.1:1", "--wire-log", "w"),
+    "policy": ("read", URL, OBJECT, *NO_FILE, "--policy", "strong"),
+    "layers": ("read", URL, OBJECT, *NO_FILE, "--layers", "onion"),
+    "preset of a meter": ("meter", "run", "--preset", "suite3"),
+    "preset of rights": ("access", "show", "--preset", "suite3"),
+    "ports beyond the last": ("meter", "run", "--meters", "2", "--own-ports", "--port", "65535"),
+    "asking where nobody is asked": ("listen", "udp://127.0.0.1:0", "--collect", *NO_FILE),
+    "an authority below itself": ("pki", "sub", "--dir", "ca", "--under", "./ca", "--name", "x"),
+    "kinds of no device": ("keys", "status", "--store", "keys.db", "--kind", "guek"),
+}  # fmt: skip
+"""What is wrong, and the words; nothing that they name exists."""
+
+RIGHT = {
+    "read": ("read", URL, OBJECT, *NO_FILE),
+    "read with a policy": ("read", URL, OBJECT, *NO_FILE, "--policy", "authenticated+encrypted"),
+    "listen": ("listen", "udp://127.0.0.1:0", *NO_FILE),
+    "meter": ("meter", "run", "--preset", "suite1", "--config", "no-such.toml"),
+    "concentrator": ("concentrator", "run", "--config", "no-such.toml", "--url", URL),
+    "head-end": (*SEALED, "--via", "https://127.0.0.1:1"),
+    "authority": ("pki", "sub", "--dir", "ca", "--under", "no-such", "--name", "x"),
+    "store": ("keys", "status", "--store", "no-such.db"),
+}
+"""Words that are right: what they name is missing."""
+
+
+@pytest.fixture(autouse=True)
+def _empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("words", WRONG.values(), ids=list(WRONG))
+def test_words_that_are_wrong_by_themselves_exit_2(words: tuple[str, ...], tmp_path: Path) -> None:
+    ran = run(*words)
+    assert ran.code == 2 and ran.out == "" and ran.err, ran
+    assert "Traceback" not in ran.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", RIGHT.values(), ids=list(RIGHT))
+def test_what_is_missing_exits_1(words: tuple[str, ...]) -> None:
+    ran = run(*words)
+    assert ran.code == 1 and ran.out == "" and "meterseal: " in ran.err, ran
+
+
+def test_kinds_and_combinations_at_a_store() -> None:
+    assert run("keys", "init", "--store", "keys.db").code == 0
+    assert run("keys", "history", "--store", "keys.db", "--device", TITLE, "--kind", "foo").code == 2
+    assert run("keys", "status", "--store", "keys.db", "--device", TITLE, "--kind", "foo").code == 2
+    Path("t.toml").touch()
+    half = run(*GENERATE, "--for", "a.pem")
+    assert half.code == 2 and "--private-key" in half.err
+    assert run(*GENERATE, "--from", "a.pem").code == 2
+
+
+def test_a_card_with_no_name_draws_no_key(tmp_path: Path) -> None:
+    ran = run("keys", "person", "card", "", "--key", "anna.key", "--out", "anna.card")
+    assert ran.code == 2 and "NAME" in ran.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_roll_of_nobody_is_not_said_to_have_people() -> None:
+    assert run("keys", "init", "--store", "keys.db").code == 0
+    ran = run("keys", "approve", "7", "--store", "keys.db", "--why", "x")
+    assert ran.code == 1 and "not-allowed" in ran.err and "has people" not in ran.err
+
+
+@pytest.mark.parametrize("family", [("concentrator", "run"), ("headend", "serve")])
+def test_a_file_that_is_no_toml_says_where(family: tuple[str, ...]) -> None:
+    file = Path("bad.toml")
+    file.write_text("[meter]\nx =\n")
+    file.chmod(0o600)
+    ran = run(*family, "--config", str(file))
+    assert ran.code == 1 and "line 2" in ran.err, ran.err
