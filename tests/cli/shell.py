@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import typer
 from typer import testing
 
-from meterseal.cli.app import everything
+from meterseal.cli.app import commands_of, everything
 
 app = everything()
-_whole = cache(typer.main.get_command)
+_whole = cache(commands_of)
 """The commands as they are put together, once: making them takes longer than most of them take to run."""
 
 

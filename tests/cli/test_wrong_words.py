@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,24 @@ def test_kinds_and_combinations_at_a_store() -> None:
     half = run(*GENERATE, "--for", "a.pem")
     assert half.code == 2 and "--private-key" in half.err
     assert run(*GENERATE, "--from", "a.pem").code == 2
+
+
+def test_a_report_marks_nothing() -> None:
+    """Words that say two things at once are refused, not taken for the one that cannot be taken back."""
+    assert run("keys", "init", "--store", "keys.db").code == 0
+    named = ("--device", TITLE, "--kind", "guek", "--role", "operator")
+    ran = run("keys", "revoke", "--store", "keys.db", *named, "--report", "--why", "to look at")
+    assert ran.code == 2 and "--report" in ran.err
+    assert run("keys", "revoke", "--store", "keys.db", "--device", TITLE, "--report").code == 0
+
+
+def test_a_file_that_may_not_be_read_exits_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("meter.toml").write_text("[meter]")
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    for words in (("read", URL, OBJECT, "--credentials"), ("meter", "run", "--url", "udp://h", "--config")):
+        ran = run(*words, "meter.toml")
+        assert ran.code == 1 and ran.err.startswith("meterseal: "), ran
+        assert "readable" not in ran.err
 
 
 def test_a_card_with_no_name_draws_no_key(tmp_path: Path) -> None:

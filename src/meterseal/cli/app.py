@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any
 
 import typer
+from typer.models import TyperPath
 
 from meterseal import __version__
 from meterseal.cli import output
@@ -83,6 +84,22 @@ def build(names: Iterable[str]) -> typer.Typer:
     return whole
 
 
+def commands_of(whole: typer.Typer) -> Any:
+    """The commands as they run: a file that may not be read is refused by who reads it, as a missing one is.
+
+    Left alone they would call that a usage error.
+    """
+    top = typer.main.get_command(whole)
+    left = [top]
+    while left:
+        one = left.pop()
+        left += getattr(one, "commands", {}).values()
+        for parameter in one.params:
+            if isinstance(parameter.type, TyperPath):
+                parameter.type.readable = False
+    return top
+
+
 def everything() -> typer.Typer:
     """The command line with all that it has."""
     return build((*COMMANDS, *FAMILIES))
@@ -99,4 +116,4 @@ def run() -> None:
     else:
         whole = everything()
     with output.written():
-        whole()
+        commands_of(whole)()

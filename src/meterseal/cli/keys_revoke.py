@@ -71,7 +71,9 @@ def revoke(
     named = [kind is not None, certificate is not None, crl is not None]
     moment = None if since is None else pki.moment(since, "--since")
     with given.opened(store, kek, by) as opened:
-        if report and not any(named):
+        if report and any(named):
+            raise Misuse("--report is of all that was marked, or of one --device: it takes nothing else")
+        if report:
             _reported(opened, opened.exposures.report(given.maybe_title(device)), json)
             return
         if sum(named) != 1 or (kind is not None and device is None) or (crl is None) is not (issuer is None):
