@@ -194,3 +194,12 @@ def test_what_is_looked_at_of_one_kind_and_what_is_told_to_programs(office: Offi
     assert told == {
         "device": office.title, "roles": ["installer"], "until": "2999-01-01T00:00:00Z", "file": out,
     }  # fmt: skip
+
+
+def test_of_a_role_its_own_keys_are_changed_and_not_those_of_the_device(office: Office) -> None:
+    done = office.at("rotate", "--role", "operator", "--why", "he left")["done"]
+    assert {(one["role"], one["kind"]) for one in done} == {
+        ("operator", "guek"), ("operator", "gak"), ("operator", "gbek"),
+    }  # fmt: skip
+    refused = office.keys("rotate", "--device", office.title, "--role", "nobody", code=2)
+    assert "no key of these" in refused.err

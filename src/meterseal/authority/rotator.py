@@ -133,13 +133,17 @@ class _Run:
             await self.end(rotation)
 
     def slots(self, kinds: set[str], roles: set[str], *, able: bool = True) -> list[Slot]:
-        """Slots that have keys, in the order of a change of all; `able`: that can be changed in this run."""
+        """Slots that have keys, in the order of a change of all; `able`: that can be changed in this run.
+
+        What is no role's own, as the KEK, is among them where its kind is named, or no role.
+        """
         found = [
             slot
             for slot in self._store.keys.slots(self._title)
-            if (slot.kind in kinds or not kinds) and (not roles or slot.role in roles or not slot.role)
+            if (slot.kind in kinds or not kinds)
+            and (not roles or slot.role in roles or (kinds and not slot.role))
         ]
-        if kinds and not found:
+        if (kinds or roles) and not found:
             raise Misuse(f"{self._title.hex().upper()} has no key of these kinds and roles")
         certifies = self._bringer.certifies or not able
         found = [slot for slot in found if certifies or not KINDS[slot.kind].certified]
