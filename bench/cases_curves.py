@@ -78,7 +78,7 @@ def _apdu() -> bytes:
 def sign() -> Pair:
     """general-signing of a 100-octet APDU against ECDSA and its conversion to R || S."""
     keys = Keys(1)
-    context, private, ecdsa = _context(keys.client), keys.signing[0].backend(), keys.curve.ecdsa
+    context, private, ecdsa = _context(keys.client), keys.signing[0].backend(), ec.ECDSA(keys.curve.hash)
     layers = (Layer(SIGNING, b"", b"", bytes(8)),)
 
     def ours(apdu: bytes) -> bytes:
@@ -100,7 +100,7 @@ def verify() -> Pair:
     """Opening a signed APDU against the bare verification and its conversion from R || S."""
     keys = Keys(1)
     sender, receiver = _context(keys.client), _context(keys.meter)
-    public, ecdsa = keys.signing[0].public.backend(), keys.curve.ecdsa
+    public, ecdsa = keys.signing[0].public.backend(), ec.ECDSA(keys.curve.hash)
 
     def inputs(count: int) -> Sequence[tuple[bytes, bytes, bytes]]:
         made = []
@@ -151,7 +151,7 @@ def agreed_key() -> Pair:
     keys = Keys(1)
     sender, receiver = _context(keys.client), _context(keys.meter)
     layers = (Layer(CIPHERING, b"", b"", bytes(8), "one-pass"),)
-    signing, ecdsa, hashed = keys.signing[0].backend(), keys.curve.ecdsa, keys.curve.hash
+    signing, ecdsa, hashed = keys.signing[0].backend(), ec.ECDSA(keys.curve.hash), keys.curve.hash
     static, point = keys.agreement[1].backend(), keys.agreement[1].public.backend()
     verifying, other_info = keys.signing[0].public.backend(), bytes(23)
 
@@ -199,7 +199,7 @@ def _hls7(suite_id: int) -> Pair:
         (keys.signing[at].backend() for at in range(2)),
         [key.public.backend() for key in keys.signing],
     )
-    signers, ecdsa = list(private), keys.curve.ecdsa
+    signers, ecdsa = list(private), ec.ECDSA(keys.curve.hash)
 
     def ours(challenge: bytes) -> bool:
         ends, effects, at = (client, meter), client.associate(challenge), 0

@@ -92,7 +92,7 @@ def test_counters_are_reserved_first_and_without_them_nothing_is_said() -> None:
     pair = pair_of(heard)
     unicast = pair.server.profile.setup.unicast
     assert unicast is not None
-    unicast.tx._next = unicast.tx._end
+    unicast.tx.left = 0
     (need,) = pair.server.notify(get(), CODE)
     assert isinstance(need, Need) and tell(pair) == [], "it waits for them"
     (refusal,) = pair.server.resume(need.token)

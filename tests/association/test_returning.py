@@ -69,7 +69,7 @@ class Twins:
 
     def _trace(self, pair: Pair, challenge: bytes, change: Change, at: int) -> tuple[Any, ...]:
         if at:
-            pair.client._before = None
+            pair.client._opening._number = -1
         pair.client.end()
         pair.wire.clear()
         pair.refusals.clear()

@@ -256,7 +256,7 @@ def test_without_a_counter_left_one_is_asked_for() -> None:
     pair.ask(get())
     unicast = pair.client._setup.unicast
     assert unicast is not None
-    unicast.tx._next = unicast.tx._end
+    unicast.tx.left = 0
     (effect,) = pair.client.request((get(),))
     assert isinstance(effect, Need)
 

@@ -293,7 +293,7 @@ def test_H10_a_meter_whose_counter_goes_backwards() -> None:
             return None
         key = exchange.association.profile.setup.unicast
         assert key is not None
-        key.tx._next = 1000 - exchange.number
+        key.tx.left = key.tx.end - (1000 - exchange.number)
         return [exchange.seal(b"\xc4\x01" + bytes((0xC0 | exchange.number - 1,)) + b"\x00" + VALUE)]
 
     with signed_on(FakeMeter(alter=backwards)) as meter:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from functools import partial
+from types import GeneratorType
 from typing import Any
 
 from meterseal.apdu import acse, services
@@ -26,7 +27,7 @@ from meterseal.association.proving import REPLY_TO_HLS, answer_with, refusal
 from meterseal.association.repeating import Repeating
 from meterseal.association.serving import SUITE_BITS, error_response
 from meterseal.association.signon import Proposal, Rejected, Request
-from meterseal.association.states import State, Step
+from meterseal.association.states import IDLE, State, Step
 from meterseal.crypto import VerifyingKey
 from meterseal.errors import (
     AuthenticationFailed,
@@ -39,7 +40,7 @@ from meterseal.errors import (
     UnknownKey,
 )
 from meterseal.security import Context, Handshake, Opened, Style, protect
-from meterseal.security.hls import Proofs, verify_and_prove
+from meterseal.security.hls import SHARES, Proofs, verify_and_prove
 from meterseal.security.steps import Steps
 
 DRAWS = 4
@@ -47,6 +48,7 @@ DRAWS = 4
 
 
 _GENERAL_PROTECTION = conformance("general-protection")
+_ACTION = Service.ACTION
 
 
 class Admitting(Repeating):
@@ -87,14 +89,16 @@ class Admitting(Repeating):
                     examine(proposal)
             except Rejected as rejected:
                 return self._reject(step, proposal, rejected)
-        certified = signon.certified(proposal.request)
-        return self._through(certified, partial(self._examined, step, proposal), "signing on")
+        key = signon.certified(proposal.request)
+        if isinstance(key, GeneratorType):
+            return self._advance(key, None, partial(self._examined, step, proposal), "signing on")
+        return self._examined(step, proposal, key)  # type: ignore[arg-type]  # a cast would be a call
 
     def _examined(self, step: Step, proposal: Proposal, key: signon.Certified) -> list[Effect]:
         if isinstance(key, Rejected):
             return self._reject(step, proposal, key)
         self._forget(proposal.request.context)
-        self.state = State.IDLE
+        self.state = IDLE
         return self._with_counters(1, self._accept, step, proposal, key)
 
     def _request(self, octets: bytes) -> Request:
@@ -154,18 +158,12 @@ class Admitting(Repeating):
                 break
         else:
             raise Misuse("the random source of the challenges repeats itself")
+        setup, title, shares = profile.setup, request.context.peer_title or b"", SHARES in profile.options
+        # By place, as the next: names would be put together and looked up for each sign-on.
         self._handshake = Handshake(
-            profile.setup,
-            own_title=profile.setup.own_title,
-            peer_title=request.context.peer_title or b"",
-            own_challenge=ours,
-            peer_challenge=theirs,
-            secret=profile.secret(),
-            manufacturer=profile.manufacturer,
-            shares_counter="hls_token_shares_counter" in profile.options,
-            window=self.context.window,
-            peer_key=key,
-        )
+            setup, setup.own_title, title, ours, theirs, profile.secret(),
+            profile.manufacturer, shares, self.context.window, key,
+        )  # fmt: skip
         return ours
 
     def _established(self) -> Effect:
@@ -283,6 +281,8 @@ class Admitting(Repeating):
         if wrong is not None:
             return self._not_proved(invoke, opened, wrong)
         answer = self._action_answer(invoke, opened, answer_with(invoke, proof))
+        if type(answer) is bytes:
+            return self._proved(step, answer)
         return self._through(answer, partial(self._proved, step))
 
     def _proved(self, step: Step, octets: bytes) -> list[Effect]:
@@ -293,7 +293,7 @@ class Admitting(Repeating):
         self, invoke: int, opened: Opened, octets: bytes, *, mask: int = -1
     ) -> bytes | Steps[bytes]:
         """The answer to pass 3.  Whoever is refused gets no signature: `mask` takes it off."""
-        x = self._exchange_of(Service.ACTION, invoke, opened)
+        x = self._exchange_of(_ACTION, invoke, opened)
         x.required &= mask
         room = self._room(x)
         if room is not None and len(octets) > room:

@@ -30,12 +30,13 @@ class Association(ABC):
     `_fresh_keys` is True where messages go under keys made for one of them.
     """
 
-    _fresh_keys = False
-    _also: tuple[Counted, ...] = ()
+    _fresh_keys: bool
+    _also: tuple[Counted, ...]
     """What else the answer counts with: that of a third party."""
 
     def __init__(self, setup: SecuritySetup) -> None:
         self._setup = setup
+        self._fresh_keys, self._also = False, ()
         self._parked: Callable[[Any], list[Effect]] | None = None
         self._token = 0
         self._during = _SENDING
@@ -122,10 +123,8 @@ class Association(ABC):
     @staticmethod
     def _check_size(octets: bytes, agreed: int) -> None:
         """Raises TooLarge for an APDU above the agreed size (0: none)."""
-        if not agreed or len(octets) <= agreed:
-            return
         limit = max(agreed, ACSE_ROOM) if octets[0] in ACSE_TAGS else agreed
-        if len(octets) > limit:
+        if agreed and len(octets) > limit:
             raise TooLarge(f"an APDU of {len(octets)} octets, {limit} were agreed")
 
     def _guarded(self, go: Go, during: str) -> list[Effect]:

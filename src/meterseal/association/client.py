@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from types import GeneratorType
 from typing import Any
 
 from meterseal import apdu
@@ -26,12 +27,23 @@ from meterseal.association.effects import (
     Reply,
     made,
 )
-from meterseal.association.opening import Accepted, Opening
+from meterseal.association.opening import Accepted
 from meterseal.association.operations import SUCCESS, Outcome, Service
 from meterseal.association.profile import ClientProfile, conformance
 from meterseal.association.proving import Proving
 from meterseal.association.requesting import Requesting
-from meterseal.association.states import TABLE, Kind, Role, State, Step, kind_of
+from meterseal.association.states import (
+    ASSOCIATED,
+    CLOSING,
+    IDLE,
+    OPENING,
+    PENDING,
+    TABLE,
+    Kind,
+    Role,
+    Step,
+    kind_of,
+)
 from meterseal.association.usual import UsualGet
 from meterseal.codec.data import decode
 from meterseal.codec.message import Message
@@ -46,17 +58,16 @@ from meterseal.errors import (
     Unsupported,
 )
 from meterseal.framing import gbt
-from meterseal.security import Context, Opened, Style
+from meterseal.security import Opened, Style
 from meterseal.security.protect import PROTECTED, unprotecting
 from meterseal.security.sealed import TAG, Sealed
 from meterseal.security.steps import Steps
 
 _GENERAL_PROTECTION = conformance("general-protection")
 _BLOCK = bytes((gbt.TAG,))
-_ACCEPT = TABLE[Role.CLIENT, State.OPENING, Kind.AARE]
-_CHECK = TABLE[Role.CLIENT, State.PENDING, Kind.RESPONSE]
+_ACCEPT = TABLE[Role.CLIENT, OPENING, Kind.AARE]
+_CHECK = TABLE[Role.CLIENT, PENDING, Kind.RESPONSE]
 _RECEIVING = "receiving"
-_STANDS = State.ASSOCIATED
 _RELEASED = (None, 0, 30)
 """Reasons of an RLRE that releases: left out, normal, user-defined."""
 
@@ -86,19 +97,18 @@ class ClientAssociation(Requesting):
         key that an earlier association of this object had: its counters would start again; UnknownKey
         for a sign-on by signature without a key.
         """
-        self._must_stand(State.IDLE)
+        self._must_stand(IDLE)
         key = self.profile.dedicated_key
         if key is not None and key == self._dedicated_before:
             raise Misuse("the dedicated key was used in an earlier association")
-        opening = Opening(self.profile, challenge, self._before)
+        self._opening.begin(challenge)
         self._begin_transactions(transaction)
-        self._opening = self._before = opening
-        return self._with_counters(1, self._send_aarq, opening)
+        return self._with_counters(1, self._send_aarq)
 
-    def _send_aarq(self, opening: Opening) -> list[Effect]:
-        octets = opening.aarq()
+    def _send_aarq(self) -> list[Effect]:
+        octets = self._opening.aarq()
         self._dedicated_before = self.profile.dedicated_key
-        self.state = State.OPENING
+        self.state = OPENING
         return [made(Reply, (octets, False))]
 
     def give_up(self) -> None:
@@ -108,7 +118,7 @@ class ClientAssociation(Requesting):
         sign-on or release ends the association, for their answers carry nothing to know them by.
         """
         self._parked = None
-        if self.state is State.ASSOCIATED:
+        if self.state is ASSOCIATED:
             self._put_aside()
         else:
             self.end()
@@ -118,17 +128,16 @@ class ClientAssociation(Requesting):
 
         Raises Misuse when not associated.
         """
-        self._must_stand(State.ASSOCIATED)
-        opening = self._opening
-        return self._with_counters(1, self._send_rlrq, opening)
+        self._must_stand(ASSOCIATED)
+        return self._with_counters(1, self._send_rlrq)
 
-    def _send_rlrq(self, opening: Opening) -> list[Effect]:
-        rlrq = Rlrq(0, None if self._releases_plainly(opening) else opening.initiate())
-        self.state = State.CLOSING
+    def _send_rlrq(self) -> list[Effect]:
+        rlrq = Rlrq(0, None if self._releases_plainly() else self._opening.initiate())
+        self.state = CLOSING
         return [Reply(rlrq.encode())]
 
-    def _releases_plainly(self, opening: Opening) -> bool:
-        return not opening.request_protection or "plain_release" in self.profile.options
+    def _releases_plainly(self) -> bool:
+        return not self._opening.request_protection or "plain_release" in self.profile.options
 
     # --- the way in -------------------------------------------------------------------------
 
@@ -158,7 +167,7 @@ class ClientAssociation(Requesting):
         None for everything else, and then nothing has changed: `receive` is for that.
         """
         asking = self._asking
-        if type(asking) is not UsualGet or self._parked is not None or self.state is not _STANDS:
+        if type(asking) is not UsualGet or self._parked is not None or self.state is not ASSOCIATED:
             return None
         data = asking.answered(octets)
         if data is not None:
@@ -169,20 +178,21 @@ class ClientAssociation(Requesting):
 
     def _is_no_answer(self, error: MetersealError) -> bool:
         """True for what says nothing for certain about the request that waits."""
-        if self.state is State.OPENING:
+        if self.state is OPENING:
             return isinstance(error, ProtocolViolation)  # what is wrong with an AARE is worth telling
         if isinstance(error, Refused):
             return not error.authenticated
         return isinstance(error, DecodeError | ProtectionError | ProtocolViolation | Unsupported)
 
     def _take(self, octets: bytes) -> list[Effect]:
-        self._check_size(octets, self.profile.max_pdu)
+        if len(octets) > self.profile.max_pdu:
+            self._check_size(octets, self.profile.max_pdu)
         if octets[:1] == _BLOCK:
             return self._take_block(octets)
-        if self.state is State.OPENING:
+        if self.state is OPENING:
             accepted = self._opening.known(octets)
             if accepted is not None:
-                return self._introduced(_ACCEPT, self._opening, accepted)
+                return self._introduced(_ACCEPT, accepted)
         return self._take_whole(octets)
 
     def _take_whole(self, octets: bytes) -> list[Effect]:
@@ -194,7 +204,7 @@ class ClientAssociation(Requesting):
 
     def _take_opened(self, opened: Opened, by_blocks: bool) -> list[Effect]:
         octets, asking = opened.apdu, self._asking
-        if type(asking) is Proving and self.state is State.PENDING:
+        if type(asking) is Proving and self.state is PENDING:
             proof = asking.proof_in(octets)
             if proof is not None:
                 self._check_protection(opened)
@@ -210,23 +220,23 @@ class ClientAssociation(Requesting):
     def _open(self, octets: bytes) -> Opened | Steps[Opened]:
         if not octets or octets[0] not in PROTECTED:
             return Opened(octets, 0, Style.PLAIN)
-        if self.state in (State.IDLE, State.OPENING):
+        if self.state in (IDLE, OPENING):
             raise ProtocolViolation("a ciphered APDU without an association")
         if not self.profile.ciphered:
             raise Unsupported("a ciphered APDU in a context without ciphering")
         return unprotecting(self.context, octets)
 
     def _accept(self, step: Step, message: Aare, opened: Opened) -> list[Effect]:
+        return self._introduced(step, self._opening.accept(message, opened.apdu))
+
+    def _introduced(self, step: Step, accepted: Accepted) -> list[Effect]:
+        key = self._opening.peer_key(accepted)
+        if isinstance(key, GeneratorType):
+            return self._advance(key, None, partial(self._accepted, step, accepted), _RECEIVING)
+        return self._accepted(step, accepted, key)  # type: ignore[arg-type]  # a cast would be a call
+
+    def _accepted(self, step: Step, accepted: Accepted, key: VerifyingKey | None) -> list[Effect]:
         opening = self._opening
-        return self._introduced(step, opening, opening.accept(message, opened.apdu))
-
-    def _introduced(self, step: Step, opening: Opening, accepted: Accepted) -> list[Effect]:
-        key = opening.peer_key(accepted)
-        return self._through(key, partial(self._accepted, step, opening, accepted), _RECEIVING)
-
-    def _accepted(
-        self, step: Step, opening: Opening, accepted: Accepted, key: VerifyingKey | None
-    ) -> list[Effect]:
         negotiated, self.server_max_pdu, self.server_title, challenged, _ = accepted
         opening.handshake.peer_key = key
         self._agree(negotiated)
@@ -326,20 +336,20 @@ class ClientAssociation(Requesting):
         return []
 
     def _released(self, step: Step, message: Any, opened: Opened) -> list[Effect]:
-        warning = self._release_warning(message, self._opening)
+        warning = self._release_warning(message)
         self.state = step.outcomes["released"]
         self._forget()
         return [Released(warning)]
 
-    def _release_warning(self, message: Any, opening: Opening) -> str:
+    def _release_warning(self, message: Any) -> str:
         if not isinstance(message, Rlre):
             return f"the release was answered by an {message.name}"
         if message.reason not in _RELEASED:
             return f"the meter did not agree to the release (reason {message.reason})"
-        if self._releases_plainly(opening):
+        if self._releases_plainly():
             return ""
         try:
-            opening.open_initiate(message.user_information)
+            self._opening.open_initiate(message.user_information)
         except MetersealError as error:
             return f"the release was answered in a weaker form than it was asked: {error}"
         return ""
@@ -348,12 +358,12 @@ class ClientAssociation(Requesting):
 
     def end(self) -> None:
         """The line is gone: forget the association."""
-        self.state = State.IDLE
+        self.state = IDLE
         self._forget()
 
     def _forget(self) -> None:
-        self.context.drop_dedicated()
-        self.context = Context(self.profile.setup, self.server_title)
+        if self.context.dedicated is not None:
+            self.context.drop_dedicated()
         self._asking = self._parked = None
         self._end_transfer()
         self._given_up.clear()
@@ -366,10 +376,10 @@ class ClientAssociation(Requesting):
             self.passed_over = error
             return []
         self._put_aside()
-        if self.state is State.CLOSING:
+        if self.state is CLOSING:
             self.end()
             return [Released(f"the answer to the release cannot be used: {error}")]
-        if self.state is not State.ASSOCIATED:
+        if self.state is not ASSOCIATED:
             self.end()
         return [Failed(error)]
 

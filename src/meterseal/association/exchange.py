@@ -52,6 +52,8 @@ class Exchange:
     applied: int
     style: Style
     layers: Layers = ()
+    broadcast: bool = False
+    third: Third | None = None
     confirmed: bool = True
     listed: bool = False
     operations: list[Operation] = field(default_factory=list)
@@ -60,9 +62,7 @@ class Exchange:
     outgoing: Outgoing | None = None
     required: int = 0
     blocks_received: int = 0
-    broadcast: bool = False
     request: access.AccessRequest | None = None
-    third: Third | None = None
     third_required: int = 0
     plain: bytes = b""
     number: int = 0

@@ -8,7 +8,7 @@ from meterseal.association.effects import Effect, Refusal, Reply
 from meterseal.association.operations import Operation
 from meterseal.association.profile import EVENTS
 from meterseal.association.serving import SUITE_BITS, Serving, answer_protection, own_style
-from meterseal.association.states import State
+from meterseal.association.states import ASSOCIATED, State
 from meterseal.codec.data import Data
 from meterseal.cosem.rights import READ
 from meterseal.errors import MetersealError
@@ -27,7 +27,7 @@ class Notifying(Serving):
         stand or is at work, where this was not negotiated, and of what the client may not read or only under
         a signature.
         """
-        if self.state is not State.ASSOCIATED or not self.negotiated & EVENTS:
+        if self.state is not ASSOCIATED or not self.negotiated & EVENTS:
             return []
         if self._parked is not None or self._indicated:
             return []

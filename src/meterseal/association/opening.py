@@ -32,6 +32,7 @@ from meterseal.errors import (
     TooWeak,
 )
 from meterseal.security import AUTHENTICATED, ENCRYPTED, Context, Handshake, Opened, Style, protect, unprotect
+from meterseal.security.hls import SHARES
 from meterseal.security.protection import text
 from meterseal.security.steps import Steps
 
@@ -57,46 +58,46 @@ class Accepted(NamedTuple):
 
 
 class Opening:
-    """One sign-on of a client, with its challenge (of the mechanism's length).  Raises Misuse for another.
+    """The sign-ons of one association of a client: what was said at one is not worked out for the next."""
 
-    Also raises UnknownKey where the mechanism signs and this end has no key for it.  `before` is the sign-on
-    before this one, of the same association: what was said there need not be worked out again.
-    """
-
+    handshake: Handshake  # of the latest one
     answer_minimum: int
     response_minimum: int
     request_protection: int
 
-    def __init__(self, profile: ClientProfile, challenge: bytes, before: Opening | None = None) -> None:
+    def __init__(self, profile: ClientProfile) -> None:
+        self.profile = profile
+        self.server_title = profile.setup.peer_title
+        self._number = -1  # none: nothing has been worked out
+        self._initiates: Context | None = None
+        self._told: Told | None = None
+        self._heard: tuple[Heard, Accepted] | None = None
+
+    def begin(self, challenge: bytes) -> None:
+        """The next sign-on, with its challenge (of the mechanism's length).
+
+        Raises Misuse for another, UnknownKey where the mechanism signs and this end has no key for it;
+        nothing has begun then.
+        """
+        profile = self.profile
         setup, scheme = profile.setup, profile.scheme
         lengths = scheme.challenges
         if scheme.passes == 4 and len(challenge) not in lengths:
             raise Misuse(f"a challenge has {lengths[0]} to {lengths[-1]} octets")
         if profile.dedicated_key is not None and not profile.ciphered:
             raise Misuse("a dedicated key needs a context with ciphering")
-        if scheme.needs_keys:
-            setup.signing_key()  # without one there is nothing to sign on with
-        self.profile = profile
+        if scheme.needs_keys and setup.signing is None:
+            setup.signing_key()  # there is nothing to sign on with: it says so
+        secret, shares = profile.secret, SHARES in profile.options
         self.handshake = Handshake(
-            setup,
-            own_title=setup.own_title,
-            peer_title=b"",
-            own_challenge=challenge,
-            secret=profile.secret,
-            manufacturer=profile.manufacturer,
-            shares_counter="hls_token_shares_counter" in profile.options,
+            setup, setup.own_title, b"", challenge, b"", secret, profile.manufacturer, shares
         )
         self.server_title = setup.peer_title
-        self.number = setup.changes.number
-        self._initiates: Context | None = None
-        if before is None or before.number != self.number:
-            self._told: Told | None = None
-            self._heard: tuple[Heard, Accepted] | None = None
+        self._initiates = None
+        if self._number != setup.changes.number:
+            self._number = setup.changes.number
+            self._told = self._heard = None
             self._take_terms()
-        else:
-            self._told, self._heard = before._told, before._heard
-            self.answer_minimum, self.response_minimum = before.answer_minimum, before.response_minimum
-            self.request_protection = before.request_protection
 
     def _take_terms(self) -> None:
         profile = self.profile

@@ -104,7 +104,6 @@ class Profile:
         self,
         peer_title: bytes | None,
         minimum: int = 0,
-        *,
         serving: bool = False,
         window: int = 0,
         parties: Mapping[bytes, Context] | None = None,

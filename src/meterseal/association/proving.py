@@ -19,7 +19,8 @@ from meterseal.codec.moulds import Mould
 REPLY_TO_HLS: Final = (15, bytes.fromhex("0000280000FF"), 1)
 """Class, logical name and method of the current association."""
 
-_OPERATIONS: Final = (Operation(Service.ACTION, *REPLY_TO_HLS),)
+_ACTION: Final = Service.ACTION
+_OPERATIONS: Final = (Operation(_ACTION, *REPLY_TO_HLS),)
 _NO_OPTIONS: Final[frozenset[str]] = frozenset()
 _METHOD: Final = MethodDescriptor(*REPLY_TO_HLS)
 _ACTION_ONLY: Final = conformance("action")
@@ -69,7 +70,7 @@ class Proving(Asking):
 
     def __init__(self, invoke: int, proof: bytes, room: int | None) -> None:
         # What an `Asking` of one operation comes to, of which only the proof is new.
-        self.service, self.listed, self.operations = Service.ACTION, False, _OPERATIONS
+        self.service, self.listed, self.operations = _ACTION, False, _OPERATIONS
         self.invoke, self.identity = invoke, invoke & SHORT_INVOKE_ID
         self._negotiated, self._options = _ACTION_ONLY, _NO_OPTIONS
         self._room, self._limit = room, _LIMIT

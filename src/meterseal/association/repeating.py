@@ -151,7 +151,7 @@ class Repeating(Notifying):
         effects = super().respond(token, outcomes)
         if x is not None and again is not None and x.plain and self._fits(x):
             self._remember(x, again)
-            self._get_ready()
+            self._get_ready(effects)
         return effects
 
     def notify(self, attribute: Operation, value: Data, time: bytes | None = None) -> list[Effect]:
@@ -159,14 +159,10 @@ class Repeating(Notifying):
         self._ready = None  # it may have to wait for counters
         return super().notify(attribute, value, time)
 
-    def _settled(self, effects: list[Effect]) -> list[Effect]:
-        effects = super()._settled(effects)
-        if self._track is not None and not any(type(one) is Reply and one.penalty for one in effects):
-            self._get_ready()
-        return effects
-
-    def _get_ready(self) -> None:
+    def _get_ready(self, effects: list[Effect]) -> None:
         """Where the next message finds nothing under way, and by the table a request is served."""
+        if any(type(one) is Reply and one.penalty for one in effects):
+            return
         step = TABLE.get((Role.SERVER, self.state, Kind.REQUEST))
         waits = (
             self._parked is not None or self._indicated or self._by_blocks or self._fresh_keys or self._also

@@ -17,7 +17,7 @@ from meterseal.association.general_blocks import GeneralBlocks
 from meterseal.association.opening import Opening
 from meterseal.association.operations import Operation
 from meterseal.association.profile import BLOCKS, ClientProfile
-from meterseal.association.states import State
+from meterseal.association.states import ASSOCIATED, IDLE, State
 from meterseal.association.transfer import LARGEST, Transfer
 from meterseal.association.usual import ANSWERED, ASKED, CONFIRMED_HIGH, UsualGet
 from meterseal.errors import (
@@ -43,7 +43,6 @@ AnyAsking = Asking | AskingAccess | Carrying
 Read: TypeAlias = tuple[int, str | bytes, int]
 """Class, logical name (octets; text is none that was asked before) and index of an attribute, as a whole."""
 
-_STANDS = State.ASSOCIATED
 _TRANSACTION = 8
 _KEPT = 64
 """Reads that an association keeps prepared."""
@@ -53,8 +52,6 @@ class Requesting(GeneralBlocks):
     """The part of a client's association that stands: requests out, one at a time."""
 
     profile: ClientProfile
-    _opening: Opening  # the latest sign-on: the table lets nothing come before one
-    _before: Opening | None = None  # the same, for the next one
     _transaction: bytes
     _layers: Layers
     _added: int
@@ -62,7 +59,8 @@ class Requesting(GeneralBlocks):
     def __init__(self, profile: ClientProfile) -> None:
         super().__init__(profile.setup)
         self.profile = profile
-        self.state = State.IDLE
+        self.state = IDLE
+        self._opening = Opening(profile)
         self.negotiated = 0
         self.server_max_pdu = 0
         self.server_title: bytes | None = profile.setup.peer_title
@@ -94,7 +92,7 @@ class Requesting(GeneralBlocks):
         not negotiated, TooLarge when the request cannot be cut to the meter's size, TimedOut when
         so many requests were given up that no invoke-id is left to tell their answers from others.
         """
-        self._must_stand(State.ASSOCIATED)
+        self._must_stand(ASSOCIATED)
         if self._asking is not None:
             raise Misuse("a request is under way in this association")
         asked, negotiated = tuple(operations), self.negotiated
@@ -144,7 +142,7 @@ class Requesting(GeneralBlocks):
         if self._asking is not None or self._parked is not None:
             return None
         invoke, given_up = self._invoke + 1 & SHORT_INVOKE_ID, self._given_up
-        if self.state is not _STANDS or (given_up and invoke in given_up):
+        if self.state is not ASSOCIATED or (given_up and invoke in given_up):
             return None
         sealed = usual.again(invoke)
         if sealed is not None:
@@ -160,7 +158,7 @@ class Requesting(GeneralBlocks):
         Raises Misuse when not associated or busy, Unsupported without general protection, TooLarge when
         the meter does not take it whole and takes no blocks.
         """
-        self._must_stand(State.ASSOCIATED)
+        self._must_stand(ASSOCIATED)
         if self._asking is not None:
             raise Misuse("a request is under way in this association")
         if not self.context.general:
@@ -277,25 +275,29 @@ class Requesting(GeneralBlocks):
     def _begin_transactions(self, first: bytes) -> None:
         """Where the policy or the profile asks for layers, `first` is 8 octets.  Raises Misuse."""
         self._transaction, self._layers, self._added = first, (), 0
-        self._check_transactions()
+        if self._in_layers:
+            self._check_transactions()
 
-    def _check_transactions(self) -> bool:
-        """True where this exchange goes in layers.  Raises Misuse when transaction-ids have no start."""
+    @property
+    def _in_layers(self) -> bool:
+        """True where this exchange goes in layers."""
         profile = self.profile
-        signed = profile.ciphered and bool((profile.setup.asks_of_request | self._added) & SIGNED)
-        in_layers = signed or bool(profile.layers)
-        if in_layers and len(self._transaction) != _TRANSACTION:
+        signed = profile.ciphered and (profile.setup.asks_of_request | self._added) & SIGNED
+        return bool(signed or profile.layers)
+
+    def _check_transactions(self) -> None:
+        if len(self._transaction) != _TRANSACTION:
             raise Misuse(f"layers need {_TRANSACTION} random octets for their transaction-ids")
-        return in_layers
 
     def _next_transaction(self, added: int = 0) -> None:
         """A new exchange: all its messages and answers carry the next transaction-id, and `added`."""
         if added and not self.profile.ciphered:
             raise Misuse("a context without ciphering carries no signatures")
         self._added = added
-        if not self._check_transactions():
+        if not self._in_layers:
             self._layers = ()
             return
+        self._check_transactions()
         following = int.from_bytes(self._transaction, "big") + 1 & (1 << 8 * _TRANSACTION) - 1
         self._transaction = following.to_bytes(_TRANSACTION, "big")
         signed = Layer(SIGNING, b"", b"", self._transaction)

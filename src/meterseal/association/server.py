@@ -24,7 +24,7 @@ from meterseal.association.operations import (
 )
 from meterseal.association.profile import ServerProfile, conformance
 from meterseal.association.proving import call_of
-from meterseal.association.states import TABLE, Kind, Role, State, Step, kind_of
+from meterseal.association.states import ASSOCIATED, IDLE, PENDING, STANDING, TABLE, Kind, Role, Step, kind_of
 from meterseal.errors import (
     DecodeError,
     Malformed,
@@ -47,7 +47,8 @@ QUEUE = 16
 _GENERAL_PROTECTION = conformance("general-protection")
 _BLOCK = bytes((gbt.TAG,))
 _LINE = Line()
-_PROVE = TABLE[Role.SERVER, State.PENDING, Kind.REQUEST]
+_SERVER, _AARQ = Role.SERVER, Kind.AARQ
+_PROVE = TABLE[_SERVER, PENDING, Kind.REQUEST]
 
 
 class ServerAssociation(Admitting):
@@ -95,11 +96,12 @@ class ServerAssociation(Admitting):
         return effects
 
     def _take(self, octets: bytes) -> list[Effect]:
-        self._check_size(octets, self.profile.max_pdu)
+        if len(octets) > self.profile.max_pdu:
+            self._check_size(octets, self.profile.max_pdu)
         if octets[:1] == Aarq.tag:
-            return self._take_aarq(self._step(Kind.AARQ, "aarq"), octets)
+            return self._take_aarq(self._step(_AARQ, "aarq"), octets)
         if octets[:1] == _BLOCK:
-            if self.state is State.PENDING:
+            if self.state is PENDING:
                 raise ProtocolViolation("blocks before the sign-on is complete")
             return self._take_block(octets)
         return self._take_whole(octets)
@@ -107,7 +109,7 @@ class ServerAssociation(Admitting):
     @property
     def stands(self) -> bool:
         """True while requests are served."""
-        return self.state in (State.ASSOCIATED, State.STANDING)
+        return self.state in (ASSOCIATED, STANDING)
 
     def open_for_all(self, octets: bytes) -> Opened:
         """What came for all logical devices, with these keys: once for all associations that share them.
@@ -149,7 +151,7 @@ class ServerAssociation(Admitting):
         self._also = () if third is None else (third.context.setup.fresh,)
         if third is not None:
             return self._take_third(opened)
-        if self.state is State.PENDING:
+        if self.state is PENDING:
             call = call_of(opened.apdu)
             if call is not None:
                 return self._take_proof(_PROVE, opened, *call)
@@ -171,7 +173,7 @@ class ServerAssociation(Admitting):
         return self._with_counters(1, self._told_to_third, x, refused)
 
     def _step(self, kind: Kind, name: str) -> Step:
-        step = TABLE.get((Role.SERVER, self.state, kind))
+        step = TABLE.get((_SERVER, self.state, kind))
         if step is None:
             raise ProtocolViolation(f"{name} in state {self.state.value}")
         return step
@@ -179,7 +181,7 @@ class ServerAssociation(Admitting):
     def _open(self, octets: bytes) -> Opened | Steps[Opened]:
         if not octets or octets[0] not in PROTECTED:
             return Opened(octets, 0, Style.PLAIN)
-        if self.state is State.IDLE:
+        if self.state is IDLE:
             raise ProtocolViolation("a ciphered APDU without an association")
         if not self.profile.ciphered:
             raise Unsupported("a ciphered APDU in a context without ciphering")
@@ -224,24 +226,25 @@ class ServerAssociation(Admitting):
         return [Reply(Rlre(0, answer).encode()), Released()]
 
     def _refuse(self, error: MetersealError, during: str) -> list[Effect]:
-        if self.state is State.IDLE and self._parked is None:
+        if self.state is IDLE and self._parked is None:
             self._forget()  # a sign-on that broke off half way
         effects = super()._refuse(error, during)
         return effects[:1] if self._silent(error) else effects
 
     def _silent(self, error: MetersealError) -> bool:
         """True where nobody waits for an answer: a datagram that came before, or is none of a client's."""
-        idle = self.state is State.IDLE
+        idle = self.state is IDLE
         return self.datagrams and isinstance(error, (Replayed, DecodeError) if idle else Replayed)
 
     def end(self) -> None:
         """The line is gone, or another association takes this one's place: forget everything."""
         self._forget()
         self._queue.clear()
-        self.state = State.STANDING if self.profile.pre_established else State.IDLE
+        self.state = STANDING if self.profile.pre_established else IDLE
 
     def _forget(self, context: Context | None = None) -> None:
-        self.context.drop_dedicated()
+        if self.context.dedicated is not None:
+            self.context.drop_dedicated()
         self.context: Context = context or self._fresh_context()
         self._exchange = self._handshake = self._initiate = self._parked = None
         self._track = self._ready = None

@@ -68,13 +68,9 @@ class Serving(ServingBlocks):
 
     def _fresh_context(self, peer_title: bytes | None = None) -> Context:
         profile, setup = self.profile, self.profile.setup
-        return profile.context(
-            peer_title or setup.peer_title,
-            setup.asks_of_request & SUITE_BITS if profile.ciphered else 0,
-            serving=True,
-            window=WINDOW if self.datagrams else 0,
-            parties=self._parties,
-        )
+        minimum = setup.asks_of_request & SUITE_BITS if profile.ciphered else 0
+        window = WINDOW if self.datagrams else 0
+        return profile.context(peer_title or setup.peer_title, minimum, True, window, self._parties)
 
     # --- requests ---------------------------------------------------------------------------
 
@@ -328,7 +324,8 @@ class Serving(ServingBlocks):
 
     def _largest(self, x: Exchange) -> int:
         """What the client takes; where nothing is proved and it knows blocks, no more than one lets out."""
-        if self._unproved and not x.applied and self.negotiated & _BLOCK_BIT.get(x.service, 0):
+        in_blocks = not x.applied and self._unproved and self.negotiated & _BLOCK_BIT.get(x.service, 0)
+        if in_blocks:
             return self._at_once()
         return self.client_max_pdu or LARGEST
 
@@ -379,9 +376,8 @@ def own_style(access: bool, dedicated: bool) -> Style:
 
 
 def _exchange(service: AnyService, invoke: int, opened: Opened) -> Exchange:
-    x = Exchange(service, invoke, opened.applied, opened.style, opened.layers, broadcast=opened.broadcast)
-    x.third = opened.third
-    return x
+    _, applied, style, broadcast, _, _, _, layers, third = opened
+    return Exchange(service, invoke, applied, style, layers, broadcast, third)
 
 
 def answer_protection(setup: SecuritySetup, applied: int, rights: Iterable[int | None]) -> int:

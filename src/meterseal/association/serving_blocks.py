@@ -32,6 +32,8 @@ class ServingBlocks(GeneralBlocks):
     datagrams: bool
     _exchange: Exchange | None
     _indicated: bool
+    _track: object | None = None
+    """What is remembered for the next message (repeating.py)."""
 
     def __init__(self, setup: SecuritySetup, line: Line) -> None:
         super().__init__(setup)
@@ -60,7 +62,13 @@ class ServingBlocks(GeneralBlocks):
             effects = self._in_blocks(effects)
         if self._exchange is not None or self._transfer is not None or self._kept:
             self._count()
+        if self._track is not None:
+            self._get_ready(effects)
         return effects
+
+    @abstractmethod
+    def _get_ready(self, effects: list[Effect]) -> None:
+        """What `_track` asks for once this goes out."""
 
     def _in_blocks(self, effects: list[Effect]) -> list[Effect]:
         found: list[Effect] = []

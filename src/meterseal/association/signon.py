@@ -17,6 +17,7 @@ from meterseal.apdu import acse
 from meterseal.apdu.acse import Aare, Aarq
 from meterseal.apdu.ciphered import FORMS
 from meterseal.apdu.initiate import DLMS_VERSION, ConfirmedServiceError, InitiateRequest
+from meterseal.association.effects import made
 from meterseal.association.profile import ServerProfile
 from meterseal.association.returning import Heard, Told, comes_back
 from meterseal.crypto import VerifyingKey, same
@@ -78,8 +79,7 @@ class Request:
     user: int | None = None
 
 
-@dataclass(slots=True, eq=False)
-class Proposal:
+class Proposal(NamedTuple):
     """A sign-on whose Initiate has been opened: what the client proposes, and how it came.
 
     `told` is the AARE of the same sign-on before.
@@ -259,7 +259,7 @@ def returning(profile: ServerProfile, octets: bytes, fresh: Callable[[bytes], Co
     key.rx.commit(counter)
     profile.recent.append(challenge)
     request = Request(profile, octets, aarq, challenge, fresh(title), user if users else None)
-    return Proposal(request, opened, initiate, told)
+    return made(Proposal, (request, opened, initiate, told))
 
 
 def remember(proposal: Proposal, answer: bytes, plain: bytes) -> None:

@@ -8,8 +8,9 @@ the sign-on, request or release that was waiting for an answer (security 11; Gre
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any
 
 from meterseal.apdu import access, acse, initiate, services
 from meterseal.codec.message import Message
@@ -43,6 +44,10 @@ class State(Enum):
     __hash__ = object.__hash__  # Enum's own is a call of Python for each look-up
 
 
+IDLE, OPENING, PENDING, ASSOCIATED, CLOSING, STANDING = State
+"""The states by themselves: to read one from its class is a call of the enumeration's."""
+
+
 class Kind(Enum):
     """What a message is, as far as the states care."""
 
@@ -60,7 +65,8 @@ class Kind(Enum):
     __hash__ = object.__hash__
 
 
-class Step(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Step:
     """What to do with a message, and where each outcome leads."""
 
     action: str

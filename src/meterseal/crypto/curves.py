@@ -8,11 +8,14 @@ A private key never shows its octets, and what two keys agree on leaves only as 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Self
+from hashlib import sha256, sha384
+from typing import Any, Final, Self
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384
 from cryptography.hazmat.primitives.kdf.concatkdf import ConcatKDFHash
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -23,12 +26,16 @@ from meterseal.errors import Forged, KeyLength, Malformed, Misuse, UnknownKey, U
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One curve with the hash that the suites join to it; `width` is the octets of one coordinate."""
+    """One curve with the hash that the suites join to it; `width` is the octets of one coordinate.
+
+    `ecdsa` takes what `digest` has made of a message: the same hash, by the shortest way to it.
+    """
 
     name: str
     width: int
     backend: ec.EllipticCurve
     hash: SHA256 | SHA384
+    digest: Callable[[bytes], Any]
     ecdsa: ec.ECDSA
 
     @property
@@ -37,15 +44,11 @@ class Curve:
         return self.backend.group_order
 
 
-def _curve(name: str, width: int, backend: ec.EllipticCurve, digest: SHA256 | SHA384) -> Curve:
-    return Curve(name, width, backend, digest, ec.ECDSA(digest))
-
-
 CURVES: Final[dict[str, Curve]] = {
     row.name: row
     for row in (
-        _curve("P-256", 32, ec.SECP256R1(), SHA256()),
-        _curve("P-384", 48, ec.SECP384R1(), SHA384()),
+        Curve("P-256", 32, ec.SECP256R1(), SHA256(), sha256, ec.ECDSA(Prehashed(SHA256()))),
+        Curve("P-384", 48, ec.SECP384R1(), SHA384(), sha384, ec.ECDSA(Prehashed(SHA384()))),
     )
 }
 """The curves of the security suites by name."""
@@ -151,13 +154,12 @@ class VerifyingKey(PublicKey):
         Raises Forged for everything that is no signature of this message by this key, other lengths
         and encodings included.
         """
-        width = self.curve.width
+        curve = self.curve
+        width = curve.width
         if len(signature) != 2 * width:
-            raise Forged(
-                f"a signature of {len(signature)} octets: R || S of {self.curve.name} has {2 * width}"
-            )
+            raise Forged(f"a signature of {len(signature)} octets: R || S of {curve.name} has {2 * width}")
         try:
-            self._key.verify(to_der(signature, width), message, self.curve.ecdsa)
+            self._key.verify(to_der(signature, width), curve.digest(message).digest(), curve.ecdsa)
         except InvalidSignature:
             raise Forged("the signature does not verify") from None
 
@@ -239,7 +241,8 @@ class SigningKey(_Private):
     def sign(self, message: bytes) -> bytes:
         """R || S over `message` with the curve's hash; the backend draws the nonce."""
         curve = self.curve
-        return from_der((self._key or self.backend()).sign(message, curve.ecdsa), curve.width)
+        key = self._key or self.backend()
+        return from_der(key.sign(curve.digest(message).digest(), curve.ecdsa), curve.width)
 
     @property
     def public(self) -> VerifyingKey:

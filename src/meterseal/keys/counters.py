@@ -39,16 +39,16 @@ def key_id(kcv: str, title: bytes, direction: str) -> str:
 class SendCounter:
     """Values for sending, out of a reserved block `first <= value < end`.
 
-    Every value is given out once.  In a forked child the block is empty: parent and child must
-    not both send from it.
+    Every value is given out once; `left` is how many `take` still gives before a new block is needed,
+    to be read only.  In a forked child the block is empty: parent and child must not both send from it.
     """
 
-    __slots__ = ("__weakref__", "_end", "_next")
+    __slots__ = ("__weakref__", "_end", "left")
 
     def __init__(self, first: int, end: int) -> None:
         if not 0 <= first <= end <= LIMIT:
             raise Misuse(f"no counter block goes from {first} to {end}")
-        self._next = first
+        self.left = end - first
         self._end = end
         _LIVE.add(self)
 
@@ -65,16 +65,15 @@ class SendCounter:
 
         Raises CountersNeeded when the block is used up, CounterExhausted when the space is.
         """
-        value = self._next
-        if value >= self._end:
+        left = self.left
+        if not left:
             raise self._empty()
-        self._next = value + 1
-        return value
+        self.left = left - 1
+        return self._end - left
 
     @property
-    def left(self) -> int:
-        """How many values `take` still gives before a new block is needed."""
-        return self._end - self._next
+    def _next(self) -> int:
+        return self._end - self.left
 
     @property
     def end(self) -> int:
@@ -105,8 +104,7 @@ class SendCounter:
         """
         if not self._end <= first <= end <= LIMIT:
             raise Misuse(f"block {first} to {end} does not come after {self._end}")
-        if first != self._end:
-            self._next = first
+        self.left = end - (self._next if first == self._end else first)
         self._end = end
 
     def _empty(self) -> CountersNeeded | CounterExhausted:
@@ -115,7 +113,7 @@ class SendCounter:
         return CountersNeeded(f"the reserved invocation counters end at {self._end}: reserve the next block")
 
     def _abandon(self) -> None:
-        self._next = self._end
+        self.left = 0
 
 
 class ReceiveCounter:

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from meterseal.apdu.ciphered import GLOBAL, SC_AUTHENTICATED
 from meterseal.crypto import VerifyingKey, hls_md5, hls_sha1, hls_sha256, same
 from meterseal.errors import AuthenticationFailed, Forged, MetersealError, Misuse, Replayed, UnknownKey
 from meterseal.security.context import SecuritySetup
 from meterseal.security.protect import Opened
+
+SHARES = "hls_token_shares_counter"
+"""The peer option: a token may have the counter of the frame that carries it."""
 
 TOKEN_LENGTH = 17
 """SC (1), invocation counter (4), tag (12) of an HLS-GMAC token."""
@@ -75,7 +78,8 @@ def _prove_gmac(h: Handshake) -> bytes:
 
 
 def _prove_ecdsa(h: Handshake) -> bytes:
-    return h.setup.signing_key().sign(h.own_title + h.peer_title + h.peer_challenge + h.own_challenge)
+    key = h.setup.signing or h.setup.signing_key()
+    return key.sign(h.own_title + h.peer_title + h.peer_challenge + h.own_challenge)
 
 
 def _verify_ecdsa(h: Handshake, proof: bytes, carrier: Opened) -> None:
@@ -114,16 +118,15 @@ def _verify_gmac(h: Handshake, proof: bytes, carrier: Opened) -> None:
     if counter < floor and not key.rx.missed(counter, h.window):
         raise Replayed(f"token counter {counter} is below {floor}", key.rx.lowest)
     if same_key and counter == carrier.counter and not h.shares_counter:
-        raise AuthenticationFailed(
-            "token and frame use the same invocation counter (hls_token_shares_counter)"
-        )
+        raise AuthenticationFailed(f"token and frame use the same invocation counter ({SHARES})")
     key.rx.check_maximum(counter)
     if not same(key.handle.tag(sc, h.peer_title + proof[1:5], h.own_challenge), proof[5:]):
         raise AuthenticationFailed("the HLS-GMAC token does not verify: wrong keys, title or challenge")
     key.rx.commit(counter)
 
 
-class Mechanism(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Mechanism:
     """One authentication mechanism.
 
     `passes` is 0 (lowest), 1 (password in the AARQ) or 4; `weak` ones are off by default;
