@@ -23,6 +23,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from meterseal.crypto.secret import Guarded
 from meterseal.errors import Forged, KeyLength, Malformed, Misuse, UnknownKey, Unsupported
 
+_ECDH: Final = ec.ECDH()
+_X962, _UNCOMPRESSED = Encoding.X962, PublicFormat.UncompressedPoint  # members of enumerations: dear to read
+
 
 @dataclass(frozen=True, slots=True)
 class Curve:
@@ -124,7 +127,7 @@ class PublicKey:
         """The public half of a private key on this curve: its backend made the point, and checked it."""
         made = cls.__new__(cls)
         made._key, made.curve = private.public_key(), curve
-        made.octets = made._key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)[1:]
+        made.octets = made._key.public_bytes(_X962, _UNCOMPRESSED)[1:]
         return made
 
     def backend(self) -> ec.EllipticCurvePublicKey:
@@ -278,7 +281,7 @@ class AgreementKey(_Private):
         """Z.  The point of `peer` was checked when it was read."""
         if peer.curve is not self.curve:
             raise Misuse(f"a key of {self.curve.name} does not agree with one of {peer.curve.name}")
-        return self.backend().exchange(ec.ECDH(), peer._key)
+        return (self._key or self.backend()).exchange(_ECDH, peer._key)
 
     @property
     def public(self) -> AgreementPoint:

@@ -41,7 +41,9 @@ def seal(context: Context, layer: Layer, applied: int, apdu: bytes) -> Steps[byt
     key that this end or the directory does not have.
     """
     setup, form = context.setup, FORMS[layer.form]
-    layer = layer._replace(originator=setup.own_title, recipient=recipient_of(context, layer))
+    kind, _, _, transaction, name, control, date_time, other = layer
+    recipient = recipient_of(context, layer)
+    layer = Layer(kind, setup.own_title, recipient, transaction, name, control, date_time, other)
     header = _header(layer, applied)
     if not applied:
         return _written(header, None, _HEADER.pack(setup.suite.id, 0) + apdu)
