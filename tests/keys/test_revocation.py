@@ -12,6 +12,7 @@ from meterseal.crypto.issuing import Authority
 from meterseal.crypto.revocation import Reason, Revocation, RevocationList
 from meterseal.errors import CertificateRefused
 from meterseal.keys import revocation as lists_module
+from meterseal.keys.introduced import Introduced
 from meterseal.keys.revocation import RevocationLists
 from meterseal.keys.trust import Trust
 from meterseal.security.steps import settle
@@ -37,8 +38,12 @@ def trust(now: datetime | None = NOW, required: bool = False) -> Trust:
 
 
 def introduced(party: Trust, title: bytes, certificate: bytes | None) -> VerifyingKey:
-    """The key that a sign-on gets from a certificate that comes along."""
-    return settle(party.introduced(title, certificate))
+    """The key of a sign-on whose certificate comes along, once it is proved."""
+    key = settle(party.introduced(title, certificate))
+    if isinstance(key, Introduced):
+        key.hold()
+        assert party.verifying_key(title).octets == key.octets
+    return party.verifying_key(title)
 
 
 def test_D16_a_revoked_certificate_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,7 +13,9 @@ from meterseal.crypto.certificates import Certificate, Purpose
 from meterseal.crypto.issuing import Authority, Validity
 from meterseal.errors import CertificateRefused, UnknownKey
 from meterseal.keys import trust as trusts
+from meterseal.keys.introduced import Introduced
 from meterseal.keys.trust import Trust
+from meterseal.security.steps import settle
 from tests.crypto.certificate_faults import NOW, OTHER, ROOT, SUB, TITLE, VALIDITY
 from tests.keys.test_revocation import introduced, listed
 
@@ -53,6 +56,29 @@ def test_a_newer_one_takes_its_place() -> None:
     party.remove(second)
     with pytest.raises(UnknownKey):
         party.verifying_key(TITLE)
+
+
+def hold(key: VerifyingKey) -> None:
+    """The sign-on is proved."""
+    assert isinstance(key, Introduced)
+    key.hold()
+
+
+def test_A10_what_comes_along_is_held_once_it_is_proved() -> None:
+    kept: list[Certificate] = []
+    party = Trust([ROOT.certificate], lambda: NOW, [SUB.certificate], keep=kept.append)
+    first, second, third = signature(), signature(), signature()
+    party.take(first)
+    keys = [settle(party.introduced(TITLE, one.der)) for one in (second, third)]
+    assert [key.octets for key in keys] == [second.key.octets, third.key.octets]
+    assert party.held == [first] and party.verifying_key(TITLE) == first.key and not kept
+    for key, certificate in zip(keys, (second, third), strict=True):
+        hold(key)
+        assert party.held == [certificate] == kept[-1:]
+    party.remove(second)
+    with pytest.raises(CertificateRefused, match="removed"):  # between certificate and proof
+        hold(keys[0])
+    assert party.held == [third] and len(kept) == 2
 
 
 def test_D11_D14_B17_what_comes_along_at_a_sign_on() -> None:
@@ -194,7 +220,10 @@ def test_introduced_step_by_step_nothing_is_held_before_the_end() -> None:
     assert party.held == [] and way == [sent, SUB.certificate, ROOT.certificate]
     with pytest.raises(StopIteration) as done:
         steps.send(way)
-    assert done.value.value == sent.key and party.held == [sent]
+    key = done.value.value
+    assert key.octets == sent.key.octets and party.held == []
+    key.hold()
+    assert party.held == [sent]
     assert party.introduced(TITLE, sent.der) == party.introduced(TITLE, None) == sent.key
 
 
@@ -205,6 +234,21 @@ def test_D16_what_was_removed_while_it_was_verified_is_not_taken() -> None:
         party.remove(remove(sent))
         with pytest.raises(CertificateRefused, match="removed"):
             steps.send(way)
+        assert party.held == []
+
+
+def test_D16_what_is_removed_between_certificate_and_proof_is_not_taken() -> None:
+    spoiled: list[Callable[[Trust, Certificate], None]] = [
+        lambda party, sent: party.remove(sent),
+        lambda party, sent: party.remove(SUB.certificate),
+        lambda party, sent: party.take_list(listed(sent)),
+    ]
+    for spoil in spoiled:
+        party, sent = trust(), signature()
+        key = settle(party.introduced(TITLE, sent.der))
+        spoil(party, sent)
+        with pytest.raises(CertificateRefused, match=r"removed|revoked"):
+            hold(key)
         assert party.held == []
 
 

@@ -11,13 +11,15 @@ import pytest
 from meterseal.association import Associated
 from meterseal.codec import data as codec
 from meterseal.codec.types import Structure, Tag
-from meterseal.crypto import AgreementKey, SigningKey, curve
+from meterseal.crypto import AgreementKey, SigningKey, curve, random_octets
 from meterseal.crypto.certificates import Certificate, Purpose
 from meterseal.crypto.curves import TlsKey
 from meterseal.crypto.issuing import Authority, Request, Validity
 from meterseal.errors import UnknownKey
 from meterseal.meter.manufacture import maker_of
 from meterseal.meter.pairs import AGREEMENT, KINDS, SIGNATURE, KeyPairs
+from meterseal.security import AUTHENTICATED, ENCRYPTED, SIGNED
+from meterseal.security.protection import policy_bits
 from tests.meter.world import Client, World, call, world
 
 SETUP = "0.0.43.0.1.255"
@@ -25,6 +27,7 @@ PRESETS = ("suite1", "suite2")
 ENTITY = Structure((Tag.ENUM, Structure((Tag.ENUM, Tag.ENUM, Tag.OCTET_STRING))))
 SERIAL = Structure((Tag.ENUM, Structure((Tag.OCTET_STRING, Tag.OCTET_STRING))))
 VALIDITY = Validity(datetime(2020, 1, 1, tzinfo=UTC), datetime(2080, 1, 1, tzinfo=UTC))
+_ALL = AUTHENTICATED | ENCRYPTED | SIGNED
 OTHER, REFUSED, UNAVAILABLE = b"MSLHES\x00\x77", 0xFA, 0x0B
 
 
@@ -222,6 +225,52 @@ def test_a_new_certificate_of_a_client_takes_the_place_of_the_old(preset: str, t
     fresh = here.client("operator")
     fresh.machine.profile.setup.signing, fresh.machine.profile.setup.certificate = key, None
     assert any(isinstance(e, Associated) for e in fresh.try_sign_on())
+
+
+class Rolled:
+    """The operator with a new key, whose certificate it brings along."""
+
+    def __init__(self, here: World) -> None:
+        self.here = here
+        self.key = SigningKey.generate(maker(here).certificate.key.curve)
+        self.title = here.client("operator").machine.profile.setup.own_title
+        held = pairs_of(here).trust.find(self.title, Purpose.SIGNATURE)
+        assert held is not None
+        validity = Validity(held.not_before, VALIDITY.end)
+        self.certificate = made(here, self.title, public=self.key.public, validity=validity)
+
+    def signs_on(self, key: SigningKey | None = None, *, brings: bool = True) -> bool:
+        client = self.here.client("operator")
+        setup = client.machine.profile.setup
+        setup.signing, setup.certificate = key or self.key, self.certificate.der if brings else None
+        return any(isinstance(e, Associated) for e in client.try_sign_on())
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_A10_a_certificate_that_nobody_proves_locks_nobody_out(preset: str, tmp_path: Path) -> None:
+    """Certificates are public: whoever writes on the line could send the newer one of somebody else."""
+    here = world(preset=preset, folder=tmp_path / "state")
+    new, other = Rolled(here), SigningKey.generate(maker(here).certificate.key.curve)
+    assert not new.signs_on(other)
+    assert here.signed_on("operator").get(8, "0.0.1.0.0.255")
+    assert not new.signs_on(brings=False)  # nothing is known of the new one yet
+    assert new.signs_on() and new.signs_on(brings=False)
+    assert not any(isinstance(e, Associated) for e in here.client("operator").try_sign_on())
+    # Nor does the replaced one come back with a restart.
+    here.restart()
+    assert new.signs_on(brings=False)
+    assert pairs_of(here).trust.find(new.title, Purpose.SIGNATURE) == new.certificate
+
+
+def test_a_certificate_comes_along_where_pass_3_has_to_be_signed(tmp_path: Path) -> None:
+    here = world(preset="suite1", folder=tmp_path / "state")
+    assert here.signed_on("manager").call(64, "0.0.43.0.2.255", 1, 0xFC, Tag.ENUM) == 0
+    new = Rolled(here)
+    client = here.client("operator")
+    setup = client.machine.profile.setup
+    setup.signing, setup.certificate, setup.policy = new.key, new.certificate.der, policy_bits(_ALL, _ALL)
+    effects = client.run(client.machine.associate(random_octets(32), random_octets(8)))
+    assert any(isinstance(e, Associated) for e in effects)
 
 
 def test_D16_a_removed_client_stays_out(tmp_path: Path) -> None:

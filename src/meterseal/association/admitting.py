@@ -118,6 +118,7 @@ class Admitting(Repeating):
         self._agree(initiate.proposed_conformance & profile.conformance)
         self.client_max_pdu = initiate.client_max_receive_pdu_size
         self.context.general = bool(self.negotiated & _GENERAL_PROTECTION)
+        self.context.introduced = key
         challenged = scheme.passes == 4
         challenge = self._challenge(request, key) if challenged else None
         octets = self._aare(proposal, challenge)
@@ -280,6 +281,7 @@ class Admitting(Repeating):
         wrong, proof = proofs
         if wrong is not None:
             return self._not_proved(invoke, opened, wrong)
+        self.context.proved()
         answer = self._action_answer(invoke, opened, answer_with(invoke, proof))
         if type(answer) is bytes:
             return self._proved(step, answer)

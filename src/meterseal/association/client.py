@@ -242,6 +242,7 @@ class ClientAssociation(Requesting):
         self._agree(negotiated)
         self.context = opening.context()
         self.context.general = self.context.carrying = bool(negotiated & _GENERAL_PROTECTION)
+        self.context.introduced = key
         if self.profile.dedicated_key is not None:
             self.context.set_dedicated(self.profile.dedicated_key)
             self.context.exclusive_dedicated = True
@@ -279,6 +280,7 @@ class ClientAssociation(Requesting):
     def _verified(self, step: Step, error: MetersealError | None) -> list[Effect]:
         if error is not None:
             raise error
+        self.context.proved()
         self._asking = None
         self.state = step.outcomes["proved"]
         return [made(Associated, (self.profile.user,))]

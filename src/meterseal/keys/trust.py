@@ -18,6 +18,7 @@ from meterseal.crypto import AgreementPoint, Curve, VerifyingKey
 from meterseal.crypto.certificates import Certificate, Purpose, verify_chain
 from meterseal.crypto.revocation import RevocationList
 from meterseal.errors import CertificateRefused, UnknownKey
+from meterseal.keys.introduced import Introduced
 from meterseal.keys.revocation import RevocationLists
 
 MOST: Final = 4096
@@ -45,7 +46,8 @@ class Trust:
     `anchors` are trusted as they are; `authorities` are certificates between them and the end entities.
     Only what is `pinned` is taken without a way to an anchor.  `lists` say what is revoked; a party
     without them looks at no revocation.  With `curve` the keys of end entities are on that one (catalogue
-    D13, D20).  `withdrawn` are names of certificates that were removed.
+    D13, D20).  `withdrawn` are names of certificates that were removed.  `keep` is called with what came
+    along at a sign-on, once that is proved and before it is held.
     """
 
     def __init__(
@@ -56,11 +58,12 @@ class Trust:
         lists: RevocationLists | None = None,
         *,
         curve: Curve | None = None,
+        keep: Callable[[Certificate], None] = lambda certificate: None,
     ) -> None:
         self.anchors = tuple(anchors)
         self.lists = RevocationLists() if lists is None else lists
         self._authorities: dict[bytes, Certificate] = {one.subject: one for one in authorities}
-        self._clock, self._curve = clock, curve
+        self._clock, self._curve, self._keep = clock, curve, keep
         self.withdrawn: set[bytes] = set()
         # Each with its way to an anchor; alone where it was pinned and there is none.
         self._held: dict[tuple[bytes, Purpose], list[Certificate]] = {}
@@ -130,10 +133,13 @@ class Trust:
     def verifying(self, certificate: Certificate) -> Finding:
         """As `verify`, in steps: it holds when it is found, whatever others did meanwhile."""
         way: list[Certificate] = yield self._to_verify(certificate, ())
+        self._check_still(way)
+        return way
+
+    def _check_still(self, way: list[Certificate]) -> None:
         if any(one not in (*self.anchors, *self._authorities.values()) for one in way[1:]):
             raise CertificateRefused("an authority on the way of the certificate was removed")
-        self._check_key(certificate)
-        return way
+        self._check_key(way[0])
 
     def _to_verify(
         self, certificate: Certificate, others: Sequence[Certificate]
@@ -179,13 +185,10 @@ class Trust:
 
     def verifying_key(self, title: bytes) -> VerifyingKey:
         """The signature key of `title`, from the certificate held.  Raises UnknownKey, CertificateRefused."""
-        key = self._in_order(title, Purpose.SIGNATURE).key
-        if not isinstance(key, VerifyingKey):  # the purpose says so already
-            raise CertificateRefused("not a signature key")
-        return key
+        return _signing(self._in_order(title, Purpose.SIGNATURE))
 
     def introduced(self, title: bytes, certificate: bytes | None) -> VerifyingKey | Introducing:
-        """The same at a sign-on; steps to it where `certificate` (DER) came along and is not held."""
+        """The same at a sign-on; steps to it where `certificate` (DER) came along and is not held yet."""
         held = self.find(title, Purpose.SIGNATURE)
         if certificate is None or (held is not None and certificate == held.der):
             return self.verifying_key(title)
@@ -204,8 +207,15 @@ class Trust:
         way = yield from self.verifying(certificate)
         # What is held may have changed meanwhile.
         self._check_introduced(title, certificate)
+        self._check_now(way)
+        return Introduced(_signing(certificate), partial(self._hold_introduced, title, way))
+
+    def _hold_introduced(self, title: bytes, way: list[Certificate]) -> None:
+        self._check_introduced(title, way[0])
+        self._check_still(way)
+        self._check_now(way)
+        self._keep(way[0])
         self._put(way)
-        return self.verifying_key(title)
 
     def _check_introduced(self, title: bytes, certificate: Certificate) -> None:
         held = self.find(title, Purpose.SIGNATURE)
@@ -223,12 +233,21 @@ class Trust:
         way = self._held.get((title, purpose))
         if way is None:
             raise UnknownKey(f"no {purpose.name.lower()} certificate of {title.hex().upper()} is held")
+        self._check_now(way)
+        return way[0]
+
+    def _check_now(self, way: list[Certificate]) -> None:
         now = self._clock()
         if now is not None:
             way[0].check_dates(now)
         for one, issuer in pairwise(way):
             self.lists.check(one, issuer, now)
-        return way[0]
+
+
+def _signing(certificate: Certificate) -> VerifyingKey:
+    if not isinstance(certificate.key, VerifyingKey):  # the purpose says so already
+        raise CertificateRefused("not a signature key")
+    return certificate.key
 
 
 def _standing(lists: RevocationLists, now: datetime | None, one: Certificate, issuer: Certificate) -> None:

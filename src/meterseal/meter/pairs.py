@@ -132,6 +132,7 @@ class KeyPairs:
             lambda: datetime.fromtimestamp(plant.now().shown, UTC),
             self._kept("authority/"),
             curve=self._curve,
+            keep=self._keep_introduced,
         )
         self.trust.withdrawn.update(map(bytes.fromhex, store.get(_REMOVED, ())))
         for certificate in self._kept("certificate/"):
@@ -201,11 +202,19 @@ class KeyPairs:
         if certificate.title == self.title:
             self._take_own(certificate)
             return
+        self._keep_other(certificate, self._forgiven(certificate))
+        self.trust.hold(way)
+
+    def _keep_introduced(self, certificate: Certificate) -> None:
+        """What came along at a sign-on that was proved: after a restart it is not the older one again."""
+        self._check_key(certificate)
+        self._keep_other(certificate, {})
+
+    def _keep_other(self, certificate: Certificate, besides: dict[str, Any]) -> None:
         name = self._name(certificate)
         if self._store.get(name) is None and len(self.trust.held) + len(self.trust.authorities) >= MOST:
             raise CertificateRefused(f"{MOST} certificates of others are kept already")
-        self._store.keep({name: certificate_text(certificate), **self._forgiven(certificate)})
-        self.trust.hold(way)
+        self._store.keep({name: certificate_text(certificate), **besides})
 
     def _take_own(self, certificate: Certificate) -> None:
         own = self._own[_kind(certificate).number]

@@ -27,6 +27,7 @@ from meterseal.crypto.v44 import LIMIT, Parameters
 from meterseal.errors import KeyLength, UnknownKey
 from meterseal.keys.counters import ReceiveCounter, SendCounter
 from meterseal.keys.exchanges import Exchanges
+from meterseal.keys.introduced import Introduced
 from meterseal.security import protection
 from meterseal.security.changes import Changes
 from meterseal.security.directory import Directory, KnownKeys
@@ -158,7 +159,8 @@ class Context:
     counters may come out of order: 0 on a stream, `keys.counters.WINDOW` for datagrams.  `options`
     are the peer options in force, `compression` the V.44 parameters where compression is on, `limit`
     how many octets a decompressed APDU has at most.  `parties` are, at the meter, the third parties by
-    system title; `carrying` is True at a client, which hands on what is sealed for others.
+    system title; `carrying` is True at a client, which hands on what is sealed for others.  `introduced` is,
+    from a sign-on by signature to its proof, the key that the peer has to prove.
     """
 
     setup: SecuritySetup
@@ -174,6 +176,22 @@ class Context:
     limit: int = LIMIT
     parties: Mapping[bytes, Context] = field(default_factory=dict)
     carrying: bool = False
+    introduced: VerifyingKey | None = None
+
+    def verifying_key(self, title: bytes) -> VerifyingKey:
+        """The signature key of another party; before the proof that of the peer is the one it came with."""
+        if self.introduced is not None and title == self.peer_title:
+            return self.introduced
+        return self.setup.verifying_key(title)
+
+    def proved(self) -> None:
+        """The peer has proved to have its signature key: what it came along in is held from now on.
+
+        Raises CertificateRefused, StateUnavailable.
+        """
+        key, self.introduced = self.introduced, None
+        if isinstance(key, Introduced):
+            key.hold()
 
     def sending_key(self, key_set: str) -> KeyInUse:
         """The key that a message of this key set goes out under.  Raises UnknownKey."""

@@ -144,7 +144,7 @@ def _make_one_pass(context: Context, layer: Layer) -> Steps[Made]:
 
 def _find_one_pass(context: Context, layer: Layer, info: AgreedKey) -> Steps[GcmKey]:
     setup, parties = context.setup, Parties(layer.originator, layer.recipient)
-    own, signer = setup.agreement_key(), setup.verifying_key(layer.originator)
+    own, signer = setup.agreement_key(), context.verifying_key(layer.originator)
     size, signed = setup.suite.public_length, info.key_ciphered_data
     if len(signed) != size + setup.suite.signature_length:
         raise Malformed(f"a signed ephemeral key of {len(signed)} octets")

@@ -60,7 +60,7 @@ def to_verify(context: Context, octets: bytes, for_all: bool) -> tuple[bytes, La
     else:
         layer, content, signature, signed = found
     check_parties(context, layer, for_all=for_all)
-    signer = context.setup.verifying_key(layer.originator)
+    signer = context.verifying_key(layer.originator)
     return content, layer, partial(signer.verify, signature, signed)
 
 
