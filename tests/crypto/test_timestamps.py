@@ -73,6 +73,20 @@ def test_a_stamp_of_openssl(digest: str, bare: bool, tmp_path: Path) -> None:
         found.check(STAMPED, [stamper().anchor])
 
 
+def test_a_stamp_that_was_granted_in_another_form_than_asked() -> None:
+    """PKIStatus grantedWithMods brings a stamp as well (RFC 3161, 2.4.2)."""
+    how = stamper()
+    token = how.token(STAMPED, root=True)
+    for status, taken in enumerate((True, True, False, False, False, False)):
+        content = bytes.fromhex("30030201") + bytes((status,)) + token
+        response = b"\x30\x82" + len(content).to_bytes(2, "big") + content
+        if taken:
+            assert TimeStamp(response).check(STAMPED, [how.anchor]) == "CN=Time"
+        else:
+            with pytest.raises(Malformed, match="refused"):
+                TimeStamp(response)
+
+
 def test_D19_a_certificate_in_a_stamp_that_is_none() -> None:
     """One that nobody needs, of a version that there is not: the verifier looks at it all the same."""
     how = stamper()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import strategies as st
 
 from meterseal.crypto import AgreementKey, GcmKey, SigningKey, WrappingKey, curve, suite
 from meterseal.errors import MetersealError
@@ -28,6 +29,8 @@ ALL = BOTH | SIGNED
 CLIENT, METER, STRANGER = b"MSLHES01", b"MSL00001", b"MSLHES02"
 GET = bytes.fromhex("C001C100080000010000FF0200")
 TRANSACTION = bytes.fromhex("0102030405060708")
+LONGER = st.sampled_from([b"", b"\x81", b"\x82\x00", b"\x83\x00\x00", b"\x84\x00\x00\x00"])
+"""What makes a length of one octet longer than it need be, put in front of it."""
 CURVES = {1: "P-256", 2: "P-384"}
 SIGN = {
     (id, title): SigningKey.generate(curve(name))

@@ -33,6 +33,7 @@ from tests.security.parties import (
     CLIENT,
     FRESH,
     GET,
+    LONGER,
     METER,
     MIRRORED,
     SIGN,
@@ -109,9 +110,6 @@ def test_B14_each_octet_of_each_field(form: str, field: str) -> None:
     for changed in (*changes, b"", value + value):
         refused(meter, sent.replace(**{field: changed}).encode(), MetersealError)
     assert unprotect(meter, sent.encode()).layers[0].date_time == bytes(12)
-
-
-LONGER = st.sampled_from([b"", b"\x81", b"\x82\x00", b"\x83\x00\x00", b"\x84\x00\x00\x00"])
 
 
 @given(st.lists(LONGER, min_size=5, max_size=5))

@@ -19,12 +19,22 @@ from meterseal.security.signing import (
     layer_of,
     open_signed,
     recipient_of,
-    signed_octets,
     to_sign,
     usual,
 )
 from meterseal.security.steps import settle
-from tests.security.parties import CLIENT, GET, METER, STRANGER, both, ciphering, party, signing
+from tests.security.parties import (
+    CLIENT,
+    GET,
+    LONGER,
+    METER,
+    STRANGER,
+    both,
+    ciphering,
+    party,
+    refused,
+    signing,
+)
 
 
 def to_nobody() -> bytes:
@@ -41,6 +51,26 @@ def test_B18_a_layer_for_nobody_is_taken_in_a_broadcast_alone() -> None:
         settle(open_signed(meter, to_nobody()))
     content, layer = settle(open_signed(meter, to_nobody(), for_all=True))
     assert (content, layer.originator, layer.recipient) == (GET, CLIENT, b"")
+
+
+@given(st.lists(LONGER, min_size=7, max_size=7), st.booleans())
+def test_B14_lengths_that_are_longer_than_needed_are_covered_as_they_came(
+    before: list[bytes], content_length: bool
+) -> None:
+    """All but that of the signature, which nothing covers: the layer is the same however it is written."""
+    options = frozenset() if content_length else frozenset({"content_length_signed"})
+    client, meter = both(options=options)
+    message = GeneralSigning(b"transact", CLIENT, METER, b"", b"", GET, b"")
+    parts = [
+        longer + bytes((len(value),)) + value for longer, value in zip(before, message[:6], strict=False)
+    ]
+    signed = b"".join(parts) if content_length else b"".join(parts[:5]) + GET
+    signature = client.setup.signing_key().sign(signed)
+    sent = b"\xdf" + b"".join(parts) + before[6] + bytes((len(signature),)) + signature
+    assert unprotect(meter, sent).apdu == GET
+    if any(before[:5]):
+        shortest = GeneralSigning.decode(sent).encode()
+        refused(both(options=options)[1], shortest, Forged)  # somebody on the way has written them so
 
 
 @pytest.mark.parametrize("for_all", [False, True])
@@ -147,7 +177,7 @@ def test_the_usual_form_is_taken_apart_as_by_the_declaration(fields: Any, signat
     message = written(fields, signature)
     sent = message.encode()
     layer = layer_of(message)
-    expected = layer, message.content, message.signature, signed_octets(sent, message, True)
+    expected = layer, message.content, message.signature, message.signed_in(sent)
     assert usual(sent) == (expected if is_usual(message) else None)
     if is_usual(message):
         check_fields(layer)  # which is not asked again
@@ -166,7 +196,7 @@ def test_what_is_not_quite_of_the_usual_form_is_for_the_declaration(at: int, oct
         if found is not None:
             message = GeneralSigning.decode(sent)
             expected = layer_of(message), message.content, message.signature
-            assert found == (*expected, signed_octets(sent, message, True))
+            assert found == (*expected, message.signed_in(sent))
 
 
 def came_to(meter: Any, sent: bytes) -> Any:

@@ -84,11 +84,7 @@ class GeneralCiphering(Message, tag=b"\xdd"):
         shortest = self.header()
         if octets.startswith(shortest, 1):
             return shortest
-        at = 1
-        for _ in range(_FIELDS):
-            size, at = read_length(octets, at, len(octets))
-            at += size
-        return octets[1:at]
+        return octets[1 : _end_of(octets, _FIELDS)]
 
 
 class GeneralSigning(Message, tag=b"\xdf"):
@@ -107,4 +103,19 @@ class GeneralSigning(Message, tag=b"\xdf"):
 
         Without `content_length` the length octets of the content are left out (a peer option).
         """
-        return fields(*self[:5]) + (write_octets(self.content) if content_length else self.content)
+        return fields(*self[:_FIELDS]) + (write_octets(self.content) if content_length else self.content)
+
+    def signed_in(self, octets: bytes, *, content_length: bool = True) -> bytes:
+        """The same as it came in `octets`, which this was decoded from: lengths may be longer than needed."""
+        if content_length:
+            return octets[1 : _end_of(octets, _FIELDS + 1)]
+        return octets[1 : _end_of(octets, _FIELDS)] + self.content
+
+
+def _end_of(octets: bytes, count: int) -> int:
+    """Where the first `count` octet-strings behind the tag end."""
+    at = 1
+    for _ in range(count):
+        size, at = read_length(octets, at, len(octets))
+        at += size
+    return at

@@ -30,7 +30,7 @@ from meterseal.errors import (
     Unsupported,
 )
 from meterseal.security.layers import Layer, check_fields
-from meterseal.security.signing import layer_of, signed_octets
+from meterseal.security.signing import layer_of
 
 if TYPE_CHECKING:
     from meterseal.crypto.timestamps import TimeStamp
@@ -235,7 +235,9 @@ def _verifies(apdu: bytes, message: GeneralSigning, by: Certificate, options: fr
     if not isinstance(by.key, VerifyingKey):  # the purpose says so already
         return False
     try:
-        by.key.verify(message.signature, signed_octets(apdu, message, CONTENT_LENGTH not in options))
+        by.key.verify(
+            message.signature, message.signed_in(apdu, content_length=CONTENT_LENGTH not in options)
+        )
     except Forged:
         return False
     return True

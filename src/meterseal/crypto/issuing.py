@@ -71,9 +71,10 @@ class Request:
             raise CertificateRefused("not the octets that this request has in DER form")
         if not signed:
             raise CertificateRefused("the request is not signed by the key that it holds")
-        on = self.key(Purpose.SIGNATURE).curve.name
-        if self._x509.signature_algorithm_oid != _SIGNATURES[on]:
-            raise CertificateRefused(f"signed by another algorithm than that of {on}")
+        on = self.key(Purpose.SIGNATURE).curve
+        if self._x509.signature_algorithm_oid != _SIGNATURES[on.name]:
+            wanted = f"{on.name}: ECDSA with {on.hash.name.upper()}"
+            raise CertificateRefused(f"signed by another algorithm than that of {wanted}")
         _ = self.title
 
     @classmethod

@@ -115,9 +115,14 @@ def _read(octets: bytes) -> Any:
     for whole in (octets, _response_around(octets)):
         try:
             response = client.decode_timestamp_response(_in_order(whole))
-            if client.PKIStatus(response.status) is not client.PKIStatus.GRANTED:
+            status = client.PKIStatus(response.status)
+            if status not in (client.PKIStatus.GRANTED, client.PKIStatus.GRANTED_WITH_MODS):
                 raise Malformed("the time-stamping authority refused: there is no stamp in its response")
-            _ = response.tst_info.gen_time, response.signed_data.signer_infos, response.time_stamp_token()
+            token = response.time_stamp_token()
+            if status is not client.PKIStatus.GRANTED:
+                # A stamp all the same, and the verifier is to see that alone.
+                response = client.decode_timestamp_response(_in_order(_response_around(token)))
+            _ = response.tst_info.gen_time, response.signed_data.signer_infos
         except (ValueError, TypeError, OverflowError):
             continue
         return response

@@ -56,7 +56,7 @@ def to_verify(context: Context, octets: bytes, for_all: bool) -> tuple[bytes, La
         message = GeneralSigning.decode(octets)
         layer, content, signature = layer_of(message), message.content, message.signature
         check_fields(layer)
-        signed = signed_octets(octets, message, content_length)
+        signed = message.signed_in(octets, content_length=content_length)
     else:
         layer, content, signature, signed = found
     check_parties(context, layer, for_all=for_all)
@@ -81,14 +81,6 @@ def usual(octets: bytes) -> tuple[Layer, bytes, bytes, bytes] | None:
         return None
     layer = _layer(Layer, (SIGNING, originator, recipient, transaction, "", 0, b"", b""))
     return layer, octets[_USUAL.size : at], octets[at + 1 :], octets[1:at]
-
-
-def signed_octets(octets: bytes, message: GeneralSigning, content_length: bool) -> bytes:
-    """What the signature of a received layer covers; without `content_length` as the peer option has it."""
-    if content_length:
-        # As it came: all but the tag in front, and the signature with its one length octet behind.
-        return octets[1 : -1 - len(message.signature)]
-    return message.signed(content_length=False)
 
 
 def layer_of(message: GeneralSigning) -> Layer:
