@@ -106,8 +106,14 @@ def test_a_certificate_is_verified_while_others_are_served(here: World) -> None:
         assert other.get(8, "0.0.1.0.0.255")
         assert held(here, client) != made
         jobs.do()
-    assert not jobs.jobs and client.line.answers()[0][0] == 0x61
-    assert held(here, client) == made
+    (aare,) = client.line.answers()
+    assert not jobs.jobs and aare[0] == 0x61 and held(here, client) != made
+    (effect,) = client.machine.receive(aare)
+    (effect,) = client.machine.resume(effect.token, effect.job())  # type: ignore[union-attr]
+    client.line.put(effect.octets, client.sap)  # type: ignore[union-attr]
+    assert len(jobs.jobs) == 1 and held(here, client) != made
+    jobs.do()
+    assert held(here, client) == made  # proved
 
 
 @pytest.mark.parametrize("ending", ["the line", "the association"])
@@ -130,7 +136,7 @@ def test_a_result_that_nobody_waits_for_changes_nothing(
 
 
 def test_a_proof_that_is_verified_too_late_opens_nothing(here: World) -> None:
-    client, _ = newcomer(here)
+    client, made = newcomer(here)
     jobs = Waiting()
     answers = client.machine.receive(client.line.ask(aarq(client), client.sap))
     (effect,) = client.machine.resume(answers[0].token, answers[0].job())  # type: ignore[union-attr]
@@ -141,7 +147,7 @@ def test_a_proof_that_is_verified_too_late_opens_nothing(here: World) -> None:
     live = session._live[client.sap, 1]
     session.end(live)
     jobs.do_all()
-    assert not client.line.arrived and not live.open
+    assert not client.line.arrived and not live.open and held(here, client) != made
 
 
 def test_frames_behind_a_job_come_in_their_turn(here: World, waiting: Waiting) -> None:
