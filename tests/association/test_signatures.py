@@ -13,6 +13,7 @@ from meterseal.apdu.acse import Aare, Aarq
 from meterseal.association import Associated, Compute, Failed, Reply, State
 from meterseal.crypto import SigningKey, VerifyingKey, curve
 from meterseal.errors import AuthenticationFailed, CertificateRefused, MetersealError, UnknownKey
+from meterseal.keys.introduced import Introduced as Held
 from meterseal.security.directory import KnownKeys
 from meterseal.security.steps import Steps
 from tests.association.pair import (
@@ -87,6 +88,48 @@ def test_certificates_travel_in_the_ae_qualifiers(kind: type[Introduced]) -> Non
     aarq, aare = Aarq.decode(pair.sent(TO_METER)[0]), Aare.decode(pair.sent(TO_CLIENT)[0])
     assert meter.brought == [aarq.calling_ae_qualifier] == [SIGNING[1][0].public.octets]
     assert client.brought == [aare.responding_ae_qualifier] == [SIGNING[1][1].public.octets]
+
+
+class Holding(InSteps):
+    """Holds what came along once its owner has proved to have the key."""
+
+    def __init__(self, trusted: dict[bytes, bytes]) -> None:
+        super().__init__(trusted)
+        self.held: list[bytes] = []
+
+    def introduced(self, title: bytes, certificate: bytes | None) -> Steps[VerifyingKey]:
+        key = yield from super().introduced(title, certificate)
+        return Held(key, lambda: self.held.append(title))
+
+
+def test_A10_a_certificate_is_held_once_its_owner_has_proved_himself() -> None:
+    """At the meter after pass 3, at the client after pass 4; who only sends one along changes nothing."""
+    pair, client, meter = bringing(Holding)
+    assert isinstance(client, Holding) and isinstance(meter, Holding)
+    seen = []
+
+    def watched(direction: str, octets: bytes) -> list[bytes]:
+        seen.append((octets[0], len(meter.held), len(client.held)))
+        return [octets]
+
+    pair.tap = watched
+    assert pair.sign_on() == [Associated(None)]
+    assert [(tag, *held) for tag, *held in seen] == [(0x60, 0, 0), (0x61, 0, 0), (0xCB, 0, 0), (0xCF, 1, 0)]
+    assert (meter.held, client.held) == ([CLIENT_TITLE], [METER_TITLE])
+    pair, *ends = bringing(Holding)
+    forged = [bytes(64)]
+    pair.tap = lambda direction, octets: forged if direction == TO_METER and octets[0] == 0xCB else [octets]
+    assert isinstance(pair.sign_on()[0], Failed)
+    assert not any(end.held for end in ends if isinstance(end, Holding))
+
+
+def test_D20_a_known_key_of_another_curve_signs_nobody_on() -> None:
+    pair = Pair(mechanism=7, suite_id=1)
+    known = pair.server.profile.setup.directory
+    assert isinstance(known, KnownKeys)
+    known.signing[CLIENT_TITLE] = SIGNING[2][0].public
+    refused(pair, MetersealError)
+    assert [type(one.error) for one in pair.refusals] == [UnknownKey]
 
 
 def state(pair: Pair) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from meterseal.crypto.v44 import compress
-from meterseal.errors import Malformed, TooWeak
+from meterseal.errors import Malformed, Misuse, TooWeak
 from meterseal.security import Style, protect, unprotect
-from meterseal.security.packing import COMPRESSION, check_packed, pack, unpack
+from meterseal.security.packing import COMPRESSION, check_packed, pack, parameters_of, unpack
 from tests.security.parties import BOTH, CLIENT, METER, both, party, refused
 
 AUTHENTICATED, ENCRYPTED, COMPRESSED = 0x10, 0x20, 0x80
@@ -81,6 +83,33 @@ def test_B07_compression_where_it_has_no_place(
 def test_it_is_packed_by_the_parameters_of_its_profile(name: str) -> None:
     c = party(CLIENT, METER, compression=COMPRESSION[name])
     assert pack(c, AUTHENTICATED, LONG) == (SC, compress(LONG, COMPRESSION[name]))
+
+
+def test_what_a_peer_has_otherwise_stands_behind_the_name() -> None:
+    assert parameters_of("packet-default") == PACKING
+    found = parameters_of(" packet-default  n2=512 n7=46 c2=7 c5=8 ")
+    assert found == replace(PACKING, n2=512, n7=46, c2=7, c5=8) != PACKING
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "zip",
+        "c5=8",
+        "packet-default c5",
+        "packet-default c5=",
+        "packet-default c6=1",
+        "packet-default c5=-8",
+        "packet-default c5=8 c5=8",
+        "packet-default c5=\u0668",
+        "packet-default n2=1",
+        "packet-default c5=99999999",
+    ],
+)
+def test_parameters_that_are_none(text: str) -> None:
+    with pytest.raises(Misuse):
+        parameters_of(text)
 
 
 def test_B07_a_form_of_a_service_is_packed_by_option_only() -> None:
