@@ -29,8 +29,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-_TOGETHER = ("tests/demo/", "tests/cli/test_keys.py", "tests/cli/test_keys_pairs.py")
-"""Tests that share what is dear to make: a play of the demo, a store with its meter."""
+_TOGETHER = (
+    "tests/demo/",
+    "tests/cli/test_keys.py",
+    "tests/cli/test_keys_pairs.py",
+    "tests/crypto/test_static_rules.py",
+)
+"""Tests that share what is dear to make: a play of the demo, a store with its meter, the parsed source."""
 
 
 class OnePlay(LoadScopeScheduling):  # type: ignore[misc]
