@@ -90,6 +90,15 @@ def test_certificates_travel_in_the_ae_qualifiers(kind: type[Introduced]) -> Non
     assert client.brought == [aare.responding_ae_qualifier] == [SIGNING[1][1].public.octets]
 
 
+def test_certificates_stay_at_home_where_nothing_is_signed() -> None:
+    pair = Pair(mechanism=5, suite_id=1)
+    for end, key in zip((pair.client, pair.server), SIGNING[1], strict=True):
+        end.profile.setup.certificate = key.public.octets
+    assert pair.sign_on() == [Associated(None)]
+    aarq, aare = Aarq.decode(pair.sent(TO_METER)[0]), Aare.decode(pair.sent(TO_CLIENT)[0])
+    assert aarq.calling_ae_qualifier is None and aare.responding_ae_qualifier is None
+
+
 class Holding(InSteps):
     """Holds what came along once its owner has proved to have the key."""
 
