@@ -12,6 +12,9 @@ from itertools import count
 
 import pkcs11
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384
 
 from meterseal.credentials.hsm import private_key, wrapping_key
 from meterseal.crypto import AgreementKey, GcmKey, SigningKey, WrappingKey, curve, kcv
@@ -188,6 +191,11 @@ def test_pairs_sign_and_agree_as_pairs_in_memory(token: Token, name: str) -> Non
     key.public.verify(signature, b"message")
     with pytest.raises(Forged):
         key.public.verify(signature, b"massage")
+    wrong = SHA256() if name == "P-384" else SHA384()
+    for asked in (wrong, Prehashed(wrong), Prehashed(row.hash)):
+        with pytest.raises(Misuse, match=f"signs with {row.hash.name}"):
+            key.backend().sign(b"no digest", ECDSA(asked))
+    assert key.backend().sign(b"message", ECDSA(row.hash))
     ours, theirs = agreement_key(token, agrees), AgreementKey.generate(row)
     length = 16 if name == "P-256" else 32
     agreed = ours.agree(theirs.public, b"other info", length)
@@ -215,7 +223,6 @@ def test_a_pair_does_one_thing_and_stays(token: Token) -> None:
 
 def test_certificates_are_signed_in_the_token(token: Token) -> None:
     from cryptography import x509
-    from cryptography.hazmat.primitives.hashes import SHA256
 
     name = label()
     make_pair(token, name, curve("P-256"), SigningKey)

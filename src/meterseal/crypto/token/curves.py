@@ -6,12 +6,11 @@ the KDF is a digest over the counter, the handle of Z and the other information.
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any, Final, NoReturn
 
 import pkcs11
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, KeySerializationEncryption, PrivateFormat
 from pkcs11 import KDF, Attribute, KeyType, Mechanism, ObjectClass
 from pkcs11.util.ec import encode_named_curve_parameters
@@ -22,7 +21,6 @@ from meterseal.crypto.token.session import Held, Token
 from meterseal.errors import ConfigurationError, Malformed, Misuse
 
 _NAMES: Final = {"P-256": "secp256r1", "P-384": "secp384r1"}
-_HASHES: Final = {"P-256": hashlib.sha256, "P-384": hashlib.sha384}
 _DIGESTS: Final = {"P-256": Mechanism.SHA256, "P-384": Mechanism.SHA384}
 _PARAMETERS: Final = {encode_named_curve_parameters(oid): name for name, oid in _NAMES.items()}
 
@@ -180,10 +178,14 @@ class _Backend(ec.EllipticCurvePrivateKey):
     def sign(
         self, data: bytes | bytearray | memoryview, signature_algorithm: ec.EllipticCurveSignatureAlgorithm
     ) -> bytes:
-        """DER, as the backend's own; with the hash of the curve and no other."""
-        if getattr(signature_algorithm.algorithm, "name", None) != self._row.hash.name:
-            raise Misuse(f"a key on {self._row.name} signs with {self._row.hash.name}")
-        digest = _HASHES[self._row.name](data).digest()
+        """DER, as the backend's own; of the curve's hash and no other: of octets, or of their digest."""
+        row, algorithm = self._row, signature_algorithm.algorithm
+        if isinstance(algorithm, Prehashed) and algorithm.digest_size == row.hash.digest_size == len(data):
+            digest = bytes(data)
+        elif getattr(algorithm, "name", None) == row.hash.name:
+            digest = row.digest(bytes(data)).digest()
+        else:
+            raise Misuse(f"a key on {row.name} signs with {row.hash.name}")
 
         def work(private: Any) -> bytes:
             if not hasattr(private, "sign"):  # an object has the verbs that its token allows
