@@ -81,9 +81,6 @@ class GeneralCiphering(Message, tag=b"\xdd"):
 
     def header_in(self, octets: bytes) -> bytes:
         """The same as it came in `octets`, which this was decoded from: lengths may be longer than needed."""
-        shortest = self.header()
-        if octets.startswith(shortest, 1):
-            return shortest
         return octets[1 : _end_of(octets, _FIELDS)]
 
 

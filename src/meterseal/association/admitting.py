@@ -8,7 +8,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from functools import partial
-from types import GeneratorType
 from typing import Any
 
 from meterseal.apdu import acse, services
@@ -90,9 +89,7 @@ class Admitting(Repeating):
             except Rejected as rejected:
                 return self._reject(step, proposal, rejected)
         key = signon.certified(proposal.request)
-        if isinstance(key, GeneratorType):
-            return self._advance(key, None, partial(self._examined, step, proposal), "signing on")
-        return self._examined(step, proposal, key)  # type: ignore[arg-type]  # a cast would be a call
+        return self._through(key, partial(self._examined, step, proposal), "signing on")
 
     def _examined(self, step: Step, proposal: Proposal, key: signon.Certified) -> list[Effect]:
         if isinstance(key, Rejected):
@@ -283,8 +280,6 @@ class Admitting(Repeating):
             return self._not_proved(invoke, opened, wrong)
         self.context.proved()
         answer = self._action_answer(invoke, opened, answer_with(invoke, proof))
-        if type(answer) is bytes:
-            return self._proved(step, answer)
         return self._through(answer, partial(self._proved, step))
 
     def _proved(self, step: Step, octets: bytes) -> list[Effect]:

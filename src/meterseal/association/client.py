@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from types import GeneratorType
 from typing import Any
 
 from meterseal import apdu
@@ -231,9 +230,7 @@ class ClientAssociation(Requesting):
 
     def _introduced(self, step: Step, accepted: Accepted) -> list[Effect]:
         key = self._opening.peer_key(accepted)
-        if isinstance(key, GeneratorType):
-            return self._advance(key, None, partial(self._accepted, step, accepted), _RECEIVING)
-        return self._accepted(step, accepted, key)  # type: ignore[arg-type]  # a cast would be a call
+        return self._through(key, partial(self._accepted, step, accepted), _RECEIVING)
 
     def _accepted(self, step: Step, accepted: Accepted, key: VerifyingKey | None) -> list[Effect]:
         opening = self._opening

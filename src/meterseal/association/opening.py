@@ -60,16 +60,16 @@ class Accepted(NamedTuple):
 class Opening:
     """The sign-ons of one association of a client: what was said at one is not worked out for the next."""
 
-    handshake: Handshake  # of the latest one
+    handshake: Handshake  # of the latest one, as all of these
+    server_title: bytes | None
+    _initiates: Context | None
     answer_minimum: int
     response_minimum: int
     request_protection: int
 
     def __init__(self, profile: ClientProfile) -> None:
         self.profile = profile
-        self.server_title = profile.setup.peer_title
         self._number = -1  # none: nothing has been worked out
-        self._initiates: Context | None = None
         self._told: Told | None = None
         self._heard: tuple[Heard, Accepted] | None = None
 
@@ -86,8 +86,8 @@ class Opening:
             raise Misuse(f"a challenge has {lengths[0]} to {lengths[-1]} octets")
         if profile.dedicated_key is not None and not profile.ciphered:
             raise Misuse("a dedicated key needs a context with ciphering")
-        if scheme.needs_keys and setup.signing is None:
-            setup.signing_key()  # there is nothing to sign on with: it says so
+        if scheme.needs_keys:
+            setup.signing_key()  # without one there is nothing to sign on with
         secret, shares = profile.secret, SHARES in profile.options
         self.handshake = Handshake(
             setup, setup.own_title, b"", challenge, b"", secret, profile.manufacturer, shares

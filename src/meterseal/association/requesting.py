@@ -275,29 +275,25 @@ class Requesting(GeneralBlocks):
     def _begin_transactions(self, first: bytes) -> None:
         """Where the policy or the profile asks for layers, `first` is 8 octets.  Raises Misuse."""
         self._transaction, self._layers, self._added = first, (), 0
-        if self._in_layers:
-            self._check_transactions()
+        self._check_transactions()
 
-    @property
-    def _in_layers(self) -> bool:
-        """True where this exchange goes in layers."""
+    def _check_transactions(self) -> bool:
+        """True where this exchange goes in layers.  Raises Misuse when transaction-ids have no start."""
         profile = self.profile
         signed = profile.ciphered and (profile.setup.asks_of_request | self._added) & SIGNED
-        return bool(signed or profile.layers)
-
-    def _check_transactions(self) -> None:
-        if len(self._transaction) != _TRANSACTION:
+        in_layers = bool(signed or profile.layers)
+        if in_layers and len(self._transaction) != _TRANSACTION:
             raise Misuse(f"layers need {_TRANSACTION} random octets for their transaction-ids")
+        return in_layers
 
     def _next_transaction(self, added: int = 0) -> None:
         """A new exchange: all its messages and answers carry the next transaction-id, and `added`."""
         if added and not self.profile.ciphered:
             raise Misuse("a context without ciphering carries no signatures")
         self._added = added
-        if not self._in_layers:
+        if not self._check_transactions():
             self._layers = ()
             return
-        self._check_transactions()
         following = int.from_bytes(self._transaction, "big") + 1 & (1 << 8 * _TRANSACTION) - 1
         self._transaction = following.to_bytes(_TRANSACTION, "big")
         signed = Layer(SIGNING, b"", b"", self._transaction)

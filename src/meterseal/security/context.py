@@ -119,8 +119,6 @@ class SecuritySetup:
     def introduced(self, title: bytes, certificate: bytes | None) -> VerifyingKey | Steps[VerifyingKey]:
         """The same at a sign-on, where a new `certificate` (DER) takes curve work: then the steps."""
         found = self.directory.introduced(title, certificate)
-        if type(found) is VerifyingKey and found.curve.name == self.suite.curve:
-            return found  # nearly always
         if isinstance(found, GeneratorType):
             return self._introduced(found)
         return _of_suite(found, self.suite)  # type: ignore[type-var]  # a cast would be a call

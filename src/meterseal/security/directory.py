@@ -43,7 +43,7 @@ class KnownKeys:
 
     def introduced(self, title: bytes, certificate: bytes | None) -> VerifyingKey | Steps[VerifyingKey]:
         """As `Directory`; there is nothing to be verified."""
-        return self.signing.get(title) or _missing("signature", title)
+        return self.verifying_key(title)
 
     def agreement_point(self, title: bytes) -> AgreementPoint:
         """As `Directory`."""

@@ -78,8 +78,7 @@ def _prove_gmac(h: Handshake) -> bytes:
 
 
 def _prove_ecdsa(h: Handshake) -> bytes:
-    key = h.setup.signing or h.setup.signing_key()
-    return key.sign(h.own_title + h.peer_title + h.peer_challenge + h.own_challenge)
+    return h.setup.signing_key().sign(h.own_title + h.peer_title + h.peer_challenge + h.own_challenge)
 
 
 def _verify_ecdsa(h: Handshake, proof: bytes, carrier: Opened) -> None:

@@ -30,7 +30,6 @@ from meterseal.codec.octets import length_octets
 from meterseal.codec.parts import write_octets
 from meterseal.crypto import TAG_LENGTH
 from meterseal.errors import Forged, Malformed, TooWeak, UnknownKey, Unsupported
-from meterseal.keys.counters import LIMIT
 from meterseal.keys.exchanges import ONCE
 from meterseal.security.ciphering import seal, unseal
 from meterseal.security.context import Context, KeyInUse
@@ -251,8 +250,7 @@ def open_usual(context: Context, octets: bytes) -> Opened | None:
         return None  # which the long way refuses, and says why
     rx, (counter,) = key.rx, _counter_at(octets, 3)
     lowest = rx.lowest
-    if not lowest <= counter < LIMIT:
-        rx.check(counter, context.window)  # which says why it is not acceptable, or that it is
+    rx.check(counter, context.window)
     plain = key.handle.open(sc, _nonce(title, counter), octets[7:])
     if not plain or plain[0] != plain_tag:
         _check_inner(context, ciphered.parse(octets), plain)
