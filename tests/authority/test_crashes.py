@@ -120,7 +120,6 @@ def test_kill_9_while_issuing(tmp_path: Path) -> None:
     with root(folder) as ca:
         anchor = ca.certificate
         first = ca.issue(numbered(0), title(0), Purpose.SIGNATURE)
-    sent.touch()
 
     def life(descriptor: int) -> None:
         serial = first.serial

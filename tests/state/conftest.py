@@ -115,16 +115,26 @@ class Disk:
 
 
 def live_and_die(life: Callable[[int], None], sent: Path, seconds: float, number: int = 1) -> None:
-    """Run `life(descriptor of sent)` in `number` forked processes and kill them after `seconds`."""
+    """Run `life(descriptor of sent)` in `number` forked processes and kill them `seconds` after the last began.
+
+    Each says that it runs before its life begins: what a fork takes on a busy machine is no part of the life.
+    """
+    begun, begin = os.pipe()
+    descriptor = os.open(sent, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     children = []
     for _ in range(number):
         child = os.fork()
         if not child:
             try:
-                life(os.open(sent, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600))
+                os.write(begin, b".")
+                life(descriptor)
             finally:
                 os._exit(3)  # a life does not end by itself
         children.append(child)
+    for _ in children:
+        os.read(begun, 1)
+    for one in (begun, begin, descriptor):
+        os.close(one)
     time.sleep(seconds)
     for child in children:
         os.kill(child, signal.SIGKILL)
