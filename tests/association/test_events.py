@@ -114,6 +114,15 @@ def test_a_client_without_an_ear_drops_what_it_is_told() -> None:
 # --- datagrams to an address that has proved nothing (F16) ---------------------------------------------
 
 
+def test_A19_an_event_that_is_longer_than_the_client_takes_is_not_told() -> None:
+    heard: list[services.EventNotificationRequest] = []
+    pair = pair_of(heard, client={"max_pdu": 64})
+    (effect,) = pair.server.notify(get(), octet_string(bytes(64)), bytes(12))
+    assert isinstance(effect, Refusal) and effect.error.kind == "too-large"
+    tell(pair)
+    assert [message.value for message in heard] == [CODE], "the next one is"
+
+
 @pytest.mark.parametrize("size", [0, 30, 4096])
 def test_F16_long_answers_to_the_unproved_are_cut_small(size: int) -> None:
     pair = Pair(mechanism=0, ciphered=False, datagrams=True, client={"max_pdu": size})

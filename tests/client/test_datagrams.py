@@ -7,6 +7,7 @@ import json
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,17 @@ async def test_F16_a_long_answer_to_who_has_proved_nothing_comes_in_small_blocks
         assert got <= 3 * sent
     async with meterseal.connect(credentials=credentials, role="operator") as meter:
         await meter.object_list()  # who has signed on gets it in one piece
+
+
+@pytest.mark.parametrize("takes", [0, 0xFFFF], ids=["no limit", "more than a datagram"])
+async def test_F16_an_answer_never_grows_beyond_a_datagram(credentials: Path, takes: int) -> None:
+    """Whatever the client says that it takes: what is longer than the line carries goes in blocks."""
+    given = Credentials.load(credentials)
+    roles = {"operator": replace(given.role("operator"), max_pdu=takes)}
+    async with meterseal.connect(credentials=replace(given, roles=roles), role="operator") as meter:
+        rows = await meter.profile("1.0.99.1.0.255", entries=(1, 3000))
+        assert len(rows) == 3000
+        assert (await meter.read("8/0.0.1.0.0.255:2")).value is not None
 
 
 async def test_the_blocking_twin_over_udp(credentials: Path, tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ import pytest
 from meterseal import net
 from meterseal.errors import ConfigurationError, ConnectionLost, Misuse, TimedOut, TooLarge
 from meterseal.framing import wrapper
+from meterseal.framing.wrapper import MAX_IN_DATAGRAM as LARGEST
 from meterseal.net import Admission, DatagramServer, Limits, Link, WireLog, blocking
-from meterseal.net.datagram import AMPLIFICATION, LARGEST
+from meterseal.net.datagram import AMPLIFICATION
 from tests.net.parties import ANSWER, APDU, CONNECTS, FRAME, SOON, Parties, echo, silent, until
 
 GARBAGE = [

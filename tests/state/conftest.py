@@ -115,7 +115,7 @@ class Disk:
 
 
 def live_and_die(life: Callable[[int], None], sent: Path, seconds: float, number: int = 1) -> None:
-    """Run `life(descriptor of sent)` in `number` forked processes and kill them `seconds` after the last began.
+    """Run `life(descriptor of sent)` in `number` forks and kill them `seconds` after the last began.
 
     Each says that it runs before its life begins: what a fork takes on a busy machine is no part of the life.
     """

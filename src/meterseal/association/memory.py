@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Final, NamedTuple, Protocol
 
+from meterseal.association.transfer import LARGEST
+
 LIMIT: Final = 16 << 20
 """Octets that all half-open transfers of a meter keep at most."""
 
@@ -66,9 +68,11 @@ class Line(NamedTuple):
     """What carries an association of a meter.
 
     `datagrams`: it may lose, repeat and reorder.  What half-open transfers keep is counted in `memory`, which
-    all associations of a meter share, as part of `share`.
+    all associations of a meter share, as part of `share`.  It carries APDUs of at most `largest` octets,
+    whatever a client says that it takes.
     """
 
     datagrams: bool = False
     memory: TransferMemory | None = None
     share: Hashable = None
+    largest: int = LARGEST

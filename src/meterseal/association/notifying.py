@@ -11,7 +11,7 @@ from meterseal.association.serving import SUITE_BITS, Serving, answer_protection
 from meterseal.association.states import ASSOCIATED, State
 from meterseal.codec.data import Data
 from meterseal.cosem.rights import READ
-from meterseal.errors import MetersealError
+from meterseal.errors import MetersealError, TooLarge
 from meterseal.security import protect
 
 
@@ -40,10 +40,12 @@ class Notifying(Serving):
         return self._with_counters(1, self._told, octets, required)
 
     def _told(self, octets: bytes, required: int) -> list[Effect]:
-        if not required:
-            return [Reply(octets)]
         try:
-            style = own_style(False, self.context.dedicated is not None)
-            return [Reply(protect(self.context, octets, required, style))]
+            if required:
+                style = own_style(False, self.context.dedicated is not None)
+                octets = protect(self.context, octets, required, style)
+            if len(octets) > self._reaches:
+                raise TooLarge(f"an event of {len(octets)} octets, {self._reaches} reach the client")
+            return [Reply(octets)]
         except MetersealError as error:
             return [Refusal(error, "telling of an event")]

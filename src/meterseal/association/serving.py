@@ -31,7 +31,6 @@ from meterseal.association.operations import (
 )
 from meterseal.association.profile import ServerProfile, ThirdParty, conformance
 from meterseal.association.serving_blocks import ServingBlocks
-from meterseal.association.transfer import LARGEST
 from meterseal.cosem.obis import Obis
 from meterseal.errors import MetersealError, Misuse, Refused, Replayed, TooLarge, UnknownKey, Unsupported
 from meterseal.keys.counters import WINDOW
@@ -327,7 +326,7 @@ class Serving(ServingBlocks):
         in_blocks = not x.applied and self._unproved and self.negotiated & _BLOCK_BIT.get(x.service, 0)
         if in_blocks:
             return self._at_once()
-        return self.client_max_pdu or LARGEST
+        return self._reaches
 
     def _sealed(self, x: Exchange, octets: bytes) -> bytes | Steps[bytes]:
         """An answer protected like for like; where the request was plain, service-specific."""

@@ -15,7 +15,7 @@ from meterseal.association.exchange import Exchange
 from meterseal.association.general_blocks import GeneralBlocks
 from meterseal.association.memory import Line
 from meterseal.association.profile import ServerProfile
-from meterseal.association.transfer import LARGEST, Transfer, opens
+from meterseal.association.transfer import Transfer, opens
 from meterseal.errors import MetersealError, ProtocolViolation, TimedOut, TooLarge
 from meterseal.framing.gbt import MAX_WINDOW, Block
 from meterseal.security import SecuritySetup
@@ -38,7 +38,7 @@ class ServingBlocks(GeneralBlocks):
     def __init__(self, setup: SecuritySetup, line: Line) -> None:
         super().__init__(setup)
         self.client_max_pdu = self._kept = 0
-        self.datagrams, self._memory, self._share = line
+        self.datagrams, self._memory, self._share, self._carried_whole = line
 
     # --- out --------------------------------------------------------------------------------------
 
@@ -47,10 +47,14 @@ class ServingBlocks(GeneralBlocks):
         """May anybody have written this client's address on what came, and be asking for another?"""
         return self.datagrams and not self.profile.scheme.passes
 
+    @property
+    def _reaches(self) -> int:
+        """Octets of one APDU that reach the client: it takes them, and the line carries them whole."""
+        return min(self.client_max_pdu or self._carried_whole, self._carried_whole)
+
     def _at_once(self) -> int:
         """Octets that the client takes in one APDU; with nothing proved no more than one request lets out."""
-        size = self.client_max_pdu or LARGEST
-        return min(size, UNPROVED) if self._unproved else size
+        return min(self._reaches, UNPROVED) if self._unproved else self._reaches
 
     def _begin_answer(self) -> Transfer:
         """A transfer whose blocks the client takes; with nothing proved one for each of its own."""

@@ -17,6 +17,8 @@ from .bounds import Octets
 VERSION = 1
 HEADER_LENGTH = 8
 MAX_APDU = 0xFFFF
+MAX_IN_DATAGRAM = 65_507 - HEADER_LENGTH
+"""Octets of an APDU whose frame fits a datagram over IPv4."""
 PORT = 4059
 """TCP and UDP port of the wrapper (IEC 62056-9-7)."""
 ALL_STATION = 0x7F

@@ -38,6 +38,7 @@ from meterseal.errors import (
     StateUnavailable,
     TimedOut,
 )
+from meterseal.framing.wrapper import MAX_APDU, MAX_IN_DATAGRAM
 from meterseal.meter.association_object import Association
 from meterseal.meter.delays import Delays
 from meterseal.meter.events import Events
@@ -121,7 +122,12 @@ class Session:
         return ServerAssociation(
             profile,
             self._meter.draw,
-            Line(self._datagrams, self._party.memory, self._link.source),
+            Line(
+                self._datagrams,
+                self._party.memory,
+                self._link.source,
+                MAX_IN_DATAGRAM if self._datagrams else MAX_APDU,
+            ),
         )
 
     @property

@@ -14,9 +14,9 @@ from typing import Any, TypeAlias, TypeVar
 from meterseal.errors import ConnectionLost, DecodeError, MetersealError, Misuse, TimedOut, TooLarge
 from meterseal.framing import gateway, wrapper
 from meterseal.framing.gateway import Prefix
-from meterseal.framing.wrapper import Frame
+from meterseal.framing.wrapper import MAX_IN_DATAGRAM, Frame
 
-from .datagram import LARGEST, frame_of
+from .datagram import frame_of
 from .ends import address_text
 from .gateway import answer, late
 from .handler import Limits
@@ -351,8 +351,8 @@ class DatagramLine(SocketLine):
         return None
 
     def _write(self, octets: bytes) -> None:
-        if len(octets) > LARGEST + wrapper.HEADER_LENGTH:
-            raise TooLarge(f"an APDU of {len(octets)} octets does not fit a datagram ({LARGEST})")
+        if len(octets) > MAX_IN_DATAGRAM + wrapper.HEADER_LENGTH:
+            raise TooLarge(f"an APDU of {len(octets)} octets does not fit a datagram ({MAX_IN_DATAGRAM})")
         super()._write(octets)
 
     def _read(self, wait: float | None) -> None:

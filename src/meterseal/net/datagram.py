@@ -16,15 +16,12 @@ from typing import Any, Final, Protocol, cast
 
 from meterseal.errors import ConfigurationError, ConnectionLost, DecodeError, MetersealError, TooLarge
 from meterseal.framing import wrapper
-from meterseal.framing.wrapper import Frame
+from meterseal.framing.wrapper import MAX_IN_DATAGRAM, Frame
 
 from .admission import Admission
 from .ends import address_text, source_of
 from .handler import BareLink, Factory, Handler, Limits, Link
 from .wirelog import WireLog
-
-LARGEST: Final = 65_507 - wrapper.HEADER_LENGTH
-"""Octets of an APDU that fits a datagram over IPv4."""
 
 AMPLIFICATION: Final = 3
 """Octets that may go to an address that has not signed on, for each octet that came from there."""
@@ -111,8 +108,8 @@ class Peer(BareLink):
         It is dropped, as a network may drop it, when the system does not take it, and when an address that
         has not signed on would get too much.
         """
-        if len(payload) > LARGEST:
-            raise TooLarge(f"an APDU of {len(payload)} octets does not fit a datagram ({LARGEST})")
+        if len(payload) > MAX_IN_DATAGRAM:
+            raise TooLarge(f"an APDU of {len(payload)} octets does not fit a datagram ({MAX_IN_DATAGRAM})")
         if self.is_closing:
             return
         frame = wrapper.encode(source, destination, payload)
