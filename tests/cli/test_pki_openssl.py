@@ -117,6 +117,34 @@ def test_a_request_made_by_openssl(made: Path) -> None:
     assert pki("verify", out, *trust, *lists).startswith("holds: ")
 
 
+CONFIG = """
+[req]
+prompt = no
+distinguished_name = who
+req_extensions = more
+[who]
+CN = a meter
+[more]
+subjectAltName = critical,otherName:1.3.6.1.5.5.7.8.4;SEQUENCE:module
+[module]
+type = OID:1.2.3.4
+serial = FORMAT:HEX,OCTETSTRING:4D534C0000000003
+"""
+
+
+def test_D18_a_request_with_its_title_in_the_hardware_module_name(made: Path) -> None:
+    """Shown by that title, certified by our own form, and for no other."""
+    key, csr, out, config = (made / f"module.{end}" for end in ("key", "der", "pem", "cnf"))
+    config.write_text(CONFIG)
+    openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key)
+    openssl("req", "-new", "-key", key, "-config", config, "-outform", "DER", "-out", csr)
+    assert pki("show", csr).startswith("title       4D534C0000000003\n")
+    words = ("--dir", made / "sub", "--csr", csr, "--purpose", "signature", "--out", out)
+    assert run("pki", "issue", *map(str, words), "--title", TITLE).code == 1
+    pki("issue", *words, "--title", "4D534C0000000003")
+    assert Certificate.from_pem(out.read_bytes())[0].subject_text == "CN=4D534C0000000003"
+
+
 def test_an_encrypted_key(made: Path, tmp_path: Path) -> None:
     (tmp_path / "password").write_text("correct horse\n")
     (tmp_path / "password").chmod(0o600)

@@ -12,7 +12,7 @@ from meterseal.cli import options, output
 from meterseal.cli import pki_options as given
 from meterseal.cli.output import answering
 from meterseal.cosem.texts import safe_text
-from meterseal.errors import CertificateRefused, ConfigurationError, MetersealError
+from meterseal.errors import ConfigurationError, MetersealError
 
 if TYPE_CHECKING:
     from meterseal.crypto.certificates import Certificate
@@ -153,38 +153,21 @@ def _from_index(folder: Path, what: str | None) -> _Shown:
 
 
 def _from_file(path: Path) -> list[_Shown]:
-    """What PEM names it, or what it can be read as.  Raises CertificateRefused, ConfigurationError."""
+    """What it says it is.  Raises CertificateRefused, ConfigurationError."""
     from meterseal.cli import pki_pages
     from meterseal.credentials.files import read_public
-    from meterseal.crypto.formats import certificates_in, is_pem, list_in, request_in
+    from meterseal.crypto.formats import Form, certificates_in, form_of, list_in, request_in
     from meterseal.crypto.revocation import LARGEST_LIST
 
-    def certificates(octets: bytes) -> list[_Shown]:
-        return [("certificate", pki_pages.certificate(one), one) for one in certificates_in(octets)]
-
-    def request(octets: bytes) -> list[_Shown]:
-        one = request_in(octets)
-        return [("request", pki_pages.request(one), one)]
-
-    def revocations(octets: bytes) -> list[_Shown]:
-        one = list_in(octets)
-        return [("list", pki_pages.revocation_list(one), one)]
-
     octets = read_public(path, "file", 2 * LARGEST_LIST)
-    readers = {
-        b"-----BEGIN CERTIFICATE-----": certificates,
-        b"REQUEST-----": request,
-        b"-----BEGIN X509 CRL-----": revocations,
-    }
-    fits = [read for label, read in readers.items() if not is_pem(octets) or label in octets]
-    refused = CertificateRefused("neither a certificate nor a request nor a revocation list")
-    for read in fits:
-        try:
-            return read(octets)
-        except CertificateRefused as error:
-            if read is fits[0]:
-                refused = error
-    raise refused
+    form = form_of(octets)
+    if form is Form.REQUEST:
+        asked = request_in(octets)
+        return [("request", pki_pages.request(asked), asked)]
+    if form is Form.LIST:
+        revoked = list_in(octets)
+        return [("list", pki_pages.revocation_list(revoked), revoked)]
+    return [("certificate", pki_pages.certificate(one), one) for one in certificates_in(octets)]
 
 
 def verify(

@@ -27,6 +27,7 @@ from meterseal.crypto.certificates import (
 )
 from meterseal.crypto.curves import AgreementKey, AgreementPoint, PublicKey, SigningKey, TlsKey
 from meterseal.crypto.revocation import Reason, Revocation
+from meterseal.crypto.titles import title_of
 from meterseal.errors import CertificateRefused, Misuse
 
 TITLE_LENGTH: Final = 8
@@ -52,9 +53,12 @@ def make_request(key: SigningKey | AgreementKey | TlsKey, title: bytes) -> bytes
 
 
 class Request:
-    """A certificate request whose signature has been verified: who asks holds the private key."""
+    """A certificate request whose signature has been verified: who asks holds the private key.
 
-    __slots__ = ("_x509", "der")
+    `title` is the system title that is asked for, in one of the places that a certificate has it in.
+    """
+
+    __slots__ = ("_x509", "der", "title")
 
     def __init__(self, der: bytes) -> None:
         """Raises CertificateRefused for what is no request of the profile, or is signed by another key."""
@@ -66,7 +70,8 @@ class Request:
             same = self._x509.public_bytes(Encoding.DER) == self.der
             same = same and whole_octets(self.der, self._x509.signature)
             signed = self._x509.is_signature_valid
-            _ = self._x509.subject, self._x509.signature_algorithm_oid
+            subject, asked_for = self._x509.subject, self._x509.extensions
+            _ = self._x509.signature_algorithm_oid
         if not same:
             raise CertificateRefused("not the octets that this request has in DER form")
         if not signed:
@@ -75,7 +80,7 @@ class Request:
         if self._x509.signature_algorithm_oid != _SIGNATURES[on.name]:
             wanted = f"{on.name}: ECDSA with {on.hash.name.upper()}"
             raise CertificateRefused(f"signed by another algorithm than that of {wanted}")
-        _ = self.title
+        self.title = title_of(subject, asked_for)
 
     @classmethod
     def from_pem(cls, text: bytes) -> Request:
@@ -87,16 +92,6 @@ class Request:
     def to_pem(self) -> bytes:
         """The PEM form."""
         return self._x509.public_bytes(Encoding.PEM)
-
-    @property
-    def title(self) -> bytes:
-        """The system title that is asked for."""
-        with reading("the subject of a request"):
-            names = self._x509.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-        text = names[0].value if len(names) == 1 else ""
-        if not isinstance(text, str) or len(text) != 16 or set(text) - set("0123456789ABCDEF"):
-            raise CertificateRefused("the request names no system title as its common name")
-        return bytes.fromhex(text)
 
     def key(self, purpose: Purpose) -> PublicKey:
         """The public key, as the type of `purpose`.  Raises CertificateRefused for another curve or form."""

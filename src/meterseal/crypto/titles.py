@@ -1,4 +1,4 @@
-"""The system title in a certificate: three places are understood, one title has to be there (classes 12)."""
+"""The system title in a certificate or a request: one title, in one of three places or more (classes 12)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ def _refuse(why: str) -> NoReturn:
 
 
 def title_of(subject: x509.Name, extensions: x509.Extensions) -> bytes:
-    """The system title of an end entity.  Raises CertificateRefused: none, or two that differ."""
+    """The system title of an end entity, from what its certificate or request says of the subject.
+
+    Raises CertificateRefused: none, or two that differ.
+    """
     found = {*_from_common_name(subject), *_from_hardware_module(extensions), *_from_identifier(subject)}
     if not found:
         _refuse("no system title: neither in the common name nor in one of the other places")
