@@ -145,6 +145,16 @@ def test_the_master_key_takes_two_and_a_timer_leaves_it_alone(office: Office) ->
     assert (
         office.json("--request", str(asked["request"]), "stage", *kek, by="anna")["key"]["state"] == "staged"
     )
+    # Among what changes: by kind and role, also where neither names it.
+    role = ["rotate", "--device", TITLE, "--role", "operator"]
+    assert "where the meter is" in office.keys(*role, by="anna", code=1).err  # and no second person
+    assert "no second person" in office.keys("request", *role, by="anna", code=2).err
+    assert office.json("campaign", "new", "role", "--role", "operator", by="anna")["waiting"] == 1
+    both = [*role, "--kind", "guek", "--kind", "kek"]
+    number = str(office.json("request", *both, "--why", "yearly", by="anna")["request"])
+    office.keys("approve", number, "--why", "seen", by="bob")
+    wider = [*both[:3], *both[5:]]
+    assert "about something else" in office.keys("--request", number, *wider, by="anna", code=1).err
 
 
 def test_revoke_marks_nothing_where_its_campaigns_may_not_be_planned(office: Office) -> None:

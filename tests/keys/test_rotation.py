@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meterseal.errors import Misuse
+from meterseal.keys.kinds import Slot
 from meterseal.keys.lifecycle import Record, State
 from meterseal.keys.rotation import (
     HEARD,
@@ -18,6 +19,7 @@ from meterseal.keys.rotation import (
     Step,
     after,
     candidates,
+    chosen,
     ended,
     mixtures,
 )
@@ -91,6 +93,26 @@ def of(*states: State, sent: int | None = None) -> list[Record]:
 
 def versions(records: list[Record]) -> list[int]:
     return [one.version for one in records]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "roles", "wanted"),
+    [
+        ((), (), {"guek", "gak", "kek"}),
+        (("kek",), (), {"kek"}),
+        (("kek",), ("operator",), {"kek"}),
+        (("gak", "kek"), ("operator",), {"gak", "kek"}),
+        (("gak", "kek"), ("manager",), {"kek"}),
+        (("guek",), (), {"guek"}),
+        ((), ("operator",), {"guek", "gak"}),
+        ((), ("manager",), set()),
+    ],
+)
+def test_what_a_change_of_kinds_and_roles_changes(
+    kinds: tuple[str, ...], roles: tuple[str, ...], wanted: set[str]
+) -> None:
+    slots = (Slot(b"", "operator", "guek"), Slot(b"", "operator", "gak"), Slot(b"", "", "kek"))
+    assert {slot.kind for slot in slots if chosen(slot, kinds, roles)} == wanted
 
 
 def test_candidates_come_in_order_and_without_the_destroyed() -> None:

@@ -22,7 +22,7 @@ from meterseal.client.aio import Meter
 from meterseal.errors import Blame, MetersealError, Misuse, Refused
 from meterseal.keys.kinds import KINDS, ORDER, Proof, Slot, Way
 from meterseal.keys.lifecycle import Record, State, find
-from meterseal.keys.rotation import STEP, Heard, Phase, Step, candidates, ended, mixtures
+from meterseal.keys.rotation import STEP, Heard, Phase, Step, candidates, chosen, ended, mixtures
 
 MOST_STEPS: Final = 10
 """Steps of one rotation in one run; more than that goes in a circle."""
@@ -133,16 +133,8 @@ class _Run:
             await self.end(rotation)
 
     def slots(self, kinds: set[str], roles: set[str], *, able: bool = True) -> list[Slot]:
-        """Slots that have keys, in the order of a change of all; `able`: that can be changed in this run.
-
-        What is no role's own, as the KEK, is among them where its kind is named, or no role.
-        """
-        found = [
-            slot
-            for slot in self._store.keys.slots(self._title)
-            if (slot.kind in kinds or not kinds)
-            and (not roles or slot.role in roles or (kinds and not slot.role))
-        ]
+        """Slots that have keys, in the order of a change of all; `able`: that can be changed in this run."""
+        found = [slot for slot in self._store.keys.slots(self._title) if chosen(slot, kinds, roles)]
         if (kinds or roles) and not found:
             raise Misuse(f"{self._title.hex().upper()} has no key of these kinds and roles")
         certifies = self._bringer.certifies or not able

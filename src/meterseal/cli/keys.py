@@ -181,11 +181,13 @@ def rotate(
         raise typer.BadParameter("name a device, or say --due", param_hint="--device")
     with given.opened(store, kek, by) as opened:
         from meterseal.authority.campaign import due_devices
+        from meterseal.keys.rotation import chosen
 
+        kinds, roles = list(kind or ()), list(role or ())
         tasks = (
-            [(wanted, list(kind or ()), list(role or ()))]
+            [(wanted, kinds, roles)]
             if wanted is not None
-            else due_devices(opened, limit, set(kind or ()), pairs=certifier is not None)
+            else due_devices(opened, limit, set(kinds), pairs=certifier is not None)
         )
         if wanted is None and certifier is None and keys_pairs.due(opened):
             output.note("key pairs are due as well, and left out: say which --authority certifies new ones")
@@ -193,8 +195,9 @@ def rotate(
             tasks = _without_master(tasks)
         if not tasks:
             output.note("nothing is due")
-        if wanted is not None and (not kind or "kek" in kind):
-            about = {"devices": [wanted.hex().upper()], "kinds": kind or [], "what": "rotate"}
+        held = [] if wanted is None else opened.keys.slots(wanted)
+        if wanted is not None and any(slot.kind == "kek" and chosen(slot, kinds, roles) for slot in held):
+            about = {"devices": [wanted.hex().upper()], "kinds": kinds, "roles": roles, "what": "rotate"}
             given.act(opened, "master-key", about, why)
         else:
             given.act(opened, "rotate")

@@ -62,17 +62,19 @@ def new(
     """Write the list of what is to be done. Nothing is done yet."""
     with given.opened(store, kek, by) as opened:
         from meterseal.authority.campaign import Campaign, Plan, span
+        from meterseal.keys.kinds import Slot
+        from meterseal.keys.rotation import chosen
 
-        plan = Plan(
-            tuple(kind or ()), tuple(role or ()), permits, wave, None if window is None else span(window), why
-        )
+        kinds, roles = tuple(kind or ()), tuple(role or ())
+        plan = Plan(kinds, roles, permits, wave, None if window is None else span(window), why)
         titles = None if device is None else [given.title(text) for text in device]
-        if kind and "kek" not in kind:
-            given.act(opened, "campaign")
+        # By the words alone: a device may have got a KEK by the time its turn comes.
+        if chosen(Slot(b"", "", "kek"), kinds, roles):
+            about = {"campaign": name, "kinds": list(kinds), "place": place, "roles": list(roles)}
+            devices = {} if titles is None else {"devices": [title.hex().upper() for title in titles]}
+            given.act(opened, "master-key", about | devices, why)
         else:
-            about = {"campaign": name, "kinds": kind or [], "place": place, "roles": role or []}
-            chosen = {} if titles is None else {"devices": [title.hex().upper() for title in titles]}
-            given.act(opened, "master-key", about | chosen, why)
+            given.act(opened, "campaign")
         made = Campaign.new(opened, name, plan, titles, place)
         _counted(made, json)
 

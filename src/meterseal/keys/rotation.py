@@ -12,7 +12,7 @@ association that does not open with that key, or the rotation is never begun (`w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from enum import Enum
 from itertools import islice, product
 from typing import Final
@@ -155,6 +155,16 @@ def after(phase: Phase, heard: Heard) -> Phase:
 def ended(phase: Phase) -> bool:
     """True when nothing is left to do."""
     return STEP[phase] is Step.END
+
+
+def chosen(slot: Slot, kinds: Collection[str], roles: Collection[str]) -> bool:
+    """Whether a change of these kinds and roles, empty for all, changes this slot too.
+
+    What is no role's own, as the KEK, is in where its kind is named, or no role.
+    """
+    return (slot.kind in kinds or not kinds) and (
+        slot.role in roles or not roles or (bool(kinds) and not slot.role)
+    )
 
 
 def candidates(slot: Sequence[Record]) -> list[Record]:
