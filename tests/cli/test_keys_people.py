@@ -102,6 +102,10 @@ def test_a_request_is_refused_or_not_needed(office: Office) -> None:
     assert not (office.folder / "x.toml").exists() and office.keys("requests").out == ""
     assert "no second person" in office.keys("request", "stage", *WORDS, by="anna", code=2).err
     assert "no second person" in office.keys("request", "status", by="anna", code=2).err
+    card = ["person", "card", "carl", "--key", office.file("carl.key"), "--out", office.file("carl.card")]
+    assert "`keys person card` takes no second" in office.keys("request", *card, by="anna", code=2).err
+    assert not (office.folder / "carl.key").exists()  # nothing of it is begun
+    office.keys("request", "person", by="anna", code=2)
     office.keys("request", "nothing", by="anna", code=2)
     office.keys("request", *export[:-2], by="anna", code=2)
     office.keys("person", "add", office.file("bob.card"), "--duty", "king", by="anna", code=2)
@@ -239,7 +243,7 @@ def test_a_trust_anchor_that_the_store_does_not_know_takes_two(office: Office) -
 
 def test_without_a_roll_nothing_is_asked_for(tmp_path: Path) -> None:
     office = Office(tmp_path)
-    assert "nobody is on the roll" in office.keys("request", "retire", "--device", TITLE, code=2).err
+    assert "nobody is on the roll" in office.keys("request", "rewrap", "--to", "new.kek", code=2).err
     assert "nobody is on the roll" in office.keys("--request", "1", "rewrap", code=2).err
     assert office.json("upgrade") == {"before": HEAD, "after": HEAD}
     office.keys("retire", "--device", TITLE, "--why", "scrapped")

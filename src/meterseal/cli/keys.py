@@ -66,6 +66,7 @@ def init(
 
 
 @app.command("adopt")
+@given.takes_two
 def adopt(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Credentials file of a meter (TOML).")],
     store: given.Where,
@@ -113,6 +114,7 @@ def adopt(
 
 
 @app.command("stage")
+@given.takes_two
 def stage(
     store: given.Where,
     device: given.Device,
@@ -148,6 +150,7 @@ def stage(
 
 
 @app.command("rotate")
+@given.takes_two
 def rotate(
     store: given.Where,
     device: given.MaybeDevice = None,
@@ -300,6 +303,7 @@ def _run(
 
 
 @app.command("rewrap")
+@given.takes_two
 def rewrap(
     store: given.Where,
     new: Annotated[

@@ -27,6 +27,7 @@ def family() -> None:
 
 
 @app.command("new")
+@given.takes_two
 def new(
     name: Name,
     store: given.Where,

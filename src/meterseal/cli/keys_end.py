@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from meterseal.keys.lifecycle import Record
 
 
+@given.takes_two
 def destroy(
     store: given.Where,
     device: given.Device,

@@ -47,6 +47,7 @@ Lab = Annotated[
 ]
 
 
+@given.takes_two
 def generate(
     store: given.Where,
     template: Annotated[
@@ -83,6 +84,7 @@ def generate(
     _told(shipped, json, "generated")
 
 
+@given.takes_two
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file with the meters.")],
     store: given.Where,
@@ -155,6 +157,7 @@ def import_(
     _told(shipped, json, "imported")
 
 
+@given.takes_two
 def export(
     store: given.Where,
     receiver: Annotated[
@@ -208,6 +211,7 @@ def export(
     _told(shipped, json, "exported")
 
 
+@given.takes_two
 def export_credentials(
     store: given.Where,
     device: given.Device,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, cast
 
 import typer
 
@@ -187,16 +187,29 @@ def act(store: Store, deed: str, about: Mapping[str, Any] | None = None, why: st
     raise typer.Exit
 
 
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def takes_two(command: _Command) -> _Command:
+    """Mark a command that may take a second person: it can be asked for, and the others are not begun."""
+    command.takes_two = True  # type: ignore[attr-defined]
+    return command
+
+
 def ask_for(ctx: typer.Context, command: list[str]) -> None:
     """Run another command of the group that `ctx` is in as far as `act`, which files a request and ends."""
     one = who()
     one.asking, one.json = True, "--json" in command
     group = cast(Any, ctx.parent)  # of which the asking one is a command
-    name, found, words = group.command.resolve_command(group, list(command))
-    with found.make_context(name, words, parent=group) as below:
-        found.invoke(below)
-    with answering():
-        raise Misuse(f"`{one.family} {name}` takes no second person")
+    first, found, words = group.command.resolve_command(group, list(command))
+    name, last, behind = first, found, words
+    while behind and (below := getattr(last, "commands", {}).get(behind[0])):
+        name, last, behind = f"{name} {behind[0]}", below, behind[1:]
+    if not hasattr(last, "commands") and not hasattr(last.callback, "takes_two"):
+        with answering():
+            raise Misuse(f"`{one.family} {name}` takes no second person")
+    with found.make_context(first, words, parent=group) as inner:
+        found.invoke(inner)
 
 
 def place(text: str | None) -> Path | str | None:

@@ -63,6 +63,7 @@ def card(
 
 
 @app.command("add")
+@given.takes_two
 def add(
     file: Annotated[Path, typer.Argument(metavar="CARD", help="Card of the person.")],
     store: given.Where,
@@ -100,6 +101,7 @@ def add(
 
 
 @app.command("remove")
+@given.takes_two
 def remove(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the person.")],
     store: given.Where,

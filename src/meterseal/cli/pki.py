@@ -36,6 +36,7 @@ def family(
 
 
 @app.command("init")
+@keys.takes_two
 def init(
     folder: given.Dir,
     name: given.Name,
@@ -81,6 +82,7 @@ def init(
 
 
 @app.command("sub")
+@keys.takes_two
 def sub(
     folder: given.Dir,
     name: given.Name,
