@@ -15,6 +15,9 @@ OBJECT = "1.0.1.8.0.255"
 NO_FILE = ("--credentials", "no-such.toml")
 SEALED = ("utility", "read", TITLE, OBJECT, *NO_FILE)
 GENERATE = ("keys", "generate", "--store", "keys.db", "--template", "t.toml", "--count", "1", "--out", "o")
+STORE = ("--store", "keys.db")
+AUTHORITY = ("pki", "init", "--dir", "ca", "--name", "Root")
+REQUEST = ("pki", "request", "--title", TITLE, "--purpose", "signature")
 
 WRONG = {
     "URL of read": ("read", "ftp://x", OBJECT, *NO_FILE),
@@ -39,6 +42,30 @@ WRONG = {
     "asking where nobody is asked": ("listen", "udp://127.0.0.1:0", "--collect", *NO_FILE),
     "an authority below itself": ("pki", "sub", "--dir", "ca", "--under", "./ca", "--name", "x"),
     "kinds of no device": ("keys", "status", "--store", "keys.db", "--kind", "guek"),
+    "kind that is due": ("keys", "due", "--kind", "foo", *STORE),
+    "kind that is set a period": ("keys", "due", "--every", "foo=3", *STORE),
+    "period longer than any": ("keys", "due", "--every", f"guek={10**9}", *STORE),
+    "kind to rotate": ("keys", "rotate", "--due", "--kind", "foo", *STORE),
+    "kind to recover": ("keys", "recover", "--kind", "foo", *STORE),
+    "kind to stage": ("keys", "stage", "--device", TITLE, "--kind", "foo", *STORE),
+    "kind to revoke": ("keys", "revoke", "--device", TITLE, "--kind", "foo", *STORE),
+    "kind of a campaign": ("keys", "campaign", "new", "x", "--kind", "guek", "--kind", "foo", *STORE),
+    "window of a campaign": ("keys", "campaign", "new", "x", "--window", "at night", *STORE),
+    "device of a campaign": ("keys", "campaign", "new", "x", "--device", "17", *STORE),
+    "title of a device": ("keys", "retire", "--device", "17", *STORE),
+    "duty": ("keys", "person", "add", "c.card", "--duty", "king", *STORE),
+    "store of another kind": ("keys", "status", "--store", "mysql://h/x"),
+    "store without a file": ("keys", "init", "--store", "sqlite://"),
+    "store behind a port that is none": ("keys", "status", "--store", "postgresql://h:99999/x"),
+    "store of a roll": (*AUTHORITY, "--store", "mysql://h/x"),
+    "HSM of a storage KEK": ("keys", "status", "--kek", "pkcs11:token=x", *STORE),
+    "HSM of the next storage KEK": ("keys", "rewrap", "--to", "pkcs11:x", *STORE),
+    "HSM of a person": ("keys", "--as", "pkcs11:object=x", "status", "--store", "keys.db"),
+    "HSM of a card": ("keys", "person", "card", "a", "--key", "pkcs11:", "--out", "a.card"),
+    "HSM of an authority": (*AUTHORITY, "--key", "pkcs11:token=x;object=y?pin-value=1"),
+    "authority in no HSM": (*AUTHORITY, "--key", "ca.key"),
+    "PIN from elsewhere": (*AUTHORITY, "--key", "pkcs11:token=x;object=y?pin-source=http:x"),
+    "HSM in place of a file": (*REQUEST, "--key-out", "pkcs11:token=x;object=y"),
 }  # fmt: skip
 """What is wrong, and the words; nothing that they name exists."""
 

@@ -24,13 +24,12 @@ from sqlalchemy import Connection, func, insert, select, update
 from meterseal.authority.overview import due
 from meterseal.authority.rotator import Report, Rotator
 from meterseal.authority.store import Store
-from meterseal.authority.store.keeping import kind_of
 from meterseal.authority.store.keystore import Act
 from meterseal.authority.store.leases import SECONDS
 from meterseal.authority.store.records import seconds
 from meterseal.authority.store.schema import campaigns, devices, tasks
 from meterseal.errors import ConfigurationError, Misuse, StateLocked
-from meterseal.keys.kinds import KINDS, Slot
+from meterseal.keys.kinds import KINDS, Slot, kind_of
 
 MOST_TRIES: Final = 5
 """Tries of one device before it is stuck."""

@@ -10,11 +10,10 @@ from typing import Final
 from sqlalchemy import Connection, false, func, or_, select, text
 
 from meterseal.authority.store import Flag, Rotation, Store, Stored
-from meterseal.authority.store.keeping import kind_of
 from meterseal.authority.store.records import seconds, stored
 from meterseal.authority.store.schema import devices, exposures, keys, periods, rotations, tallies
 from meterseal.errors import Misuse
-from meterseal.keys.kinds import KINDS
+from meterseal.keys.kinds import KINDS, kind_of
 
 STUCK: Final = timedelta(hours=1)
 """A rotation that has been open for longer than this is stuck."""
@@ -66,16 +65,21 @@ def every(store: Store) -> dict[str, int]:
         return _every(connection)
 
 
+def check_period(kind: str, days: int) -> None:
+    """Raises Misuse for what is no kind of key nor `certificate`, or more days than a period has."""
+    if kind != CERTIFICATE:
+        kind_of(kind)
+    if not 0 <= days <= _MOST_DAYS:
+        raise Misuse(f"rotate_every of {kind}: 0 to {_MOST_DAYS} days")
+
+
 def set_every(store: Store, days: Mapping[str, int]) -> None:
     """Set the periods of some kinds; 0 days: never due.  Of `certificate`: days ahead of its end.
 
     Raises Misuse.
     """
     for kind, number in days.items():
-        if kind != CERTIFICATE:
-            kind_of(kind)
-        if not 0 <= number <= _MOST_DAYS:
-            raise Misuse(f"rotate_every of {kind}: 0 to {_MOST_DAYS} days")
+        check_period(kind, number)
     with store.core.acting() as act:
         act.only("periods")
         for kind, number in days.items():

@@ -16,11 +16,11 @@ from meterseal.authority.bringing import Bringer
 from meterseal.authority.certifying import Certifier
 from meterseal.authority.probing import Answer, Line, Prober, Shut, Silent
 from meterseal.authority.store import Rotation, Store
-from meterseal.authority.store.keeping import kind_of, slot_of
+from meterseal.authority.store.keeping import slot_of
 from meterseal.authority.store.leases import Lease
 from meterseal.client.aio import Meter
 from meterseal.errors import Blame, MetersealError, Misuse, Refused
-from meterseal.keys.kinds import KINDS, ORDER, Proof, Slot, Way
+from meterseal.keys.kinds import KINDS, ORDER, Proof, Slot, Way, kind_of
 from meterseal.keys.lifecycle import Record, State, find
 from meterseal.keys.rotation import STEP, Heard, Phase, Step, candidates, chosen, ended, mixtures
 

@@ -132,13 +132,14 @@ def stage(
     wanted, octets = given.title(device), options.key(key, "--with")
     with given.opened(store, kek, by) as opened:
         from meterseal.authority.probing import drawn
-        from meterseal.authority.store.keeping import kind_of, slot_of
+        from meterseal.authority.store.keeping import slot_of
+        from meterseal.keys.kinds import KINDS
 
         slot = slot_of(wanted, role, kind)
         known = opened.keys.device(wanted)
-        if kind_of(kind).certified:
+        if KINDS[kind].certified:
             raise Misuse(f"{kind}: a key pair is not staged by hand: `keys rotate --authority` draws one")
-        if slot.role not in known.roles and not kind_of(kind).shared:
+        if slot.role not in known.roles and not KINDS[kind].shared:
             raise Misuse(f"{device} has no role {role[:32]!r}; say --role, one of {', '.join(known.roles)}")
         master = {"devices": [wanted.hex().upper()], "kinds": [kind], "what": "stage"}
         given.act(opened, *(("master-key", master, why) if kind == "kek" else ("stage",)))
@@ -214,7 +215,10 @@ def recover(
     kind: Annotated[
         list[str] | None,
         typer.Option(
-            "--kind", help="Ask for this kind of key too, by its proof; several times.", metavar="KIND"
+            "--kind",
+            help="Ask for this kind of key too, by its proof; several times.",
+            metavar="KIND",
+            callback=options.understood("--kind", given.kind),
         ),
     ] = None,
     url: given.DeviceUrl = None,
@@ -308,7 +312,12 @@ def rewrap(
     store: given.Where,
     new: Annotated[
         str | None,
-        typer.Option("--to", help="The new storage KEK: a file, made where there is none.", metavar="FILE"),
+        typer.Option(
+            "--to",
+            help="The new storage KEK: a file, made where there is none.",
+            metavar="FILE",
+            callback=options.understood("--to", options.hsm_key),
+        ),
     ] = None,
     make_kek: given.MakeKek = False,
     kek: given.Kek = None,

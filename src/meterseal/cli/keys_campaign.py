@@ -26,6 +26,12 @@ def family() -> None:
     """New keys for many devices."""
 
 
+def _span(text: str) -> object:
+    from meterseal.authority.campaign import span
+
+    return span(text)
+
+
 @app.command("new")
 @given.takes_two
 def new(
@@ -35,7 +41,12 @@ def new(
     role: given.Roles = None,
     device: Annotated[
         list[str] | None,
-        typer.Option("--device", help="Only this device; may be given several times.", metavar="TITLE"),
+        typer.Option(
+            "--device",
+            help="Only this device; may be given several times.",
+            metavar="TITLE",
+            callback=options.understood("--device", given.title),
+        ),
     ] = None,
     place: Annotated[
         str | None, typer.Option("--place", help="Only devices of this concentrator.", metavar="TEXT")
@@ -53,7 +64,13 @@ def new(
         ),
     ] = 0,
     window: Annotated[
-        str | None, typer.Option("--window", help="Work only then, UTC: 22:00-05:00.", metavar="SPAN")
+        str | None,
+        typer.Option(
+            "--window",
+            help="Work only then, UTC: 22:00-05:00.",
+            metavar="SPAN",
+            callback=given.understood("--window", _span),
+        ),
     ] = None,
     kek: given.Kek = None,
     by: given.By = None,

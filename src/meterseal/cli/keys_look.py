@@ -11,6 +11,7 @@ import typer
 from meterseal.cli import keys_options as given
 from meterseal.cli import options, output
 from meterseal.cli.output import answering
+from meterseal.errors import Misuse
 
 journal_app = typer.Typer(help="The journal of a store: who did what to which key, when and why.")
 
@@ -39,7 +40,6 @@ def status(
         from meterseal.authority.overview import overview
         from meterseal.cli import keys_pages
 
-        given.check_kinds(kind)
         if wanted is None:
             keys_pages.overview(overview(found, datetime.now(UTC)), json)
             return
@@ -61,6 +61,7 @@ def due(
             help="Set the period of a kind for good, as guek=365 (days; 0: never due); certificate=60: days "
             "ahead of its end.",
             metavar="KIND=DAYS",
+            callback=given.understood("--every", lambda text: _period(text)),
         ),
     ] = None,
     device: given.MaybeDevice = None,
@@ -70,18 +71,16 @@ def due(
     json: options.Json = False,
 ) -> None:
     """List keys that are due to be changed, the most overdue first. Exits 3 when there are any."""
-    wanted, title = [_period(text) for text in every or ()], given.maybe_title(device)
+    title = given.maybe_title(device)
     with given.opened(store, kek, by) as found:
         from meterseal.authority import overview
-        from meterseal.authority.store.keeping import kind_of
         from meterseal.cli import keys_pages
         from meterseal.keys.kinds import KINDS
 
-        if wanted:
+        if every:
             given.act(found, "periods")
-            overview.set_every(found, dict(wanted))
-        kinds = {kind_of(one).name for one in kind or KINDS}
-        late = overview.due(found, datetime.now(UTC), limit, kinds, title)
+            overview.set_every(found, dict(map(_period, every)))
+        late = overview.due(found, datetime.now(UTC), limit, kind or KINDS, title)
         if json:
             output.emit_json({"count": late.count, "keys": [keys_pages.key(one) for one in late.keys]})
         elif late.keys:
@@ -91,9 +90,12 @@ def due(
 
 
 def _period(text: str) -> tuple[str, int]:
+    from meterseal.authority.overview import check_period
+
     kind, _, days = text.partition("=")
     if not days.isdecimal():
-        raise typer.BadParameter("a kind and days are wanted, as guek=365", param_hint="--every")
+        raise Misuse("a kind and days are wanted, as guek=365")
+    check_period(kind, int(days))
     return kind, int(days)
 
 
@@ -110,7 +112,6 @@ def history(
     with given.opened(store, kek, None) as found:
         from meterseal.cli import keys_pages
 
-        given.check_kinds(kind)
         slots = found.keys.stored(wanted)
         keys = [
             one

@@ -26,6 +26,41 @@ if TYPE_CHECKING:
 AGAIN: Final = 3
 """Exit code of what has to be run again: nothing is lost, and something is left to do."""
 
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+def understood(option: str, read: Callable[[str], object]) -> Callable[[Any], Any]:
+    """As `options.understood`, where the extra `server` reads it: without that, it is what is told."""
+    return options.understood(option, lambda text: read(text) if _with_server() else None)
+
+
+def store_url(text: str) -> object:
+    """The URL of a store.  Raises ConfigurationError."""
+    from meterseal.authority.store.database import store_url
+
+    return store_url(text)
+
+
+def kind(text: str) -> object:
+    """A kind of key.  Raises Misuse."""
+    from meterseal.keys.kinds import kind_of
+
+    return kind_of(text)
+
+
+def title(text: str) -> bytes:
+    """The octets of a title."""
+    return options.system_title(text, "--device") or b""
+
+
+def maybe_title(text: str | None) -> bytes | None:
+    """The same where it may be left out."""
+    return options.system_title(text, "--device")
+
+
+# --- options ------------------------------------------------------------------------------------
+
 Where = Annotated[
     str,
     typer.Option(
@@ -33,6 +68,7 @@ Where = Annotated[
         envvar="METERSEAL_STORE",
         help="The store: sqlite:///FILE, a path, or postgresql://... Default: $METERSEAL_STORE.",
         metavar="URL",
+        callback=understood("--store", store_url),
     ),
 ]
 Kek = Annotated[
@@ -42,20 +78,48 @@ Kek = Annotated[
         help="Storage KEK: a file, or pkcs11:... Default: $METERSEAL_STORAGE_KEK, a service manager's "
         "credential, else STORE.kek beside the store.",
         metavar="FILE",
+        callback=options.understood("--kek", options.hsm_key),
     ),
 ]
 MakeKek = Annotated[
     bool, typer.Option("--make-kek", help="Make the new storage KEK in its HSM first, never to leave it.")
 ]
-Device = Annotated[str, typer.Option("--device", help="System title, 16 hex digits.", metavar="TITLE")]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        help="System title, 16 hex digits.",
+        metavar="TITLE",
+        callback=options.understood("--device", title),
+    ),
+]
 MaybeDevice = Annotated[
-    str | None, typer.Option("--device", help="Only this device: its system title.", metavar="TITLE")
+    str | None,
+    typer.Option(
+        "--device",
+        help="Only this device: its system title.",
+        metavar="TITLE",
+        callback=options.understood("--device", title),
+    ),
 ]
 Kinds = Annotated[
     list[str] | None,
-    typer.Option("--kind", help="Only this kind of key; may be given several times.", metavar="KIND"),
+    typer.Option(
+        "--kind",
+        help="Only this kind of key; may be given several times.",
+        metavar="KIND",
+        callback=options.understood("--kind", kind),
+    ),
 ]
-Kind = Annotated[str, typer.Option("--kind", help="Kind of key: guek, gak, ...", metavar="KIND")]
+Kind = Annotated[
+    str,
+    typer.Option(
+        "--kind",
+        help="Kind of key: guek, gak, ...",
+        metavar="KIND",
+        callback=options.understood("--kind", kind),
+    ),
+]
 Roles = Annotated[
     list[str] | None,
     typer.Option("--role", help="Only keys of this role; may be given several times.", metavar="ROLE"),
@@ -92,6 +156,7 @@ PersonKey = Annotated[
         envvar="METERSEAL_PERSON",
         help="Who acts: a private key, PEM or pkcs11:..., whose card is on the roll of the store.",
         metavar="FILE",
+        callback=options.understood("--as", options.hsm_key),
     ),
 ]
 PersonPassword = Annotated[
@@ -217,24 +282,6 @@ def place(text: str | None) -> Path | str | None:
     return None if text is None else text if in_hsm(text) else Path(text)
 
 
-def title(text: str) -> bytes:
-    """The octets of a title."""
-    return options.system_title(text, "--device") or b""
-
-
-def maybe_title(text: str | None) -> bytes | None:
-    """The same where it may be left out."""
-    return options.system_title(text, "--device")
-
-
-def check_kinds(names: list[str] | None) -> None:
-    """Raises Misuse for what is no kind of key."""
-    from meterseal.authority.store.keeping import kind_of
-
-    for name in names or ():
-        kind_of(name)
-
-
 @contextmanager
 def opened(where: str, kek: str | None, by: str | None, *, restored: bool = False) -> Iterator[Store]:
     """A store for a command: a typed error is one line on stderr."""
@@ -248,9 +295,13 @@ def opened(where: str, kek: str | None, by: str | None, *, restored: bool = Fals
 
 def from_server() -> None:
     """Raises ConfigurationError where the extra is not installed."""
-    # Found and not imported: alembic is for new stores and upgrades, and takes its time.
-    if not (find_spec("sqlalchemy") and find_spec("alembic")):
+    if not _with_server():
         raise ConfigurationError("a store needs the extra `server`: pip install 'meterseal[server]'")
+
+
+def _with_server() -> bool:
+    # Found and not imported: alembic is for new stores and upgrades, and takes its time.
+    return find_spec("sqlalchemy") is not None and find_spec("alembic") is not None
 
 
 def again(reasons: list[str]) -> typer.Exit:

@@ -39,7 +39,10 @@ def card(
     key: Annotated[
         str,
         typer.Option(
-            "--key", help="Private key, PEM (drawn where there is none) or pkcs11:...", metavar="FILE"
+            "--key",
+            help="Private key, PEM (drawn where there is none) or pkcs11:...",
+            metavar="FILE",
+            callback=options.understood("--key", options.hsm_key),
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="The card to write, for everybody.", metavar="FILE")],
@@ -62,6 +65,14 @@ def card(
         write_public(out, make_card(name, given.person_key(key, password)), "card")
 
 
+def _duty(text: str) -> None:
+    from meterseal.keys.people import Duty
+
+    known = [one.value for one in Duty]
+    if text not in known:
+        raise Misuse(f"a duty is one of {', '.join(known)}")
+
+
 @app.command("add")
 @given.takes_two
 def add(
@@ -73,6 +84,7 @@ def add(
             "--duty",
             help="officer, approver, operator, engineer, auditor or service; may be given several times.",
             metavar="DUTY",
+            callback=options.understood("--duty", _duty),
         ),
     ],
     scope: Scope = None,
@@ -89,14 +101,11 @@ def add(
         from meterseal.authority.store.roll import LARGEST_CARD, read_card
         from meterseal.keys.people import Duty
 
-        known = {one.value: one for one in Duty}
-        if set(duty) - set(known):
-            raise Misuse(f"a duty is one of {', '.join(known)}")
         found = read_card(read_public(file, "card", LARGEST_CARD))
         key = found.key.octets.hex().upper()
         about = {"person": found.name, "key": key, "duties": sorted(duty), "scope": sorted(scope or ())}
         given.act(opened, "person", about, why)
-        opened.people.enrol(found, frozenset(known[one] for one in duty), frozenset(scope or ()), why)
+        opened.people.enrol(found, frozenset(map(Duty, duty)), frozenset(scope or ()), why)
         _roll(opened.people.enrolled(), json)
 
 

@@ -27,7 +27,13 @@ def revoke(
     store: given.Where,
     device: given.MaybeDevice = None,
     kind: Annotated[
-        str | None, typer.Option("--kind", help="Kind of the key that others may have.", metavar="KIND")
+        str | None,
+        typer.Option(
+            "--kind",
+            help="Kind of the key that others may have.",
+            metavar="KIND",
+            callback=options.understood("--kind", given.kind),
+        ),
     ] = None,
     role: given.OneRole = "",
     number: given.Number = None,

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from meterseal.cli.output import understanding
 from meterseal.credentials import key_option
+from meterseal.credentials.files import in_hsm
 from meterseal.errors import ConfigurationError
 
 
-def understood(option: str, read: Callable[[str], object]) -> Callable[[str | None], str | None]:
+def understood(option: str, read: Callable[[str], object]) -> Callable[[Any], Any]:
     """The callback of an option whose words can be wrong by themselves: those are a usage error, exit code 2.
+
+    One that comes several times is looked at each time.
 
     What only a file, a meter or another machine can tell is refused later, with exit code 1.
     """
 
-    def looked_at(text: str | None) -> str | None:
-        if text is not None:
+    def looked_at(said: Any) -> Any:
+        for text in (said,) if isinstance(said, str) else said or ():
             with understanding(option):
                 read(text)
-        return text
+        return said
 
     return looked_at
 
@@ -33,6 +36,14 @@ def line(text: str) -> object:
     from meterseal.net.url import parse
 
     return parse(text)
+
+
+def hsm_key(text: str) -> None:
+    """What names a key: a file, or an HSM by a URI, which is looked at.  Raises ConfigurationError."""
+    if in_hsm(text):
+        from meterseal.crypto.token_uri import TokenUri
+
+        _ = TokenUri.parse(text).pin_file
 
 
 def _policy(text: str) -> object:

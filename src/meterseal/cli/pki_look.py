@@ -12,6 +12,7 @@ from meterseal.cli import options, output
 from meterseal.cli import pki_options as given
 from meterseal.cli.output import answering
 from meterseal.cosem.texts import safe_text
+from meterseal.credentials.files import in_hsm
 from meterseal.errors import ConfigurationError, MetersealError
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ def request(
     The request is signed with the new key. Give the authority the request, and nobody the key.
     """
     given.check_form(out, der)
+    if in_hsm(str(key_out)):
+        raise typer.BadParameter("a file is wanted: no pair is made in an HSM here", param_hint="--key-out")
     whose, what, secret = given.title(title), given.purpose(purpose), given.password(password)
     on = given.curve(curve)
     from meterseal.authority.requests import new_request

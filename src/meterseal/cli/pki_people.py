@@ -20,6 +20,7 @@ Store = Annotated[
         "--store",
         help="The store on whose roll is who acts (--as): sqlite:///FILE, a path, ...",
         metavar="URL",
+        callback=keys.understood("--store", keys.store_url),
     ),
 ]
 

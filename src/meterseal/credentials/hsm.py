@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from meterseal.credentials.files import LARGEST_KEY, read_private
 from meterseal.crypto import AgreementKey, Curve, SigningKey, random_octets
+from meterseal.crypto.token_uri import TokenUri
 from meterseal.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def token_of(text: str, folder: Path = Path()) -> tuple[Token, str]:
     reached.
     """
     try:
-        from meterseal.crypto.token import TokenUri, open_token
+        from meterseal.crypto.token import open_token
     except ImportError:
         raise ConfigurationError("keys in an HSM need the extra: pip install 'meterseal[hsm]'") from None
     uri = TokenUri.parse(text)
@@ -93,8 +94,6 @@ def certified(text: str) -> None:
 def pair_beside(text: str, on: Curve, kind: type[SigningKey] | type[AgreementKey]) -> str:
     """The URI of a new key pair in the token that holds the key of this URI.  Raises as `token_of`."""
     token_of(text)
-    from meterseal.crypto.token import TokenUri
-
     use = "sign" if kind is SigningKey else "agree"
     made = str(TokenUri.parse(text).beside(f"{_OURS}{use}-{random_octets(8).hex()}"))
     new_pair(made, on, kind)
@@ -107,7 +106,7 @@ def pairs_beside(text: str) -> set[str]:
     Raises as `token_of`.
     """
     token, _ = token_of(text)
-    from meterseal.crypto.token import TokenUri, pairs_of
+    from meterseal.crypto.token import pairs_of
 
     uri = TokenUri.parse(text)
     return {str(uri.beside(label)) for label in pairs_of(token) if label.startswith(_OURS)}

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, NamedTuple
 
+from meterseal.errors import Misuse
+
 GUEK, GBEK, GAK, KEK = 0, 1, 2, 3
 """key_id of class 64; version 0 knows no KEK."""
 
@@ -102,6 +104,14 @@ KINDS: Final = {
     )
 }  # fmt: skip
 """The kinds by name."""
+
+
+def kind_of(name: str) -> Kind:
+    """A kind by its name.  Raises Misuse."""
+    if name not in KINDS:
+        raise Misuse(f"no kind of key {name[:20]!r}; there are {', '.join(KINDS)}")
+    return KINDS[name]
+
 
 ORDER: Final = (
     "gak", "guek", "gbek", "kek", "lls", "hls", "client-sign", "client-agree", "meter-sign", "meter-agree",

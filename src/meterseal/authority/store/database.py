@@ -55,6 +55,8 @@ def store_url(where: str) -> URL:
         raise ConfigurationError(f"a store is kept in SQLite or PostgreSQL, not in {found.drivername[:20]}")
     if driver == "sqlite" and found.database in (None, "", ":memory:"):
         raise ConfigurationError("a store needs a file: sqlite:///FILE")
+    if found.port is not None and not 0 < found.port < 1 << 16:
+        raise ConfigurationError("a port is a number from 1 to 65535")
     return found.set(drivername=driver)
 
 

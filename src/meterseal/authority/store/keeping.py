@@ -40,7 +40,7 @@ from meterseal.errors import (
     StateDamaged,
     UnknownKey,
 )
-from meterseal.keys.kinds import KINDS, Kind, Material, Slot
+from meterseal.keys.kinds import KINDS, Material, Slot, kind_of
 from meterseal.keys.lifecycle import RULES, Record, State, Verb, find, plan
 
 if TYPE_CHECKING:
@@ -328,13 +328,6 @@ def unusable(slots: Iterable[Sequence[Record]], said: str) -> UnknownKey:
 def slot_of(title: bytes, role: str, kind: str) -> Slot:
     """The slot of a kind; what a device has once is in no role.  Raises Misuse for another kind."""
     return Slot(title, "" if kind_of(kind).shared else role, kind)
-
-
-def kind_of(name: str) -> Kind:
-    """A kind by its name.  Raises Misuse."""
-    if name not in KINDS:
-        raise Misuse(f"no kind of key {name[:20]!r}; there are {', '.join(KINDS)}")
-    return KINDS[name]
 
 
 def count(connection: Connection, kind: str, state: State, by: int) -> None:

@@ -13,7 +13,7 @@ from meterseal.crypto.token.curves import (
 )
 from meterseal.crypto.token.secrets import TokenGcmKey, TokenWrappingKey, make_kek
 from meterseal.crypto.token.session import Token, open_token
-from meterseal.crypto.token.uri import TokenUri
+from meterseal.crypto.token_uri import TokenUri
 
 __all__ = [
     "Token",
