@@ -240,12 +240,35 @@ def test_core_F11_endless_blocks_are_cut() -> None:
 
 @pytest.mark.parametrize("weak", [0, 1, 2])
 @pytest.mark.parametrize("applied", [0, AUTHENTICATED])
-def test_one_weaker_block_spoils_the_whole(weak: int, applied: int) -> None:
-    line, answer = Line(), None
+def test_B03_a_weaker_block_is_refused_and_ends_nothing(weak: int, applied: int) -> None:
+    """It is not taken for a part of the whole, nor for the client's: its own block is waited for."""
+    line = Line()
     blocks = [first_set(), set_block(2, LONG.raw[100:700]), set_block(3, LONG.raw[700:], True)]
-    for at, block in enumerate(blocks):
-        answer = line.one(block, applied if at == weak else 3)
-    assert set_ended(answer, 0x0D, 3)
+    for number, block in enumerate(blocks, 1):
+        if number == weak + 1:
+            assert set_ended(line.one(block, applied), 0x0D, number)
+            assert line.pair.plant.done == []
+        line.one(block)
+    assert len(line.pair.plant.done) == 1
+
+
+@pytest.mark.parametrize("applied", [0, AUTHENTICATED])
+@pytest.mark.parametrize(
+    "message",
+    [
+        s.GetRequestNormal(FIRST_INVOKE, AttributeDescriptor(3, REGISTER, 2), None),
+        s.GetRequestNext(FIRST_INVOKE, 1),
+        s.SetRequestNormal(FIRST_INVOKE, ATTRIBUTE, None, SMALL),
+        s.SetRequestWithFirstDatablock(FIRST_INVOKE, ATTRIBUTE, None, DataBlock(False, 1, b"\x09")),
+        s.ActionRequestNormal(FIRST_INVOKE, METHOD, SMALL),
+        s.ActionRequestWithFirstPblock(FIRST_INVOKE, METHOD, DataBlock(False, 1, b"\x09")),
+    ],
+    ids=lambda message: message.name,
+)
+def test_B03_what_anybody_may_have_sent_ends_no_transfer(message: Message, applied: int) -> None:
+    line = long_get()
+    line.one(message, applied)
+    assert line.one(get_next(1)).block_number == 2
     assert line.pair.plant.done == []
 
 

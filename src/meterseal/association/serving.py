@@ -93,6 +93,9 @@ class Serving(ServingBlocks):
         if opener.repeats:
             x.plain, x.number = opened.apdu, self._setup.changes.number
         self._check_negotiated(x, opener)
+        if self._is_anybodys(opened):
+            x.blocks_received = message.block.block_number if opener.blocks else 0
+            return self._turn_away(x)
         # A new request ends a block transfer that was under way.
         self._exchange = None
         if not self._by_blocks:
@@ -129,6 +132,8 @@ class Serving(ServingBlocks):
         if x is None or x.incoming is None or not waits or x.service is not service or x.invoke != invoke:
             code = ex.NONE_IN_PROGRESS[service]
             return self._block_error(service, invoke, block.block_number, code, opened)
+        if self._is_anybodys(opened):
+            return self._block_error(service, invoke, block.block_number, SCOPE_VIOLATED, opened)
         x.applied &= opened.applied
         x.go_on_as(opened)
         expected = x.incoming.number + 1
@@ -174,17 +179,22 @@ class Serving(ServingBlocks):
         octets = ex.block_error(service, invoke, number, code).encode()
         return self._with_counters(1, self._send, x, octets)
 
+    def _is_anybodys(self, opened: Opened) -> bool:
+        """True for less than the policy asks of every request: whoever sent it ends nothing of the peer's."""
+        asked = self.profile.setup.asks_of_request & SUITE_BITS if self.profile.ciphered else 0
+        return bool(asked & ~opened.applied)
+
+    def _turn_away(self, x: Exchange) -> list[Effect]:
+        """The answer to a request that is not done; what is under way goes on."""
+        self._judge(x)
+        refused = ex.answer(x, self._room(x), False)
+        return [*_noted(x), *(self._with_counters(1, self._send, x, refused) if x.confirmed else [])]
+
     # --- rights -----------------------------------------------------------------------------
 
     def _indicate(self, x: Exchange) -> list[Effect]:
         """Check every operation against view, right and protection; hand on what is allowed."""
-        rights = limits = [self.profile.view.right(operation, self.user) for operation in x.operations]
-        if x.broadcast:
-            rights = limits = with_group(rights, x.operations, self.profile.group)
-        if x.third is not None:
-            rights, limits = self._carried(x, self.profile.third_parties[x.third.title], rights)
-        x.outcomes = [self._check(x, *asked) for asked in zip(x.operations, rights, limits, strict=True)]
-        self._require(x, rights, limits)
+        self._judge(x)
         self._exchange = x
         if x.outcomes.count(None) == len(x.outcomes) > 0:
             return [self._indication(x, tuple(x.operations))]
@@ -195,6 +205,16 @@ class Serving(ServingBlocks):
         if not allowed:
             return [*noted, *self._finish(x)]
         return [*noted, self._indication(x, allowed)]
+
+    def _judge(self, x: Exchange) -> None:
+        """What of it is refused, and what the answer has to carry."""
+        rights = limits = [self.profile.view.right(operation, self.user) for operation in x.operations]
+        if x.broadcast:
+            rights = limits = with_group(rights, x.operations, self.profile.group)
+        if x.third is not None:
+            rights, limits = self._carried(x, self.profile.third_parties[x.third.title], rights)
+        x.outcomes = [self._check(x, *asked) for asked in zip(x.operations, rights, limits, strict=True)]
+        self._require(x, rights, limits)
 
     def _indication(self, x: Exchange, allowed: tuple[Operation, ...]) -> Indication:
         self._indicated = True
