@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from meterseal.errors import TimedOut, Unsupported
-from meterseal.headend import tls
+from meterseal.headend import store, tls
 from meterseal.security.sealed import Sealed
 from tests.headend.home import METERS, TITLES, home, party, sealed_for, settled
 
@@ -60,6 +60,10 @@ async def test_a_utility_sees_its_own_meters_and_requests_only(tmp_path: Path) -
             f"/v1/meters/{HEX['m1']}/requests?wait=20", content=sealed_for(M1), headers=SEALED
         )
         id = made.json()["id"]
+        kept = '{"value": 1234567890123.4567890, "unit": "Wh"}'
+        await place.house.store.run(store.read(HEX["m1"], 7.0, {"3/1.0.1.8.0.255:2": kept}))
+        own = await north.get(f"/v1/meters/{HEX['m1']}/readings")
+        assert own.json()[0]["value"]["unit"] == "Wh" and f'"value":{kept}' in own.text
         foreign = [
             await south.get(f"/v1/requests/{id}"),
             await south.delete(f"/v1/requests/{id}"),

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,9 @@ def test_files_that_are_no_pem_are_told_by_name(folder: Path) -> None:
         server_context(folder / "headend.pem", folder / "headend.key", [folder / "bad.pem"])
 
 
+READING = '{"value": 1234567890123.4567890, "unit": "Wh"}'
+
+
 def test_one_meters_data_are_exported_and_forgotten(folder: Path) -> None:
     path, runner = written(folder, WHOLE.replace("collect =", "#").replace("every", "#")), CliRunner()
     state = ["--config", str(path), "--state", str(folder / "state")]
@@ -124,12 +128,15 @@ def test_one_meters_data_are_exported_and_forgotten(folder: Path) -> None:
 
     async def fill() -> None:
         async with HeadEnd(load(path), folder / "state") as house:
-            await house.store.run(store.read(M1, time.time(), {"3/1.0.1.8.0.255:2": "{}"}))
+            await house.store.run(store.read(M1, time.time(), {"3/1.0.1.8.0.255:2": READING}))
 
     asyncio.run(fill())
     done = runner.invoke(app, ["headend", "export", M1.lower(), *state])
     assert done.exit_code == 0
-    assert [row["object"] for row in json.loads(done.stdout)["readings"]] == ["3/1.0.1.8.0.255:2"]
+    (row,) = json.loads(done.stdout, parse_float=Decimal)["readings"]
+    assert row["object"] == "3/1.0.1.8.0.255:2"
+    assert row["value"] == {"value": Decimal("1234567890123.4567890"), "unit": "Wh"}  # no text, all digits
+    assert READING in done.stdout
     assert runner.invoke(app, ["headend", "forget", M1, *state]).exit_code == 0
     assert json.loads(runner.invoke(app, ["headend", "export", M1, *state]).stdout)["readings"] == []
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -77,6 +79,8 @@ def export(meter: Title, config: Config, state: Kept) -> None:
             store.readings_of(title, _ALL),
         ]
         account, pushes, readings = _done(config, state, jobs)
+    for row in readings:
+        row["value"] = json.loads(row["value"], parse_float=Decimal)
     output.emit_json({"meter": title, "account": account, "pushes": pushes, "readings": readings})
 
 

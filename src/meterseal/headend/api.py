@@ -19,6 +19,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.exceptions import HTTPException, NotAuthorizedException, PermissionDeniedException
 from litestar.openapi import OpenAPIConfig
 from litestar.params import PathParameter, QueryParameter
+from msgspec import Raw
 
 from meterseal.errors import DecodeError, MetersealError, Misuse, StateUnavailable, TooWeak
 from meterseal.headend import store
@@ -97,11 +98,11 @@ class Passed:
 
 @dataclass(frozen=True)
 class Reading:
-    """What the head-end's own role has read, as `meterseal read --json` prints it."""
+    """What the head-end's own role has read, as `meterseal read --json` prints it; of a push its body."""
 
     object: str
     at: float
-    value: str
+    value: Any
 
 
 @dataclass(frozen=True)
@@ -249,7 +250,7 @@ async def readings(
     """Newest first."""
     meter = _meter_of(caller, title).hex().upper()
     return [
-        Reading(row["object"], row["at"], row["value"])
+        Reading(row["object"], row["at"], Raw(row["value"].encode("ascii")))  # JSON, with all its digits
         for row in await house.store.run(store.readings_of(meter, rows))
     ]
 

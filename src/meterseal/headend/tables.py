@@ -101,6 +101,6 @@ READINGS: Final = Table(
     Column("meter", String(16), nullable=False),
     Column("object", String(40), nullable=False),
     Column("at", Float, nullable=False),
-    Column("value", Text, nullable=False),
+    Column("value", Text, nullable=False),  # JSON
     Index("readings_of", "meter", "object"),
 )
