@@ -54,9 +54,10 @@ def p1_telegram(text: bytes = P1_TEXT) -> bytes:
     return text + f"{state:04X}\r\n".encode()
 
 
-def p1_ciphered(size: int = 40) -> bytes:
-    """The shape of a ciphered telegram; what is inside cannot be opened."""
-    return b"\xdb\x08SAG12345\x82" + size.to_bytes(2, "big") + b"\x30\x00\x00\x00\x01" + bytes(size - 5)
+def p1_ciphered(size: int = 40, form: int = 2) -> bytes:
+    """The shape of a ciphered telegram, `form` octets behind the first of its length; it cannot be opened."""
+    length = bytes((0x80 | form,)) + size.to_bytes(form, "big") if form else bytes((size,))
+    return b"\xdb\x08SAG12345" + length + b"\x30\x00\x00\x00\x01" + bytes(size - 5)
 
 
 def hdlc_segments(apdu: bytes, size: int = 100) -> list[bytes]:

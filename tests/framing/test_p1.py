@@ -106,6 +106,40 @@ def test_length_of_ciphered_telegrams() -> None:
             p1.ciphered_length(head)
 
 
+@pytest.mark.parametrize("form", range(5))
+def test_F07_a_ciphered_telegram_in_every_form_of_length(form: int) -> None:
+    telegram = p1_ciphered(100, form)
+    assert p1.ciphered_length(telegram) == len(telegram) == 111 + form
+    for end in range(12 + form):
+        with pytest.raises(Truncated):
+            p1.ciphered_length(telegram[:end])
+    stream = b"\x00\xdb\x08" + telegram + b"noise" + telegram
+    for size in (1, 7, len(stream)):
+        reader = CipheredReader()
+        found = [one for pos in range(0, len(stream), size) for one in reader.feed(stream[pos : pos + size])]
+        assert found == [telegram, telegram] and reader.noise == 8
+
+
+@pytest.mark.parametrize(
+    ("behind_title", "error"),
+    [
+        (b"\x80\x30", Malformed),  # without an end
+        (b"\x85\0\0\0\0\x64\x30", Malformed),
+        (b"\xff\x30", Malformed),
+        (b"\x10\x30", Malformed),  # shorter than counter and tag
+        (b"\x81\x10\x30", Malformed),
+        (b"\x83\x00\x40\x01\x30", TooLarge),
+        (b"\x84\xff\xff\xff\xff\x30", TooLarge),
+        (b"\x40\x00", Malformed),  # protects nothing
+        (b"\x40\x33", Malformed),  # of no suite
+        (b"\x82\x00\x40\x0f", Malformed),
+    ],
+)
+def test_F07_what_is_no_length_or_no_security_control(behind_title: bytes, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        p1.ciphered_length(b"\xdb\x08SAG12345" + behind_title)
+
+
 @pytest.mark.parametrize("size", [1, 5, 1000])
 def test_ciphered_telegrams_out_of_a_stream_with_noise(size: int) -> None:
     telegram = p1_ciphered()

@@ -391,6 +391,16 @@ def test_ciphered_customer_port() -> None:
     assert lines["0-1:24.2.1"][0] == {"value": "250101120000W", "unit": None}
 
 
+def test_F07_a_ciphered_customer_port_with_its_length_in_another_form() -> None:
+    """The length is under no tag: the same telegram, found and opened, alone and in the middle of others."""
+    telegram = samples.ciphered_p1()
+    title, length, content = telegram[:10], telegram[11:13], telegram[13:]
+    for form in (b"\x83\x00" + length, b"\x84\x00\x00" + length):
+        other = title + form + content
+        assert only(dissect(other, samples.RING)).value["checked"] is True
+        assert dissect(content[-40:] + other, samples.RING)[-1].apdu == "p1-telegram"
+
+
 def test_plain_customer_port() -> None:
     found = only(dissect(p1_telegram()))
     assert found.apdu == "p1-telegram"

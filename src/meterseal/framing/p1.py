@@ -28,9 +28,10 @@ _LINE_ENDS = (b"\r\n", b"\n", b"")
 
 _TITLE_LENGTH = 8
 _GENERAL_GLO = b"\xdb\x08"
-_TWO_OCTET_LENGTH = 0x82
 _FORM_AT = 2 + _TITLE_LENGTH
-_HEAD = _FORM_AT + 3
+_MAX_LENGTH_OCTETS = 4
+_HEAD = _FORM_AT + 1 + _MAX_LENGTH_OCTETS + 1  # of the longest form, with the security control
+_PROTECTED, _SUITE, _LAST_SUITE = 0x30, 0x0F, 2
 _LEAST_CIPHERED = 5 + 12
 _LOOKS = 5  # octets of a head that decide
 
@@ -120,23 +121,44 @@ def _lines(rows: list[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def ciphered_length(octets: Octets, pos: int = 0) -> int:
-    """Octets of the ciphered telegram that begins at `pos`, from its head: `DB 08 title 82 LLLL`.
+    """Octets of the ciphered telegram that begins at `pos`, from its head: `DB 08 title length control`.
 
+    The length is written in any of its forms (00..7F, 81..84). Nothing but the head tells a start from other
+    octets, so the security control has to be one: authenticated or encrypted, of a suite that there is.
     Malformed: another head. Truncated: the head is not all there. TooLarge: above 16384 octets.
     """
-    octets = memoryview(octets)[pos : pos + _HEAD]
-    if octets[:2] != _GENERAL_GLO[: len(octets)]:
+    head = bytes(octets[pos : pos + _HEAD])
+    if head[:2] != _GENERAL_GLO[: len(head)]:
         raise Malformed("a ciphered P1 telegram begins with DB 08")
-    if len(octets) > _FORM_AT and octets[_FORM_AT] != _TWO_OCTET_LENGTH:
-        raise Malformed("a ciphered P1 telegram has a length of the form 82 LLLL")
-    if len(octets) < _HEAD:
-        raise Truncated("ciphered P1 telegram ends inside its head")
-    length = int.from_bytes(octets[-2:], "big")
+    length, at = _length(head)
     if length < _LEAST_CIPHERED:
         raise Malformed(f"ciphered P1 telegram with {length} octets of security header and text")
     if length > MAX_TELEGRAM:
         raise TooLarge(f"ciphered P1 telegram of {length} octets")
-    return _HEAD + length
+    if len(head) <= at:
+        raise _short()
+    if not head[at] & _PROTECTED or head[at] & _SUITE > _LAST_SUITE:
+        raise Malformed(f"ciphered P1 telegram with a security control of {head[at]:02X}")
+    return at + length
+
+
+def _length(head: bytes) -> tuple[int, int]:
+    """The length behind the title, and where its octets end."""
+    if len(head) <= _FORM_AT:
+        raise _short()
+    form, at = head[_FORM_AT], _FORM_AT + 1
+    if form < 0x80:
+        return form, at
+    end = at + (form & 0x7F)
+    if not at < end <= at + _MAX_LENGTH_OCTETS:
+        raise Malformed(f"ciphered P1 telegram with a length octet of {form:02X}")
+    if len(head) < end:
+        raise _short()
+    return int.from_bytes(head[at:end], "big"), end
+
+
+def _short() -> Truncated:
+    return Truncated("ciphered P1 telegram ends inside its head")
 
 
 class CipheredReader(Incoming):

@@ -13,7 +13,7 @@ WINDOW: Final = 1 << 15
 """Octets in which a whole frame must begin: twice the longest telegram."""
 
 _MARKS: Final = re.compile(
-    rb"\x7e(?=[\xa0-\xaf])|\x68(?=..\x68)|\xdb\x08(?=.{8}\x82)|/(?=[A-Za-z])", re.DOTALL
+    rb"\x7e(?=[\xa0-\xaf])|\x68(?=..\x68)|\xdb\x08(?=.{8}[\x11-\x7f\x81-\x84])|/(?=[A-Za-z])", re.DOTALL
 )
 _TELEGRAM: Final = b"\xdb\x08"
 _MARKS_TRIED: Final = 256
