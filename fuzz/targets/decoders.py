@@ -57,6 +57,7 @@ PARAMETERS = [
     hdlc.Parameters().encode(),
     hdlc.Parameters(2030, 300, 7, 7).encode(),
     hdlc.Parameters(128, 128).encode(True),
+    hdlc.Parameters(128, 128).encode() + b"\xffwho is there",
 ]
 
 

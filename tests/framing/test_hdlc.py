@@ -262,6 +262,16 @@ def test_F10_other_parameters_are_refused(information: str) -> None:
         decode_parameters(bytes.fromhex(information))
 
 
+@given(st.binary(max_size=40), st.booleans())
+def test_user_data_behind_the_parameters_is_passed_over(said: bytes, wide: bool) -> None:
+    """A subfield FF without a length, up to the end of the field (ISO/IEC 13239, 5.5.3)."""
+    parameters = Parameters(500, 300, 7, 2)
+    assert decode_parameters(parameters.encode(wide) + b"\xff" + said) == parameters
+    assert decode_parameters(b"\x81\xff" + said) == decode_parameters(b"\x81\x80\x00\xff" + said) == DEFAULT
+    with pytest.raises(Malformed, match="no user data"):
+        decode_parameters(parameters.encode(wide) + b"\xf0" + said)
+
+
 def test_parameters_outside_their_range_are_misuse() -> None:
     for wrong in ({"max_transmit": 0}, {"max_receive": 2031}, {"window_transmit": 8}, {"window_receive": 0}):
         with pytest.raises(Misuse):

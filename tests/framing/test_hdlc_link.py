@@ -183,6 +183,24 @@ def test_the_smaller_sizes_hold_crosswise() -> None:
     assert max(len(f.information) for f in frames_of(here, "from", Kind.I)) == 100
 
 
+def test_a_link_is_set_up_with_user_data_behind_the_parameters_both_ways() -> None:
+    """It is for nobody here: the link is up, and what was agreed holds."""
+
+    def with_user_data(direction: str, octets: bytes) -> list[bytes]:
+        frame = hdlc.decode(octets)
+        if frame.meaning is None or frame.meaning.kind not in (Kind.SNRM, Kind.UA):
+            return [octets]
+        return [hdlc.encode(frame._replace(information=frame.information + b"\xffwho is there"))]
+
+    here = line(Primary(wanted=Parameters(200, 100)), meter(wanted=Parameters(90, 300)))
+    here.tamper = with_user_data
+    here.send(GET)
+    here.settle()
+    assert here.client.apdus == [GET] and not here.client.downs
+    link = here.primary.link(16, 1)
+    assert link is not None and link.agreed == Parameters(200, 90)
+
+
 @pytest.mark.parametrize("window", [1, 2, 3, 7])
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 64, 128, 2030])
 def test_segments_and_windows_of_any_size(window: int, size: int) -> None:

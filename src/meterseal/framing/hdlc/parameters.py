@@ -10,7 +10,7 @@ from meterseal.framing.bounds import Octets
 MAX_INFORMATION = 2030
 MAX_WINDOW = 7
 
-_HEAD = b"\x81\x80"
+_FORMAT, _GROUP, _USER_DATA = 0x81, 0x80, 0xFF
 _FIELDS = {5: "max_transmit", 6: "max_receive", 7: "window_transmit", 8: "window_receive"}
 _TOP = {5: MAX_INFORMATION, 6: MAX_INFORMATION, 7: MAX_WINDOW, 8: MAX_WINDOW}
 _WIDTHS = (1, 2, 4)
@@ -37,7 +37,7 @@ class Parameters:
             value: int = getattr(self, name)
             width = 4 if number >= 7 else 2 if wide or value > 0xFF else 1
             fields += bytes((number, width)) + value.to_bytes(width, "big")
-        return _HEAD + bytes((len(fields),)) + bytes(fields)
+        return bytes((_FORMAT, _GROUP, len(fields))) + fields
 
     def answer(self, own: Parameters) -> Parameters:
         """What a server with `own` limits answers to this proposal: the smaller ones, crosswise."""
@@ -55,24 +55,31 @@ ROOMY = Parameters(MAX_INFORMATION, MAX_INFORMATION, MAX_WINDOW, MAX_WINDOW)
 
 
 def decode(information: Octets) -> Parameters:
-    """The parameters in an information field; an empty one, or one left out, means the default.
+    """The parameters in an information field; what is left out, as all of them may be, has its default.
 
+    User data behind them (FF, up to the end: ISO/IEC 13239, 5.5.3) are for nobody here and passed over.
     Malformed for any other parameter, a repeated one, or a value outside its range (a server answers DM).
     """
     octets = bytes(information)
     if not octets:
         return DEFAULT
+    if octets[0] != _FORMAT:
+        raise Malformed("HDLC parameters begin with 81")
+    if len(octets) > 1 and octets[1] == _USER_DATA:
+        return DEFAULT
     if len(octets) < 3:
         raise Truncated("HDLC parameters end inside their header")
-    if octets[:2] != _HEAD:
-        raise Malformed("HDLC parameters begin with 81 80")
-    if octets[2] != len(octets) - 3:
-        kind = Truncated if octets[2] > len(octets) - 3 else Malformed
-        raise kind(f"HDLC parameters of {octets[2]} octets, {len(octets) - 3} are there")
+    if octets[1] != _GROUP:
+        raise Malformed(f"HDLC parameters in a group {octets[1]:02X}")
+    end = 3 + octets[2]
+    if end > len(octets):
+        raise Truncated(f"HDLC parameters of {octets[2]} octets, {len(octets) - 3} are there")
+    if octets[end : end + 1] not in (b"", bytes((_USER_DATA,))):
+        raise Malformed(f"octets behind HDLC parameters of {octets[2]} octets, and no user data")
     found: dict[str, int] = {}
     pos = 3
-    while pos < len(octets):
-        name, value, pos = _field_at(octets, pos)
+    while pos < end:
+        name, value, pos = _field_at(octets[:end], pos)
         if name in found:
             raise Malformed(f"HDLC parameter {name} twice")
         found[name] = value
