@@ -33,6 +33,13 @@ LEAF_KEY = ec.generate_private_key(ec.SECP256R1())
 STRANGER = ec.generate_private_key(ec.SECP256R1())
 
 
+def identifier_of(authority: Any) -> x509.AuthorityKeyIdentifier:
+    """Of an authority's public key; or the extension as it is to be."""
+    if isinstance(authority, x509.AuthorityKeyIdentifier):
+        return authority
+    return x509.AuthorityKeyIdentifier.from_issuer_public_key(authority)
+
+
 @dataclass(frozen=True)
 class Draft:
     """What a certificate is made of; a fault changes one thing."""
@@ -60,7 +67,7 @@ class Draft:
             .not_valid_before(self.begin)
             .not_valid_after(self.end)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(self.key), False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.authority), False)
+            .add_extension(identifier_of(self.authority), False)
         )
         if self.usage is not None:
             builder = builder.add_extension(self.usage, self.usage_critical)
@@ -93,6 +100,12 @@ def hardware(serial: bytes) -> x509.SubjectAlternativeName:
     inside = b"\x06\x03\x2a\x03\x04\x04" + bytes((len(serial),)) + serial
     value = b"\x30" + bytes((len(inside),)) + inside
     return x509.SubjectAlternativeName([x509.OtherName(HARDWARE_MODULE_NAME, value)])
+
+
+def by_number(issuer: Certificate, beside: int) -> x509.AuthorityKeyIdentifier:
+    """Names the authority by who certified it, and the number of that certificate or one `beside` it."""
+    name = x509.DirectoryName(issuer._x509.subject)
+    return x509.AuthorityKeyIdentifier(None, [name], SUB.certificate._x509.serial_number + beside)
 
 
 def usage(*bits: str) -> x509.KeyUsage:
@@ -267,6 +280,8 @@ SINGLE: dict[str, Callable[[], bytes]] = {
     "key usage both": draft(usage=usage("digital_signature", "key_agreement")),
     "key usage encipherment": draft(usage=usage("key_encipherment")),
     "key usage non-repudiation too": draft(usage=usage("digital_signature", "content_commitment")),
+    "key usage of agreement to encipher only": draft(usage=usage("key_agreement", "encipher_only")),
+    "key usage of agreement to decipher only": draft(usage=usage("key_agreement", "decipher_only")),
     "key usage cert sign without CA": draft(usage=usage("key_cert_sign", "crl_sign")),
     "CA:TRUE leaf": draft(more=((x509.BasicConstraints(True, None), True),)),
     "extended key usage of TLS": draft(
@@ -302,6 +317,8 @@ CHAIN: dict[str, Callable[[], bytes]] = {
     "signed by a stranger": draft(signer=STRANGER, authority=STRANGER.public_key()),
     "signed by a stranger under the right identifier": draft(signer=STRANGER),
     "AKI mismatch": draft(authority=STRANGER.public_key()),
+    "AKI of another certificate of the issuer": draft(authority=by_number(ROOT.certificate, 1)),
+    "AKI of a certificate by another issuer": draft(authority=by_number(SUB.certificate, 0)),
     "issuer of another name": draft(issuer=named("Somebody")),
     "self-signed leaf": draft(issuer=title_name(TITLE), signer=LEAF_KEY, authority=LEAF_KEY.public_key()),
     "signed by the root's name": draft(issuer=ROOT.certificate._x509.subject),

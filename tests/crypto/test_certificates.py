@@ -50,6 +50,12 @@ def test_the_right_one_is_taken() -> None:
     assert verify_chain(leaf, OTHERS, ANCHORS, NOW) == [leaf, SUB.certificate, ROOT.certificate]
 
 
+def test_an_authority_named_by_the_number_of_its_certificate() -> None:
+    """authorityCertIssuer and authorityCertSerialNumber, in place of the key's identifier."""
+    leaf = Certificate(replace(RIGHT, authority=faults.by_number(ROOT.certificate, 0)).der())
+    assert len(verify_chain(leaf, OTHERS, ANCHORS, NOW)) == 3
+
+
 @pytest.mark.parametrize("fault", faults.SINGLE)
 def test_D11_D13_D14_D19_faults_in_a_certificate(fault: str) -> None:
     with pytest.raises(CertificateRefused):

@@ -48,7 +48,7 @@ class Draft:
             .issuer_name(self.issuer)
             .last_update(self.begin)
             .next_update(self.begin + WEEK)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.authority), False)
+            .add_extension(faults.identifier_of(self.authority), False)
         )
         for extension, critical in self.more:
             builder = builder.add_extension(extension, critical)
@@ -127,6 +127,7 @@ def test_reasons_of_others_are_read() -> None:
     [
         (lambda: replace(RIGHT, issuer=named("Other")).der(), "another issuer"),
         (lambda: replace(RIGHT, signer=STRANGER, authority=STRANGER.public_key()).der(), "another key"),
+        (lambda: replace(RIGHT, authority=faults.by_number(ROOT.certificate, 1)).der(), "another key"),
         (lambda: replace(RIGHT, signer=STRANGER).der(), "does not verify"),
         (lambda: replace(RIGHT, hash=hashes.SHA384()).der(), "another algorithm"),
     ],

@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtensionOID, SignatureAlgorithmOID
 
 from meterseal.crypto.curves import AgreementPoint, PublicKey, VerifyingKey
+from meterseal.crypto.identifiers import authority_key, subject_key
 from meterseal.crypto.titles import title_of
 from meterseal.errors import CertificateRefused, MetersealError
 
@@ -71,6 +72,7 @@ _USAGES: Final = (
     "digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
     "key_cert_sign", "crl_sign",
 )  # fmt: skip
+_ONE_WAY: Final = ("encipher_only", "decipher_only")
 
 
 def _refuse(why: str) -> NoReturn:
@@ -96,8 +98,9 @@ class Certificate:
         self.path_length = _basic_constraints(extensions, self.purpose)
         self.key = public_key(self._x509, self._x509.tbs_certificate_bytes, self.purpose)
         self.title = None if self.purpose is Purpose.AUTHORITY else title_of(self._x509.subject, extensions)
-        self.subject_key = _key_identifier(extensions, x509.SubjectKeyIdentifier, "digest")
-        self.authority_key = _key_identifier(extensions, x509.AuthorityKeyIdentifier, "key_identifier")
+        self.subject_key = subject_key(extensions)
+        with reading("the authority key identifier"):
+            self.authority_key = authority_key(extensions)
 
     @classmethod
     def from_pem(cls, text: bytes) -> list[Certificate]:
@@ -178,7 +181,7 @@ class Certificate:
             _refuse("the issuer is no certification authority")
         if self.issuer != issuer.subject:
             _refuse("issued under another name")
-        if self.authority_key and issuer.subject_key and self.authority_key != issuer.subject_key:
+        if not self.authority_key.may_be(issuer.subject_key, issuer.issuer, issuer.serial):
             _refuse("the authority key identifier names another key of the issuer")
         if self.key.curve.name == "P-384" and issuer.key.curve.name == "P-256":
             _refuse("a P-384 key certified by a P-256 authority")
@@ -268,6 +271,8 @@ def _purpose(extensions: x509.Extensions) -> Purpose:
     if not usage.critical:
         _refuse("a key usage that is not critical")
     bits = frozenset(name for name in _USAGES if getattr(usage.value, name))
+    if "key_agreement" in bits:  # the backend tells these two of such keys only
+        bits |= frozenset(name for name in _ONE_WAY if getattr(usage.value, name))
     try:
         purpose = Purpose(bits)
     except ValueError:
@@ -308,14 +313,6 @@ def public_key(
     if spki not in signed:
         _refuse("a public key in another form than the named curve and the uncompressed point")
     return key
-
-
-def _key_identifier(extensions: x509.Extensions, kind: type[x509.ExtensionType], field: str) -> bytes | None:
-    try:
-        value = getattr(extensions.get_extension_for_class(kind).value, field)
-    except x509.ExtensionNotFound:
-        return None
-    return value if isinstance(value, bytes) else None
 
 
 # --- chains -------------------------------------------------------------------------------------

@@ -18,11 +18,11 @@ from meterseal.crypto.certificates import (
     _SIGNATURES,
     Certificate,
     Purpose,
-    _key_identifier,
     name_text,
     reading,
     whole_octets,
 )
+from meterseal.crypto.identifiers import authority_key
 from meterseal.errors import CertificateRefused
 
 LARGEST_LIST: Final = 1 << 26
@@ -110,7 +110,8 @@ class RevocationList:
             self.number = extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
         except x509.ExtensionNotFound:
             _refuse("a revocation list without a number")
-        self.authority_key = _key_identifier(extensions, x509.AuthorityKeyIdentifier, "key_identifier")
+        with reading("the authority key identifier"):
+            self.authority_key = authority_key(extensions)
 
     @classmethod
     def from_pem(cls, text: bytes) -> RevocationList:
@@ -142,7 +143,7 @@ class RevocationList:
             _refuse("the issuer of a revocation list is no certification authority")
         if self.issuer != issuer.subject:
             _refuse(f"a revocation list of another issuer, {self.issuer_text}")
-        if self.authority_key and issuer.subject_key and self.authority_key != issuer.subject_key:
+        if not self.authority_key.may_be(issuer.subject_key, issuer.issuer, issuer.serial):
             _refuse("the revocation list names another key of its issuer")
         if self._x509.signature_algorithm_oid != _SIGNATURES[issuer.key.curve.name]:
             _refuse(f"a revocation list signed by another algorithm than that of {issuer.key.curve.name}")
