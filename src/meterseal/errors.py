@@ -126,15 +126,15 @@ class CertificateRefused(ProtectionError):
 
 
 class Replayed(ProtectionError):
-    """An invocation counter below the lowest acceptable value.
+    """An invocation counter below the lowest acceptable value, or an exchange that has come before.
 
-    `lowest_acceptable` is the value that the next message must reach.
+    `lowest_acceptable` is the value that the next message must reach; None where no counter helps.
     """
 
     kind = "replayed"
     wire = (1, 6)
 
-    def __init__(self, message: str, lowest_acceptable: int) -> None:
+    def __init__(self, message: str, lowest_acceptable: int | None) -> None:
         super().__init__(message)
         self.lowest_acceptable = lowest_acceptable
 

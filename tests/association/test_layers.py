@@ -14,6 +14,7 @@ from meterseal.codec.data import Data, Tag
 from meterseal.crypto import AgreementKey, SigningKey, WrappingKey, curve
 from meterseal.errors import Misuse, ProtocolViolation, TooWeak, UnknownKey, Unsupported
 from meterseal.security import SIGNED, Style, protect
+from meterseal.security.layers import SIGNING, Layer
 from meterseal.security.packing import COMPRESSION
 from meterseal.security.protection import of_control, policy_bits
 from tests.association.pair import (
@@ -86,6 +87,18 @@ def test_a_dedicated_key_may_come_signed_besides() -> None:
     (reply,) = replies(pair.to_meter(good(pair).replace(user_information=signed).encode()))
     assert Aare.decode(reply).result == 0
     assert pair.server.context.dedicated is not None
+
+
+def test_D07_I02_what_is_only_signed_and_comes_again_tells_of_no_counter() -> None:
+    """The answer is that to every message that does not open, and no value to begin anew with."""
+    pair = associated_in(policy=0)
+    signed = Layer(SIGNING, CLIENT_TITLE, METER_TITLE, SEED)
+    request = bytes.fromhex("C001C100030100010800FF0200")
+    sent = protect(pair.client.context, request, SIGNED, Style.PLAIN, (signed,))
+    for _ in range(2):
+        pair.run(pair.server.receive(sent), TO_CLIENT)
+    first, second = pair.sent(TO_CLIENT)[-2:]
+    assert (first[0], second) == (0xDF, bytes.fromhex("D80105"))
 
 
 @pytest.mark.parametrize("mechanism", [5, 7])

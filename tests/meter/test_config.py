@@ -113,7 +113,7 @@ def load(tmp_path: Path, text: str) -> str:
         ),
         (
             ROLE + '[[roles.extra.rights]]\nobjects = ["*.*.*.*.*.*"]\nattributes = "access"\n',
-            "FILE: [roles.extra.rights 1] attributes: 'access' is no right on a attribute",
+            "FILE: [roles.extra.rights 1] attributes: 'access' is no right on an attribute",
         ),
         (
             ROLE + '[[roles.extra.rights]]\nobjects = ["*.*.*.*.*.*"]\nmethods = { 0 = "access" }\n',

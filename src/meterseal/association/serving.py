@@ -437,6 +437,6 @@ def error_response(error: MetersealError, report_counter: bool) -> bytes:
     state, service = error.wire or _INSIDE
     if not isinstance(error, Replayed):
         return ExceptionResponse(state, service).encode()
-    if report_counter:
+    if report_counter and error.lowest_acceptable is not None:
         return CounterErrorResponse(state, service, error.lowest_acceptable).encode()
     return ExceptionResponse(*UnknownKey.wire).encode()

@@ -64,8 +64,8 @@ def parse(words: str, *, method: bool = False) -> int:
         if word == "none":
             continue
         if word not in _BITS or (word in ("read", "write") if method else word == "access"):
-            kind = "method" if method else "attribute"
-            raise Misuse(f"{word[:40]!r} is no right on a {kind}; known: {', '.join(_BITS)}")
+            kind = "a method" if method else "an attribute"
+            raise Misuse(f"{word[:40]!r} is no right on {kind}; known: {', '.join(_BITS)}")
         bits |= _BITS[word]
     return bits
 

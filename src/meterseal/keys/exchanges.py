@@ -38,7 +38,7 @@ class Exchanges:
         """Raises Replayed when this exchange has come before with this counter or a higher one."""
         lowest = self._lowest.get(name, 0)
         if lowest == ONCE:
-            raise Replayed("this exchange has come before, and it comes once", 0)
+            raise Replayed("this exchange has come before, and it comes once", None)
         if counter < lowest:
             raise Replayed(f"invocation counter {counter} has come before in this exchange", lowest)
 

@@ -84,7 +84,7 @@ class Dissection:
         }
         if self.error is not None:
             shown["error"] = {"type": self.error.kind, "message": str(self.error)}
-            if isinstance(self.error, Replayed):
+            if isinstance(self.error, Replayed) and self.error.lowest_acceptable is not None:
                 shown["error"]["lowest_acceptable"] = self.error.lowest_acceptable
         return shown
 

@@ -70,7 +70,7 @@ class Exchanges:
         counter.
         """
         if answer.octets == request.octets:
-            raise Replayed("the carrier brings the request itself back", 0)
+            raise Replayed("the carrier brings the request itself back", None)
         if (answer.originator, answer.recipient) != (request.recipient, request.originator):
             raise Moved(f"the carrier brings {answer}: not between the parties of the request")
         opened = yield from self._opened(self.context, answer)
