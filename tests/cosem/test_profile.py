@@ -265,14 +265,30 @@ def test_a_range_over_what_is_not_captured_is_unsupported() -> None:
         ByRange(b"\0" * 12, 2),
         ByRange(b"short", b"short"),
         ByRange(at("19T10:00"), at("19T10:00"), IMPORT),
-        ByEntry(0, 1),
-        ByEntry(2, 1),
-        ByEntry(1, 1, 0, 1),
-        ByEntry(1, 1, 3, 2),
     ],
 )
 def test_a_selection_that_does_not_fit_is_malformed(selection: ByRange | ByEntry) -> None:
     with pytest.raises(Malformed):
+        select(BUFFER, COLUMNS, selection)
+
+
+@pytest.mark.parametrize(
+    "selection",
+    [
+        ByEntry(0, 1),
+        ByEntry(0, 0),
+        ByEntry(2, 1),
+        ByEntry(1, 1, 0, 1),
+        ByEntry(1, 1, 3, 2),
+        ByEntry(1, 1, 4),
+        ByEntry(1, 1, 4, 9),
+    ],
+)
+def test_entries_and_columns_that_there_cannot_be_are_told_as_a_column_that_is_not_captured(
+    selection: ByEntry,
+) -> None:
+    """They count from 1, so 0 is none; what is asked for has the right type, and is not there."""
+    with pytest.raises(Unsupported):
         select(BUFFER, COLUMNS, selection)
 
 
@@ -293,8 +309,8 @@ def test_entries_are_the_rows_from_first_to_last(
     first: int, last: int, first_column: int, last_column: int
 ) -> None:
     selection = ByEntry(first, last, first_column, last_column)
-    if (last and last < first) or (last_column and last_column < first_column):
-        with pytest.raises(Malformed):
+    if (last and last < first) or (last_column and last_column < first_column) or first_column > 3:
+        with pytest.raises(Unsupported):
             select(BUFFER, COLUMNS, selection)
         return
     expected = [

@@ -104,6 +104,14 @@ def test_a_column_that_is_not_captured_is_refused() -> None:
         assert client.one(read(7, PROFILE, 2, access)).code == 0x0D
 
 
+def test_entries_count_from_one_and_0_is_none_as_a_column_that_is_not_captured() -> None:
+    client = world().signed_on("operator")
+    for entries in ((0, 1), (0, 0), (2, 1), (1, 1, 0, 1), (1, 1, 2, 1), (1, 1, 99)):
+        access = SelectiveAccess(2, Data.of(*ByEntry(*entries).parameter()))
+        assert client.one(read(7, PROFILE, 2, access)).code == 0x0D
+    assert rows_of(client, ByEntry(4_000_000_000, 0)) == []
+
+
 def test_selectors_that_are_none() -> None:
     client = world().signed_on("operator")
     for selector, value in ((0, 0), (3, 0), (1, 0), (2, 0), (255, 1)):

@@ -49,8 +49,8 @@ _RANKS: dict[SortMethod, Callable[[Any], Any]] = {
 def select(rows: Sequence[Row], columns: Sequence[Column], selection: ProfileSelection) -> list[Row]:
     """The rows and columns a selective access asks for.
 
-    Raises `Unsupported` where the range restricts or selects an object that is not captured,
-    `Malformed` where a bound does not compare with its column.
+    Raises `Unsupported` where it names a column or an entry that there cannot be, `Malformed` where a bound
+    does not compare with its column.
     """
     if isinstance(selection, ByRange):
         return select_by_range(rows, columns, selection)
@@ -68,10 +68,13 @@ def select_by_range(rows: Sequence[Row], columns: Sequence[Column], selection: B
 def select_by_entry(rows: Sequence[Row], columns: Sequence[Column], selection: ByEntry) -> list[Row]:
     """Entries and columns by number from 1; 0 as the last means the end, numbers beyond it count as the end.
 
-    Raises `Malformed` for a first entry or column of 0 or behind the last one.
+    Raises `Unsupported` for a first entry or column of 0 or behind the last one, and for a first column that
+    the profile does not have; entries that are not there yet are none.
     """
     entries = chosen_entries(selection, len(rows))
     cells = _slice(selection.first_column, selection.last_column, len(columns), "column")
+    if cells.start >= len(columns):
+        raise Unsupported(f"column {selection.first_column} of {len(columns)}")
     if cells == slice(0, len(columns)):
         return [rows[at] for at in entries]
     return [rows[at][cells] for at in entries]
@@ -84,7 +87,7 @@ def chosen_entries(selection: ByEntry, count: int) -> range:
 
 def _slice(first: int, last: int, count: int, what: str) -> slice:
     if first < 1 or (last and last < first):
-        raise Malformed(
+        raise Unsupported(
             f"{what} {first} to {last} is no selection; they count from 1, 0 as the last is the end"
         )
     return slice(first - 1, min(last, count) if last else count)
