@@ -14,7 +14,9 @@ from meterseal.apdu.services import DataNotification, DataNotificationConfirm
 from meterseal.association import Operation, Service
 from meterseal.codec.data import Data
 from meterseal.codec.types import Array, Structure, Tag, Type
+from meterseal.cosem.buffer import Row
 from meterseal.cosem.obis import Obis
+from meterseal.cosem.times import DateTime
 from meterseal.crypto import GcmKey
 from meterseal.errors import ConfigurationError
 from meterseal.framing.items import Item
@@ -22,12 +24,15 @@ from meterseal.listener import Book, Receiver
 from meterseal.meter import Meter, load_plan, write_credentials
 from meterseal.meter.objects import Asker, Denied
 from meterseal.meter.orders import Order
+from meterseal.meter.plant import Moment
+from meterseal.meter.profile_object import TURN, LoadProfile
 from meterseal.meter.push import PushSetup
 from meterseal.security.steps import settle
 from meterseal.state import MemoryCounters
 from tests.meter.world import NOON
 
 PUSH = Obis("0.0.25.9.0.255")
+PROFILE = Obis("1.0.99.1.0.255")
 CONFIG = """[[objects]]
 class = 40
 obis = "0.0.25.9.0.255"
@@ -116,6 +121,39 @@ def test_a_push_is_sealed_under_its_role_and_opens_by_the_title(
     name, energy, unit, *rest = one.message.notification_body.value
     assert name == PUSH and energy > 0 and unit == 30
     assert rest == [None, None]  # the operator may not read the event code, and the last is not there
+
+
+def test_a_whole_profile_is_made_a_few_rows_at_a_time_of_the_moment_it_was_ordered(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = bench()
+    profile = made.meter.devices[1].objects[7, PROFILE]
+    assert isinstance(profile, LoadProfile)
+    monkeypatch.setattr(profile, "entries", 1000)
+    make, counted = profile._make, [0]
+
+    def counting(moment: Moment) -> Row:
+        counted[0] += 1
+        return make(moment)
+
+    monkeypatch.setattr(profile, "_make", counting)
+    names = [(7, PROFILE, 2), (8, Obis("0.0.1.0.0.255"), 2), (7, PROFILE, 7)]
+    value = [(class_id, name, index, 0, (0, None)) for class_id, name, index in names]
+    assert made.do(Service.SET, 2, Data.of(value, Array(definition(Tag.NULL)))) == 0
+    assert made.call() == 0 and made.call() == 0
+    first, second = made.orders
+    assert counted == [2 * TURN]
+    expected = list(profile.rows())
+    made.clock.now += 10 * 900  # ten more rows, and the ten oldest are gone
+    counted[0] = 0
+    for number, _ in enumerate(first.making):
+        assert counted[0] <= (number + 1) * TURN
+    assert counted == [1000 - TURN]
+    rows, clock, in_use = made.received(first).message.notification_body.value
+    assert rows == expected and in_use == 1000
+    assert DateTime.from_octets(clock).to_datetime().timestamp() == NOON
+    next(iter(second.making))  # cut off behind some of it, the rest is made when it is sealed
+    assert made.received(second).message.notification_body.value[0] == expected
 
 
 def test_a_push_holds_nothing_that_its_role_may_not_read(bench: Callable[..., Bench]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 import meterseal
 from meterseal import net
 from meterseal.cosem.obis import Obis
-from meterseal.errors import StateUnavailable
+from meterseal.errors import StateUnavailable, TooLarge
 from meterseal.framing import gbt, hdlc
 from meterseal.framing.live import LineReader
 from meterseal.listener import Book, Listener, Received, Receiver
@@ -89,6 +90,28 @@ async def test_the_last_failure_is_a_line_in_the_journal() -> None:
     pusher.send(replace(order(TCP, port, delays=(5.0,)), seal=full))
     await until(lambda: len(notes) == 2)
     assert "no space left" in notes[1]
+    await pusher.close()
+
+
+async def test_others_are_served_between_the_parts_of_a_long_push() -> None:
+    notes: list[str] = []
+    pusher, turns = Pusher(notes.append), list[str]()
+
+    def making(name: str, error: Exception | None = None) -> Iterator[None]:
+        for _ in range(3):
+            turns.append(name)
+            yield
+        if error is not None:
+            raise error
+
+    tcp = Parties(silent)
+    async with await serve(tcp) as server:
+        pusher.send(order(TCP, server.port, making=making("one")))
+        pusher.send(order(TCP, server.port, making=making("other", TooLarge("too much"))))
+        party = await tcp.last()
+        await until(lambda: bool(party.frames) and not pusher.busy)
+    assert turns == ["one", "other"] * 3
+    assert party.frames == [(1, 103, PUSH)] and notes == [f"push {NAME} was not made: too much"]
     await pusher.close()
 
 

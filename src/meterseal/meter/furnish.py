@@ -28,7 +28,7 @@ from meterseal.meter.schedule import ActivityCalendar, SingleActionSchedule
 from meterseal.meter.scripts import ScriptTable
 from meterseal.meter.values import Clock, Disconnect, Held, Measured, of_source
 from meterseal.meter.view import View
-from meterseal.security.steps import settle
+from meterseal.security.steps import Steps
 
 Maker: TypeAlias = Callable[[House, Device, ObjectPlan, str], CosemObject]
 
@@ -139,11 +139,11 @@ def _push(meter: House, device: Device, plan: ObjectPlan, place: str) -> CosemOb
         )
     client = role.client
 
-    def perform(asker: Asker, operation: Operation) -> Outcome:
+    def perform(asker: Asker, operation: Operation) -> Outcome | Steps[Outcome]:
         held = device.objects.get((operation.class_id, operation.instance))
         if held is None:
             raise Denied(OBJECT_UNDEFINED, "not in the logical device")
-        return settle(held.perform(asker, operation))
+        return held.perform(asker, operation)
 
     around = Surroundings(
         meter.plant, meter.store, meter.rings[client], client, device.sap,

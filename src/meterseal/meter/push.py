@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import copy
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from meterseal.apdu import decode
 from meterseal.apdu.ciphered import FORMS
@@ -25,11 +25,13 @@ from meterseal.cosem.times import DateTime
 from meterseal.errors import MetersealError
 from meterseal.keys.counters import WINDOW
 from meterseal.meter.configured import Configured, Setup
+from meterseal.meter.gradual import Gradual
 from meterseal.meter.objects import OTHER_REASON, Asker, Denied, Value, elements, listed
 from meterseal.meter.orders import HDLC, TCP, UDP, Order, Surroundings
 from meterseal.meter.push_protection import check_parameters, sealed, third_party_of
 from meterseal.security import Context, KeyInUse, SecuritySetup, unprotect
 from meterseal.security.protection import AUTHENTICATED, of_response
+from meterseal.security.steps import Steps, begun, through
 
 XDLMS: Final = 0
 """message_type: an A-XDR encoded APDU."""
@@ -138,16 +140,14 @@ class PushSetup(Configured):
         self._invoke = self._invoke % _INVOKE_IDS + 1
         parameters = self.values[10][0] if self.version else []
         body, asked = self._body(third_party_of(around, parameters))
-        plain = DataNotification(
-            self._invoke | (_ASKS_FOR_CONFIRMATION if confirmed else 0),
-            around.plant.clock(around.plant.now()).to_octets(),
-            body,
-        ).encode()
+        number = self._invoke | (_ASKS_FOR_CONFIRMATION if confirmed else 0)
+        plain = Gradual(_told(number, around.plant.clock(around.plant.now()).to_octets(), body))
         client = self.values[9][0] & 0xFF if self.version else around.client
         around.send(
             Order(
                 self.obis, transport, destination.decode("ascii"), around.device, client,
-                seal=lambda: sealed(around, plain, asked, parameters),
+                seal=lambda: sealed(around, plain.whole(), asked, parameters),
+                making=plain,
                 start=wait,
                 delays=tuple(self._delay(number) for number in range(retries)),
                 blocks=self._blocks,
@@ -192,12 +192,13 @@ class PushSetup(Configured):
         least, exponent, most = given
         return float(min(most, least * (exponent / 100) ** number))
 
-    def _body(self, third: ThirdParty | None) -> tuple[Data, int]:
-        """The values in the order of the list, and the rights that they ask to be kept to.
+    def _body(self, third: ThirdParty | None) -> tuple[list[_Part], int]:
+        """The values in the order of the list, as they are now, and the rights that they ask to be kept to.
 
         What is sealed for a third party holds what the role may read, or carry for it, and it may read.
         """
-        asked, parts, view = 0, [], self._around.view()
+        asked, view = 0, self._around.view()
+        parts: list[_Part] = []
         for element in self.values[2][0]:
             operation = listed(element)
             right = 0 if view is None else view.right(operation, None) or 0
@@ -207,20 +208,31 @@ class PushSetup(Configured):
             # Null-data for what the role of the push may not read.  A name is no secret: it is in the list.
             right = READ if operation.member == 1 else right
             asked |= right
-            parts.append(self._value(operation, element[3]) if right & READ else _NULL)
-        return Data.of(
-            tuple(value for value, _ in parts), Structure(tuple(type_ for _, type_ in parts))
-        ), asked
+            parts.append((self._around.read(operation) if right & READ else None, element[3]))
+        return parts, asked
 
-    def _value(self, operation: Operation, data_index: int) -> Value:
-        data = self._around.read(operation)
-        if data is None:
-            return _NULL
-        value, type_ = data.value, data.type
-        if not data_index:
-            return value, type_
-        types = type_.fields if isinstance(type_, Structure) else elements(type_, len(value))
-        return (value[data_index - 1], types[data_index - 1]) if data_index <= len(types) else _NULL
+
+_Part: TypeAlias = tuple["Data | Steps[Data | None] | None", int]
+"""A value, or steps to it that have begun with the moment; and which element of it, 0: the whole."""
+
+
+def _told(number: int, moment: bytes, parts: list[_Part]) -> Steps[bytes]:
+    """The notification, plain."""
+    values = []
+    for found, data_index in parts:
+        values.append(_value((yield from through(found)), data_index))
+    body = Data.of(tuple(value for value, _ in values), Structure(tuple(type_ for _, type_ in values)))
+    return DataNotification(number, moment, body).encode()
+
+
+def _value(data: Data | None, data_index: int) -> Value:
+    if data is None:
+        return _NULL
+    value, type_ = data.value, data.type
+    if not data_index:
+        return value, type_
+    types = type_.fields if isinstance(type_, Structure) else elements(type_, len(value))
+    return (value[data_index - 1], types[data_index - 1]) if data_index <= len(types) else _NULL
 
 
 def _on_trial(setup: SecuritySetup) -> SecuritySetup:
@@ -270,14 +282,16 @@ def _next(pattern: DateTime, face: datetime) -> datetime | None:
     return next_time([(pattern.time, pattern.date)], face)
 
 
-def read_as(perform: Callable[[Asker, Operation], Any], asker: Asker) -> Callable[[Operation], Data | None]:
-    """Reads attributes as `asker`; None for what is not there or cannot be read."""
+def read_as(
+    perform: Callable[[Asker, Operation], Any], asker: Asker
+) -> Callable[[Operation], Data | Steps[Data | None] | None]:
+    """Reads attributes as `asker`, what is much in steps; None for what is not there or cannot be read."""
 
-    def read(operation: Operation) -> Data | None:
+    def reading(operation: Operation) -> Steps[Data | None]:
         try:
-            outcome = perform(asker, operation)
+            outcome = yield from through(perform(asker, operation))
             return None if outcome.code or outcome.data is None else Data.decode(outcome.data)
         except (Denied, MetersealError):
             return None
 
-    return read
+    return lambda operation: begun(reading(operation))
