@@ -30,7 +30,7 @@ from meterseal.authority.terms import DEVICE_DAYS
 from meterseal.client.setups import CertificateInfo
 from meterseal.client.setups_blocking import SecuritySetup
 from meterseal.credentials import Credentials, RoleCredentials
-from meterseal.credentials.files import write_private
+from meterseal.credentials.files import companion, write_private
 from meterseal.crypto import suite
 from meterseal.crypto.certificates import Certificate, Purpose
 from meterseal.crypto.issuing import Request
@@ -162,7 +162,7 @@ class _Enrolling:
         self.path, self.title, self.role = credentials.path, known, role or _enrolling_role(credentials)
         self.done: list[Done] = []
         self._given, self._authority, self._told = credentials, authority, told
-        self._files = self.path.parent / f"{self.path.name}.files"
+        self._files = companion(self.path, "files")
         self._meter: dict[str, Any] = {}
         self._roles: dict[str, dict[str, Any]] = {}
 

@@ -16,6 +16,7 @@ from meterseal.cli import options, output, pages
 from meterseal.cli.output import answering, understanding
 from meterseal.client.plan import STATE_VARIABLE
 from meterseal.cosem.texts import moment_text
+from meterseal.credentials.files import companion
 from meterseal.listener import (
     PRESETS,
     WEAK,
@@ -111,7 +112,7 @@ def listen(
 
 def _state_folder(credentials: Path) -> Path:
     here = credentials if credentials.name not in ("", "..") else credentials.resolve()  # `.`, too
-    base = _given_state() or here.parent / f"{here.name}.state"
+    base = _given_state() or companion(here, "state")
     return base / "listener"
 
 

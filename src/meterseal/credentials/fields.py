@@ -155,7 +155,8 @@ def _one_of(what: str, words: tuple[str, ...]) -> Reader:
     return read
 
 
-def _compression(value: Any, where: Where) -> str:
+def compression(value: Any, where: object) -> str:
+    """A profile of compression by its name, also in other files.  Raises Misuse."""
     parameters_of(value if isinstance(value, str) else "")
     return str(value)
 
@@ -257,7 +258,7 @@ ROLE: Final[dict[str, Reader]] = {
     "dedicated": _flag,
     "general": _flag,
     "layers": _one_of("a form of key", LAYERS),
-    "compression": _compression,
+    "compression": compression,
     "user": _number(0, 0xFF),
     "max_pdu": _number(0, 0xFFFF),
     "counter_start": _number(0, LIMIT - 1),

@@ -32,6 +32,11 @@ def in_hsm(name: str) -> bool:
     return name.startswith(_HSM)
 
 
+def companion(path: Path, ending: str) -> Path:
+    """What belongs to a file and stands beside it, under its name: `FILE.state`, `FILE.files`."""
+    return path.parent / f"{path.name}.{ending}"
+
+
 def is_there(path: Path, what: str) -> bool:
     """True when there is something of that name.
 

@@ -177,7 +177,7 @@ class Credentials:
     @property
     def state_folder(self) -> Path | None:
         """Where counters live: `FILE.state` beside the file; None without a file."""
-        return None if self.path is None else self.path.parent / f"{self.path.name}.state"
+        return None if self.path is None else files.companion(self.path, "state")
 
 
 _TABLES: Final = ("meter", "roles", "third_parties")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from meterseal.credentials.files import in_hsm, read_private, write_private
+from meterseal.credentials.files import companion, in_hsm, read_private, write_private
 from meterseal.credentials.records import MeterCredentials, RoleCredentials, ThirdPartyCredentials
 from meterseal.errors import StateUnavailable
 
@@ -50,7 +50,7 @@ def copied(
 
     Raises ConfigurationError for a file that is not there, StateUnavailable where a copy cannot be written.
     """
-    folder = path.parent / f"{path.name}.files"
+    folder = companion(path, "files")
 
     def copy(name: str, new: str) -> str:
         largest = _LARGEST_LIST if new.startswith("crl-") else _LARGEST

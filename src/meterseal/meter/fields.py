@@ -12,6 +12,7 @@ from meterseal.cosem.obis import Member, Obis, parse_member, parse_object
 from meterseal.cosem.selection import CaptureObject
 from meterseal.cosem.shapes import LEAVES, Leaf
 from meterseal.cosem.units import unit_number
+from meterseal.credentials.fields import compression
 from meterseal.crypto import SUITES
 from meterseal.errors import Misuse
 from meterseal.meter.events import LOGS
@@ -34,7 +35,6 @@ from meterseal.meter.readers import (
 from meterseal.meter.view import ALL, Pattern
 from meterseal.security.hls import BY_NAME
 from meterseal.security.options import PEER_OPTIONS, PeerOption
-from meterseal.security.packing import parameters_of
 from meterseal.security.protection import from_text, policy_bits
 
 
@@ -147,11 +147,6 @@ def _index(text: str) -> int:
     return int(text)
 
 
-def _compression(value: Any, place: Place) -> str:
-    parameters_of(value if isinstance(value, str) else "")
-    return str(value)
-
-
 def _deviation(option: PeerOption) -> Reader:
     return lambda value, place: option.read(value)
 
@@ -249,7 +244,7 @@ ROLE: Final[dict[str, Reader]] = {
     "association_version": number(0, 3),
     "setup_version": number(0, 1),
     "max_pdu": number(256, 0xFFFF),
-    "compression": _compression,
+    "compression": compression,
     "services": _services,
     "allow_weak": flag,
     "peer": peer,

@@ -22,6 +22,7 @@ from meterseal.credentials import (
     RoleCredentials,
     ThirdPartyCredentials,
 )
+from meterseal.credentials.files import companion
 from meterseal.errors import ConfigurationError
 from meterseal.keys.kinds import GAK, GBEK, GUEK, KEK
 from meterseal.meter.association_object import Association
@@ -169,7 +170,7 @@ def write_credentials(
     What it names comes first: private keys and certificates, each a file in the folder `PATH.files`.
     """
     path = Path(path)
-    files = path.parent / f"{path.name}.files"
+    files = companion(path, "files")
     if meter.pairs is not None:
         from meterseal.meter import client_files
 

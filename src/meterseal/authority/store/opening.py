@@ -19,7 +19,7 @@ from meterseal.authority.store.pairs import Pairs
 from meterseal.authority.store.people import People
 from meterseal.authority.store.rotating import Rotating
 from meterseal.authority.store.vault import FileVault, Vault, kek_place
-from meterseal.credentials.files import is_there
+from meterseal.credentials.files import companion, is_there
 from meterseal.credentials.hsm import new_wrapping_key
 from meterseal.errors import ConfigurationError
 
@@ -67,7 +67,7 @@ def witness_file(where: str, kek: Path | str) -> Path:
     beside = kek if isinstance(kek, Path) else file_of(where)
     if beside is None:
         raise ConfigurationError(f"where is the witness of the store's counters? Set {WITNESS}")
-    return beside.parent / f"{beside.name}.witness"
+    return companion(beside, "witness")
 
 
 def vault_at(place: Path | str) -> Vault:

@@ -17,7 +17,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Final
 
-from meterseal.credentials.files import LARGEST_KEY, in_hsm, is_there, read_private, write_private
+from meterseal.credentials.files import LARGEST_KEY, companion, in_hsm, is_there, read_private, write_private
 from meterseal.crypto import AgreementKey, Curve, GcmKey, Secret, SigningKey, WrappingKey, random_octets
 from meterseal.crypto.keyfiles import write_key
 from meterseal.errors import ConfigurationError, Forged, KeyLength, StateDamaged
@@ -152,7 +152,7 @@ def kek_place(store: Path | None, given: Path | str | None = None) -> Path | str
             return path
     if store is None:
         raise ConfigurationError(f"where is the storage KEK? Say --kek FILE, or set {VARIABLE}")
-    return store.parent / f"{store.name}.kek"
+    return companion(store, "kek")
 
 
 def check_kek(vault: Vault, kcv: str, blob: bytes) -> bytes:
