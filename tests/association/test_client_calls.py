@@ -130,11 +130,11 @@ def test_without_a_key_nothing_can_be_signed_on() -> None:
 
 def test_a_key_that_dies_on_the_way_ends_the_request_only() -> None:
     pair = associated()
-    handle = pair.client.profile.setup.key("global").handle
+    handle = pair.client.profile.setup.key().handle
     handle.destroy()
     with pytest.raises(UnknownKey, match="destroyed"):
         pair.client.request([get()])
-    pair.client.profile.setup.unicast = Pair().client.profile.setup.key("global")
+    pair.client.profile.setup.unicast = Pair().client.profile.setup.key()
     effects = pair.client.request([get()])
     assert isinstance(effects[0], Reply)
 
@@ -148,7 +148,7 @@ VALUE = services.GetResponseNormal(0xC2, ResultData(SMALL))
 def starving(**options: Any) -> Pair:
     """An associated pair whose client has no counter left."""
     pair = associated(**options)
-    tx = pair.client.profile.setup.key("global").tx
+    tx = pair.client.profile.setup.key().tx
     while tx.left:
         tx.take()
     return pair
@@ -182,14 +182,14 @@ def test_without_counters_the_request_fails_and_the_association_stands() -> None
 
 def test_a_sign_on_waits_for_counters_too() -> None:
     pair = Pair()
-    tx = pair.client.profile.setup.key("global").tx
+    tx = pair.client.profile.setup.key().tx
     while tx.left:
         tx.take()
     pair.block = 1
     assert pair.sign_on() == [Associated(None)]
     assert [need.count for _, need in pair.needs] == [1, 2]
     pair = Pair()
-    tx = pair.client.profile.setup.key("global").tx
+    tx = pair.client.profile.setup.key().tx
     while tx.left:
         tx.take()
     pair.client.associate(CLIENT_CHALLENGE)

@@ -219,7 +219,7 @@ def their_token(pair: Pair) -> bytes:
     """The proof that the client itself sent."""
     opening = pair.client._opening
     assert opening is not None
-    handshake, key = opening.handshake, pair.client.profile.setup.key("global")
+    handshake, key = opening.handshake, pair.client.profile.setup.key()
     counter = (key.tx._next - 2).to_bytes(4, "big")
     return b"\x10" + counter + key.handle.tag(0x10, CLIENT_TITLE + counter, handshake.peer_challenge)
 

@@ -158,10 +158,10 @@ def test_H08_strangers_datagrams_end_nothing(state: str) -> None:
 
     pair.tap = tap
     assert any(isinstance(effect, Associated) for effect in pair.sign_on())
-    before = pair.client.context.setup.key("global").tx.left
+    before = pair.client.context.setup.key().tx.left
     assert pair.outcomes(get()) == (Outcome(0, SMALL.raw),)
     assert pair.client.passed_over is not None
-    assert pair.client.context.setup.key("global").tx.left == before - 1
+    assert pair.client.context.setup.key().tx.left == before - 1
 
 
 def test_a_refusal_at_sign_on_is_told_at_once() -> None:

@@ -89,7 +89,7 @@ def test_E11_it_says_for_whom_a_client_carried_what_was_refused() -> None:
 
 def starved(pair: Pair) -> Pair:
     """The meter has no counter left."""
-    tx = pair.server.profile.setup.key("global").tx
+    tx = pair.server.profile.setup.key().tx
     while tx.left:
         tx.take()
     return pair

@@ -63,7 +63,7 @@ def taken(pair: Pair, step: Step) -> dict[str, int]:
 
 
 def lasting(pair: Pair, end: str) -> KeyInUse:
-    return (pair.client if end == TO_METER else pair.server).profile.setup.key("global")
+    return (pair.client if end == TO_METER else pair.server).profile.setup.key()
 
 
 ENDS = (TO_METER, TO_CLIENT)

@@ -79,8 +79,8 @@ class Conversation(RuleBasedStateMachine):
         )
         self.dedicated = dedicated
         # Blocks so short that they end anywhere.
-        self.pair.client.profile.setup.key("global").tx = SendCounter(0, start)
-        self.pair.server.profile.setup.key("global").tx = SendCounter(0, start)
+        self.pair.client.profile.setup.key().tx = SendCounter(0, start)
+        self.pair.server.profile.setup.key().tx = SendCounter(0, start)
         self.line: dict[Direction, deque[bytes]] = {TO_METER: deque(), TO_CLIENT: deque()}
         self.seen: list[tuple[Direction, bytes]] = []
         self.needs: list[tuple[Direction, Need]] = []
@@ -339,7 +339,7 @@ class Conversation(RuleBasedStateMachine):
 
     @invariant()
     def floors_never_fall(self) -> None:
-        lowest = [end.profile.setup.key("global").rx.lowest for end in (self.pair.client, self.pair.server)]
+        lowest = [end.profile.setup.key().rx.lowest for end in (self.pair.client, self.pair.server)]
         assert [a >= b for a, b in zip(lowest, getattr(self, "lowest", [0, 0]), strict=True)] == [True, True]
         self.lowest = lowest
 

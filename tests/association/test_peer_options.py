@@ -96,7 +96,7 @@ def compresses_service_specific_forms(options: Options) -> bool:
 
 def token_and_frame_share_a_counter(options: Options) -> bool:
     pair = Pair(server={"options": options})
-    pair.client.profile.setup.key("global").tx = Repeating(pair)
+    pair.client.profile.setup.key().tx = Repeating(pair)
     return pair.sign_on() == [Associated(None)]
 
 

@@ -191,7 +191,7 @@ def test_a_right_answer_warns_of_nothing() -> None:
 def test_release_waits_for_counters() -> None:
     pair = associated()
     for end in (pair.client, pair.server):
-        tx = end.profile.setup.key("global").tx
+        tx = end.profile.setup.key().tx
         while tx.left:
             tx.take()
     pair.block = 1

@@ -266,7 +266,7 @@ def test_an_initiate_error_in_plain_where_nothing_is_ciphered() -> None:
 
 def test_without_counters_an_initiate_error_is_left_out() -> None:
     pair = strict()
-    tx = pair.server.profile.setup.key("global").tx
+    tx = pair.server.profile.setup.key().tx
     while tx.left:
         tx.take()
     assert told(refused(pair, with_initiate(proposed_dlms_version_number=5)(good(pair)))) == Answer(1)

@@ -199,7 +199,7 @@ def test_C02_a_forged_answer_with_a_high_counter_poisons_no_client(counter: int)
         ]
 
     with signed_on(FakeMeter(alter=Requests({FIRST_REQUEST: lambda x: forged(x)[:1]}))) as meter:
-        rx = meter._session.association.profile.setup.key("global").rx
+        rx = meter._session.association.profile.setup.key().rx
         lowest = rx.lowest
         with pytest.raises(MetersealError):
             meter.get(*READ)

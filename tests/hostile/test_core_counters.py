@@ -52,7 +52,7 @@ def ask(pair: Pair) -> bytes:
 
 
 def rx(pair: Pair) -> int:
-    return pair.server.profile.setup.key("global").rx.lowest
+    return pair.server.profile.setup.key().rx.lowest
 
 
 # --- C01 ---------------------------------------------------------------------------------------------
@@ -131,7 +131,7 @@ def test_core_C02_a_forged_answer_poisons_no_client() -> None:
         assert failed.error.wire == (1, 5)
     after = pair.client_state()
     assert after[:4] == before[:4]
-    assert pair.client.profile.setup.key("global").rx.lowest == before[4][1]
+    assert pair.client.profile.setup.key().rx.lowest == before[4][1]
     assert pair.outcomes(get()) == (Outcome(0, SMALL.raw),)
 
 
@@ -163,7 +163,7 @@ def test_core_C03_a_counter_error_makes_no_client_jump(value: int) -> None:
 def test_core_C05_a_client_at_the_end_of_the_space_stops() -> None:
     pair = associated()
     tx = SendCounter(LIMIT - 3, LIMIT)
-    pair.client.profile.setup.key("global").tx = tx
+    pair.client.profile.setup.key().tx = tx
     assert tx.rekey_due
     for _ in range(3):
         assert pair.outcomes(get()) == (Outcome(0, SMALL.raw),)
@@ -178,7 +178,7 @@ def test_core_C05_a_client_at_the_end_of_the_space_stops() -> None:
 
 def test_core_C05_a_meter_at_the_end_of_the_space_stops() -> None:
     pair = associated()
-    pair.server.profile.setup.key("global").tx = SendCounter(LIMIT - 1, LIMIT)
+    pair.server.profile.setup.key().tx = SendCounter(LIMIT - 1, LIMIT)
     assert len(replies(pair.to_meter(ask(pair)))) == 1
     indication = pair.server.receive(ask(pair))
     (need,) = pair.server.respond(indication[0].token, [Outcome(0, SMALL.raw)])  # type: ignore[union-attr]
@@ -191,11 +191,11 @@ def test_core_C05_a_meter_at_the_end_of_the_space_stops() -> None:
 
 def test_core_C05_received_counters_end_too() -> None:
     pair = associated()
-    pair.client.profile.setup.key("global").tx = SendCounter(LIMIT - 1, LIMIT)
+    pair.client.profile.setup.key().tx = SendCounter(LIMIT - 1, LIMIT)
     assert len(replies(pair.to_meter(ask(pair)))) == 1
     assert rx(pair) == LIMIT
     other = Pair()
-    other.client.profile.setup.key("global").tx = SendCounter(500, 600)
+    other.client.profile.setup.key().tx = SendCounter(500, 600)
     refusal = single(pair.to_meter(protect(other.client.context, REQUEST, 3, Style.GLO)), Refusal)
     assert isinstance(refusal.error, Replayed)
 
@@ -268,7 +268,7 @@ class Repeating(SendCounter):
 def test_core_C14_a_client_that_uses_one_counter_for_token_and_frame(shares: bool) -> None:
     options = frozenset({"hls_token_shares_counter"} if shares else ())
     pair = Pair(server={"options": options})
-    pair.client.profile.setup.key("global").tx = Repeating(pair)
+    pair.client.profile.setup.key().tx = Repeating(pair)
     effects = pair.sign_on()
     assert (effects == [Associated(None)]) is shares
     if not shares:
@@ -280,7 +280,7 @@ def test_core_C14_wanting_counters_in_the_middle_of_a_sign_on() -> None:
     for block in (1, 2, 3):
         pair = Pair()
         for end in (pair.client, pair.server):
-            end.profile.setup.key("global").tx = SendCounter(0, 0)
+            end.profile.setup.key().tx = SendCounter(0, 0)
         pair.block = block
         assert pair.sign_on() == [Associated(None)]
         assert pair.outcomes(get()) == (Outcome(0, SMALL.raw),)
@@ -291,7 +291,7 @@ def test_core_C14_wanting_counters_in_the_middle_of_a_sign_on() -> None:
 
 def test_core_C08_without_counters_nothing_ciphered_is_sent() -> None:
     pair = associated()
-    pair.server.profile.setup.key("global").tx = SendCounter(7, 7)
+    pair.server.profile.setup.key().tx = SendCounter(7, 7)
     indication = pair.server.receive(ask(pair))
     (need,) = pair.server.respond(indication[0].token, [Outcome(0, SMALL.raw)])  # type: ignore[union-attr]
     refusal, reply = pair.server.resume(need.token)  # type: ignore[union-attr]

@@ -328,5 +328,5 @@ def test_core_I02_all_of_them_look_alike_from_outside() -> None:
         refused(context(dedicated=False), sealed(0xD0, GET)),
     ]
     assert {error.wire for error in errors} == {(1, 5)}
-    c.setup.key(GLOBAL).rx.lowest = 100
+    c.setup.key().rx.lowest = 100
     assert isinstance(refused(c, sealed(0xC8, GET, ek=AK)), Replayed)

@@ -86,11 +86,11 @@ def test_core_A16_a_second_aarq_starts_anew_and_counters_go_on() -> None:
     pair = associated(client={"dedicated_key": DEK})
     old = pair.server.context.dedicated
     assert old is not None
-    lowest = pair.server.profile.setup.key("global").rx.lowest
+    lowest = pair.server.profile.setup.key().rx.lowest
     pair.client.end()
     pair.client.profile.dedicated_key = bytes(range(1, 17))
     assert pair.sign_on(bytes(16)) == [Associated(None)]
-    assert pair.server.profile.setup.key("global").rx.lowest > lowest
+    assert pair.server.profile.setup.key().rx.lowest > lowest
     with pytest.raises(MetersealError):
         old.handle.seal(0x30, bytes(12), b"")
 
@@ -119,7 +119,7 @@ def test_core_A16_a_refused_aarq_leaves_a_pending_sign_on_alone() -> None:
 def test_core_A16_a_sign_on_that_breaks_off_leaves_nothing() -> None:
     """Counters end in the middle, and there are none to be had."""
     pair = Pair(client={"dedicated_key": DEK})
-    tx = pair.server.profile.setup.key("global").tx
+    tx = pair.server.profile.setup.key().tx
     while tx.left > 1:
         tx.take()
     pair.tap = lambda direction, octets: [octets] if octets[0] in (0x60, 0x61) else []
@@ -136,7 +136,7 @@ def test_core_A16_a_sign_on_that_breaks_off_leaves_nothing() -> None:
 
 def test_core_A16_the_line_ends_while_a_sign_on_waits_for_counters() -> None:
     pair = Pair(client={"dedicated_key": DEK})
-    tx = pair.server.profile.setup.key("global").tx
+    tx = pair.server.profile.setup.key().tx
     while tx.left:
         tx.take()
     (aarq,) = replies(pair.client.associate(CLIENT_CHALLENGE))

@@ -108,13 +108,13 @@ def test_a_security_control_that_cannot_be_in_a_layer(
 def test_a_layer_without_protection_has_a_header_of_zeros() -> None:
     """As an answer may have it: the counter says nothing, and none is used up."""
     client, meter = both()
-    left = client.setup.key("global").tx.left
+    left = client.setup.key().tx.left
     sent = protect(client, GET, 0, Style.LAYERED, (ciphering("identified"),))
     content = GeneralCiphering.decode(sent).ciphered_content
     assert content == bytes.fromhex("0100000000") + GET
     opened = unprotect(meter, sent)
     assert (opened.apdu, opened.applied, opened.counter) == (GET, 0, 0)
-    assert client.setup.key("global").tx.left == left
+    assert client.setup.key().tx.left == left
 
 
 @pytest.mark.parametrize(

@@ -165,15 +165,15 @@ def test_core_A12_only_one_security_control_octet_of_256(suite_id: int) -> None:
     accepted = []
     for sc in range(256):
         client, meter = both(suite_id)
-        key = client.setup.key("global")
+        key = client.setup.key()
         counter = key.tx.take().to_bytes(4, "big")
         token = bytes((sc,)) + counter + key.handle.tag(sc, PEER + counter, STOC)
         try:
             verify(5, meter, token, PLAIN)
             accepted.append(sc)
-            assert meter.setup.key("global").rx.lowest == 101
+            assert meter.setup.key().rx.lowest == 101
         except AuthenticationFailed:
-            assert meter.setup.key("global").rx.lowest == 0
+            assert meter.setup.key().rx.lowest == 0
     assert accepted == [0x10 | suite_id]
 
 
@@ -183,7 +183,7 @@ def test_core_A12_only_one_length(length: int) -> None:
     token = prove(5, client)
     with pytest.raises(AuthenticationFailed):
         verify(5, meter, (token + token)[:length], PLAIN)
-    assert meter.setup.key("global").rx.lowest == 0
+    assert meter.setup.key().rx.lowest == 0
 
 
 # --- C14: the counter inside the token ----------------------------------------------------------------
@@ -191,7 +191,7 @@ def test_core_A12_only_one_length(length: int) -> None:
 
 def token_at(handshake: Handshake, counter: int) -> bytes:
     """The proof of a peer whose counter stands here."""
-    key = handshake.setup.key("global")
+    key = handshake.setup.key()
     key.tx = SendCounter(counter, counter + 1)
     return prove(5, handshake)
 
@@ -221,18 +221,18 @@ def test_core_C14_the_rule_for_two_counters_of_one_key(
     allowed = inside >= floor and (inside != frame or shares)
     if allowed:
         verify(5, meter, proof, opened)
-        assert meter.setup.key("global").rx.lowest == max(frame, inside) + 1
+        assert meter.setup.key().rx.lowest == max(frame, inside) + 1
         return
     with pytest.raises(Replayed if inside < floor else AuthenticationFailed):
         verify(5, meter, proof, opened)
-    assert meter.setup.key("global").rx.lowest == frame + 1
+    assert meter.setup.key().rx.lowest == frame + 1
 
 
 def test_core_C14_a_token_made_first_is_accepted_inside_a_later_frame() -> None:
     meter, opened, client = carried(12, 10)
     proof = token_at(client, 11)
     verify(5, meter, proof, opened)
-    assert meter.setup.key("global").rx.lowest == 13
+    assert meter.setup.key().rx.lowest == 13
     # Once: the same proof has no second life.
     with pytest.raises(Replayed):
         verify(5, meter, proof, PLAIN)
@@ -244,7 +244,7 @@ def test_core_C14_without_a_protected_frame_the_token_stands_alone() -> None:
         verify(5, meter, token_at(client, 9), opened)
     assert caught.value.lowest_acceptable == 10
     verify(5, meter, token_at(client, 10), opened)
-    assert meter.setup.key("global").rx.lowest == 11
+    assert meter.setup.key().rx.lowest == 11
 
 
 @pytest.mark.parametrize("inside", [4, 9, 10, 12])
@@ -255,19 +255,19 @@ def test_core_C14_a_dedicated_carrier_counts_by_itself(inside: int) -> None:
     if inside < 10:
         with pytest.raises(Replayed):
             verify(5, meter, token_at(client, inside), opened)
-        assert meter.setup.key("global").rx.lowest == 10
+        assert meter.setup.key().rx.lowest == 10
         return
     verify(5, meter, token_at(client, inside), opened)
-    assert meter.setup.key("global").rx.lowest == inside + 1
+    assert meter.setup.key().rx.lowest == inside + 1
 
 
 def test_core_C14_the_last_counter_is_no_counter() -> None:
     meter, _, client = carried(None, 0)
-    key = client.setup.key("global")
+    key = client.setup.key()
     counter = LIMIT.to_bytes(4, "big")
     with pytest.raises(Replayed, match="never used"):
         verify(5, meter, b"\x10" + counter + key.handle.tag(0x10, PEER + counter, STOC), PLAIN)
-    assert meter.setup.key("global").rx.lowest == 0
+    assert meter.setup.key().rx.lowest == 0
 
 
 def test_core_C14_token_and_frames_share_one_counter() -> None:

@@ -370,7 +370,7 @@ def test_D07_no_lasting_key_and_no_floor_where_counters_say_nothing(form: str) -
 def test_D07_the_counter_around_a_signed_message_is_taken_where_a_tag_holds_it(applied: int) -> None:
     """By the floor of the lasting key; without a tag anybody may have chosen it: it moves nothing."""
     client, meter = both()
-    key = meter.setup.key("global")
+    key = meter.setup.key()
     sent = protect(client, GET, applied, Style.GENERAL_GLO, (signing(),))
     opened = unprotect(meter, sent)
     assert key.rx.lowest == (opened.counter + 1 if applied & AUTHENTICATED else 0)

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meterseal.apdu.ciphered import GLOBAL
 from meterseal.apdu.general import AgreedKey, GeneralCiphering, GeneralSigning, IdentifiedKey, WrappedKey
 from meterseal.codec.parts import write_octets
 from meterseal.crypto import AgreementKey, SigningKey, curve
@@ -124,7 +123,7 @@ def test_B14_lengths_that_are_longer_than_needed_are_covered_as_they_came(before
     changed = usual[:1] + header + behind
     if any(before):
         refused(meter, changed, Forged)  # somebody on the way has written them so
-    key = client.setup.key(GLOBAL).handle
+    key = client.setup.key().handle
     body = key.seal(0x31, CLIENT + bytes(4), GET, header)
     made = usual[:1] + header + behind[:3] + write_octets(b"\x31" + bytes(4) + body)
     assert GeneralCiphering.decode(made).header_in(made) == header

@@ -116,7 +116,7 @@ def test_without_the_key_nothing_goes_out() -> None:
         with pytest.raises(UnknownKey, match="dedicated" if octets[0] == 0xD0 else "GUEK"):
             unprotect(c, octets)
     destroyed = context()
-    destroyed.setup.key("global").handle.destroy()
+    destroyed.setup.key().handle.destroy()
     with pytest.raises(UnknownKey, match="destroyed"):
         protect(destroyed, GET, BOTH, Style.GLO)
 
@@ -171,7 +171,7 @@ def test_the_last_counter_of_the_space_is_never_taken() -> None:
             with pytest.raises(Replayed, match="never used"):
                 unprotect(c, octets)
     assert unprotect(c, sealed(0xC8, GET, counter=LIMIT - 1)).counter == LIMIT - 1
-    assert c.setup.key("global").rx.lowest == LIMIT
+    assert c.setup.key().rx.lowest == LIMIT
     for counter in (0, LIMIT - 1, LIMIT):
         with pytest.raises(Replayed):
             unprotect(c, sealed(0xC8, GET, counter=counter))
@@ -196,7 +196,7 @@ def test_the_floor_is_one_above_the_highest_that_verified(sent: list[tuple[int, 
         except Forged:
             assert kind == "forged"
             assert counter >= lowest
-        assert c.setup.key("global").rx.lowest == lowest
+        assert c.setup.key().rx.lowest == lowest
 
 
 # --- what is inside ----------------------------------------------------------------------------------

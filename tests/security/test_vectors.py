@@ -137,7 +137,7 @@ def test_hls_gmac(row: Row) -> None:
     other = a_context(row, sc, ic, title, own=False).setup
     with pytest.raises(AuthenticationFailed):
         mechanism.verify(Handshake(other, b"somebody", title, challenge + b"\0"), proof, PLAIN)
-    assert other.key("global").rx.lowest == ic
+    assert other.key().rx.lowest == ic
 
 
 @pytest.mark.parametrize("row", load("hls_hash"), ids=ids)

@@ -78,7 +78,7 @@ class Door:
     @property
     def key(self) -> KeyInUse:
         """The key with its counter."""
-        return self.setup.key("global")
+        return self.setup.key()
 
 
 class Called(NamedTuple):

@@ -123,7 +123,7 @@ def _counted(setup: SecuritySetup, applied: int, outer: Layer | None) -> tuple[C
     """What counts this message."""
     if outer is not None and is_fresh(outer.form):
         return (setup.fresh,)
-    return (setup.key("global"),) if applied & _BOTH else ()
+    return (setup.key(),) if applied & _BOTH else ()
 
 
 def _for_this_push(around: Surroundings, layers: Layers, signed: int) -> Layers:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final, NamedTuple
 
-from meterseal.apdu.ciphered import GLOBAL, SC_BROADCAST
+from meterseal.apdu.ciphered import SC_BROADCAST
 from meterseal.apdu.general import GeneralCiphering, GeneralSigning, KeyInfo, fields
 from meterseal.codec.parts import write_octets
 from meterseal.crypto import TAG_LENGTH, GcmKey
@@ -48,7 +48,7 @@ def seal(context: Context, layer: Layer, applied: int, apdu: bytes) -> Steps[byt
     if not applied:
         return _written(header, None, _HEADER.pack(setup.suite.id, 0) + apdu)
     # Taken before any curve work: meanwhile others go on with the same counters.
-    counter = (setup.fresh if form.lasting is None else setup.key(GLOBAL)).tx.take()
+    counter = (setup.fresh if form.lasting is None else setup.key()).tx.take()
     sc, information = pack(context, applied << 4 | setup.suite.id, apdu)
     made = yield from through(form.make(context, layer))
     head = _HEADER.pack(sc, counter)

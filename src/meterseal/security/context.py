@@ -130,10 +130,10 @@ class SecuritySetup:
         """The static key agreement key of another party.  Raises UnknownKey, CertificateRefused."""
         return _of_suite(self.directory.agreement_point(title), self.suite)
 
-    def key(self, key_set: str) -> KeyInUse:
+    def key(self) -> KeyInUse:
         """The global unicast key.  Raises UnknownKey when none is set."""
         if self.unicast is None:
-            raise UnknownKey(f"no {key_set} unicast encryption key (GUEK) is set")
+            raise UnknownKey("no global unicast encryption key (GUEK) is set")
         return self.unicast
 
 
@@ -194,7 +194,7 @@ class Context:
     def sending_key(self, key_set: str) -> KeyInUse:
         """The key that a message of this key set goes out under.  Raises UnknownKey."""
         if key_set is GLOBAL:
-            return self.setup.key(key_set)
+            return self.setup.key()
         if self.dedicated is None:
             raise UnknownKey("no dedicated key has been agreed in this association")
         return self.dedicated
@@ -218,7 +218,7 @@ class Context:
             raise KeyLength(
                 f"a dedicated key of {len(octets)} octets, the suite has {self.setup.suite.key_length}"
             )
-        shared = self.setup.key(GLOBAL).handle
+        shared = self.setup.key().handle
         if shared.holds(octets):
             raise UnknownKey("the dedicated key is the global key")
         if is_blank(octets):

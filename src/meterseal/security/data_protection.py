@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from struct import Struct
 from typing import Any, Final, NamedTuple
 
-from meterseal.apdu.ciphered import GLOBAL, SC_BROADCAST
+from meterseal.apdu.ciphered import SC_BROADCAST
 from meterseal.apdu.general import (
     GUEK,
     MASTER_KEY,
@@ -134,7 +134,7 @@ def counted(find: Find, elements: Sequence[Element]) -> tuple[Counted, ...]:
 
 
 def _counter(context: Context, layer: Layer) -> Counted:
-    return context.setup.fresh if FORMS[layer.form].lasting is None else context.setup.key(GLOBAL)
+    return context.setup.fresh if FORMS[layer.form].lasting is None else context.setup.key()
 
 
 def protecting_data(

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from meterseal.apdu.ciphered import GLOBAL, SC_AUTHENTICATED
+from meterseal.apdu.ciphered import SC_AUTHENTICATED
 from meterseal.crypto import VerifyingKey, hls_md5, hls_sha1, hls_sha256, same
 from meterseal.errors import AuthenticationFailed, Forged, MetersealError, Misuse, Replayed, UnknownKey
 from meterseal.security.context import SecuritySetup
@@ -71,7 +71,7 @@ def _prove_manufacturer(h: Handshake) -> bytes:
 
 
 def _prove_gmac(h: Handshake) -> bytes:
-    key = h.setup.key(GLOBAL)
+    key = h.setup.key()
     sc = SC_AUTHENTICATED | h.setup.suite.id
     counter = key.tx.take().to_bytes(4, "big")
     return bytes((sc,)) + counter + key.handle.tag(sc, h.own_title + counter, h.peer_challenge)
@@ -106,7 +106,7 @@ def _verify_by_doing(prove: Prove) -> Verify:
 
 
 def _verify_gmac(h: Handshake, proof: bytes, carrier: Opened) -> None:
-    key = h.setup.key(GLOBAL)
+    key = h.setup.key()
     sc = SC_AUTHENTICATED | h.setup.suite.id
     if len(proof) != TOKEN_LENGTH or proof[0] != sc:
         raise AuthenticationFailed(f"an HLS-GMAC token has {TOKEN_LENGTH} octets and starts with {sc:02X}")

@@ -83,11 +83,11 @@ def _group(context: Context) -> KeyInUse:
 
 
 def _make_identified(context: Context, layer: Layer) -> Made:
-    return Made(context.setup.key(GLOBAL).handle, IdentifiedKey(GUEK))
+    return Made(context.setup.key().handle, IdentifiedKey(GUEK))
 
 
 def _make_absent(context: Context, layer: Layer) -> Made:
-    return Made(context.setup.key(GLOBAL).handle, None)
+    return Made(context.setup.key().handle, None)
 
 
 def _make_broadcast(context: Context, layer: Layer) -> Made:
@@ -193,7 +193,7 @@ def _beside_ak(context: Context, octets: bytes) -> GcmKey:
     """The fresh key beside the global AK, or alone where the peer uses none with such keys."""
     if "ak_in_use" in context.options:
         return GcmKey(octets)
-    return context.setup.key(GLOBAL).handle.with_key(octets)
+    return context.setup.key().handle.with_key(octets)
 
 
 # --- the rows -----------------------------------------------------------------------------------
