@@ -288,6 +288,15 @@ async def test_the_contract_is_published_and_says_nothing_of_meters(tmp_path: Pa
         assert HEX["m1"] not in str(found)
 
 
+async def test_F21_no_page_of_the_api_brings_scripts_of_others(tmp_path: Path) -> None:
+    """A browser that shows the utility's certificate would run them as the utility."""
+    async with home(tmp_path) as place:
+        caller = await place.caller(NORTH)
+        for path in ("/", "/schema", "/schema/", "/schema/swagger", "/schema/redoc", "/schema/scalar"):
+            answer = await caller.get(path)
+            assert not any(word in answer.text for word in ("<script", "src=", "//")), path
+
+
 async def test_metrics_are_for_observers_and_name_no_meter(tmp_path: Path) -> None:
     async with home(tmp_path) as place:
         north, observer = await place.caller(NORTH), await place.caller(b"MSLOBS01")

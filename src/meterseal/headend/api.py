@@ -18,6 +18,7 @@ from litestar.datastructures import State as AppState
 from litestar.di import NamedDependency, Provide
 from litestar.exceptions import HTTPException, NotAuthorizedException, PermissionDeniedException
 from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.params import PathParameter, QueryParameter
 from msgspec import Raw
 
@@ -356,7 +357,8 @@ def application(house: HeadEnd) -> Litestar:
         [Router("/v1", route_handlers=_ROUTES), metrics],
         dependencies=provide,
         exception_handlers={MetersealError: _ours, HTTPException: _theirs, Exception: _any},
-        openapi_config=OpenAPIConfig(title="meterseal head-end", version="1"),
+        # The contract as JSON and no page: a page's scripts come from elsewhere, and would act as the caller.
+        openapi_config=OpenAPIConfig("meterseal head-end", "1", render_plugins=[JsonRenderPlugin()]),
         request_max_body_size=BODY,
         logging_config=None,
         debug=False,
