@@ -52,7 +52,7 @@ def test_what_a_client_asks_for() -> None:
 
 @pytest.mark.parametrize(
     ("around", "size", "within"),
-    [(0, 0, 0), (7, 0, 0), (0, 128, 128), (7, 128, 121), (128, 128, 1), (200, 128, 1), (127, 128, 1)],
+    [(0, 0, 0), (7, 0, 65528), (0, 128, 128), (7, 128, 121), (128, 128, 1), (200, 128, 1), (127, 128, 1)],
 )
 def test_what_a_line_puts_around_is_of_the_size(around: int, size: int, within: int) -> None:
     assert client(around=around).within(size) == within

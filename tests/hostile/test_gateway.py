@@ -104,6 +104,16 @@ async def test_E08_an_answer_with_a_prefix_of_its_own_is_not_passed_on(tmp_path:
         assert gateway.decode(await here.raw(PUBLIC, "tcp-1"))[1] == b"\xc4\x01\xc1\x01\x02"
 
 
+async def test_E08_an_answer_too_long_with_a_prefix_in_front_is_not_waited_for(tmp_path: Path) -> None:
+    def boundless(link: Link, source: int, destination: int, payload: bytes) -> None:
+        link.send(destination, source, bytes(0xFFFF))
+
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(await net.serve("127.0.0.1", 0, Parties(boundless)))
+        here = await stack.enter_async_context(yard(tmp_path, change=lambda name, url: server.url))
+        assert gateway.decode(await here.raw(PUBLIC, "tcp-1"))[1] == REFUSED
+
+
 async def test_E08_only_callers_that_are_listed_reach_meters(tmp_path: Path) -> None:
     from ipaddress import ip_network
 

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 from meterseal.apdu.initiate import CONFORMANCE_BITS
 from meterseal.association.operations import Named, View
 from meterseal.association.returning import Known
+from meterseal.association.transfer import LARGEST
 from meterseal.crypto.v44 import LIMIT, Parameters
 from meterseal.security import AUTHENTICATED, ENCRYPTED, SIGNED, Context, SecuritySetup
 from meterseal.security.hls import MECHANISMS, Manufacturer, Mechanism
@@ -194,8 +195,11 @@ class ClientProfile(Profile):
     events: Callable[[Any], None] | None = None
 
     def within(self, size: int) -> int:
-        """What is left of a largest APDU for the APDU itself; 0 stands for no limit, here as there."""
-        return max(1, size - self.around) if size else 0
+        """What is left of a largest APDU for the APDU itself; with nothing around it 0 stands for no limit.
+
+        Where something is, no limit (0) is what a line carries whole.
+        """
+        return max(1, (size or LARGEST) - self.around) if self.around else size
 
     @property
     def proposed(self) -> int:

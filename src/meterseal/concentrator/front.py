@@ -9,7 +9,7 @@ from meterseal.concentrator import titles
 from meterseal.concentrator.config import Config, Route
 from meterseal.concentrator.lanes import Caller, Direct, Shared
 from meterseal.concentrator.record import Record
-from meterseal.errors import DecodeError, MetersealError, Misuse
+from meterseal.errors import DecodeError, MetersealError, Misuse, TooLarge
 from meterseal.framing import gateway
 from meterseal.meter.session import Session
 from meterseal.net import Admission, Link
@@ -123,6 +123,8 @@ class Front:
             self._link.send(server, client, octets)
         except MetersealError as error:  # it begins like a prefix, or is too long with one in front
             self._refuse(route, client, server, error)
+            if isinstance(error, TooLarge):
+                self.answer(route, server, client, REFUSED)  # nobody waits for what cannot come
 
     def failed(self, route: Route, server: int, client: int, cause: MetersealError) -> None:
         """A request that no meter answers."""
