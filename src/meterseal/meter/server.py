@@ -14,6 +14,7 @@ from meterseal.codec.data import Data
 from meterseal.codec.types import Tag
 from meterseal.cosem.obis import Obis
 from meterseal.errors import MetersealError, Misuse, StateUnavailable
+from meterseal.meter.conduct import Conduct
 from meterseal.meter.delays import Delays
 from meterseal.meter.events import Event
 from meterseal.meter.everybody import BY_DATAGRAM, ON_A_BUS
@@ -93,7 +94,7 @@ class Party:
         """All associations of all connections, in any state."""
         return [(session, live) for session in self._sessions for live in session.live]
 
-    def replace(self, newcomer: Live, at: Session) -> None:
+    def replace(self, newcomer: Live, at: Conduct) -> None:
         """A newcomer has proved itself where one is enough: every other one of its pair ends.
 
         But for those that did so meanwhile and are not on disk yet: their turn comes.
