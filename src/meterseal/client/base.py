@@ -7,7 +7,8 @@ from typing import Any, TypeAlias
 
 from meterseal.apdu.initiate import CONFORMANCE_BITS
 from meterseal.client.plan import Wishes, make_plan, make_state
-from meterseal.client.session import Session, Shared
+from meterseal.client.session import Session
+from meterseal.client.shared import Shared
 from meterseal.client.verbs import Verbs
 from meterseal.credentials import Credentials
 from meterseal.credentials.fields import seconds

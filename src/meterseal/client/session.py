@@ -1,6 +1,6 @@
 """A session: one association from sign-on to release, as steps.
 
-Joins the association (which knows messages) with counters, titles and time (which are the party's).
+Joins a conversation with titles, with what is signed, and with what is kept of both ends.
 Time-outs: a request that is not answered in time ends with TimedOut and the association goes on; its
 answer, should it still come, is known by its invoke-id and dropped.  A sign-on that is not answered in
 time spoils its pair of SAPs on that line, because what comes late could be taken for another sign-on's.
@@ -9,7 +9,7 @@ time spoils its pair of SAPs on that line, because what comes late could be take
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -17,24 +17,22 @@ from meterseal.association import (
     Associated,
     Carried,
     ClientAssociation,
-    Compute,
     Confirmed,
     Effect,
     Failed,
-    Need,
     Operation,
     Outcome,
     Released,
-    Reply,
     Service,
     State,
 )
 from meterseal.association.requesting import Read
 from meterseal.client import pending
-from meterseal.client import plan as plans
-from meterseal.client.keyring import Held, Keyring, Sending, start_above
+from meterseal.client.conversation import Conversation
+from meterseal.client.keyring import start_above
 from meterseal.client.plan import Plan, log
-from meterseal.client.steps import Exchange, Pair, Pause, Steps, Work
+from meterseal.client.shared import Shared
+from meterseal.client.steps import Exchange, Pause, Steps, Work
 from meterseal.cosem.obis import Member, Obis, parse_member
 from meterseal.cosem.object_list import ObjectEntry
 from meterseal.cosem.rights import SIGN_REQUEST
@@ -47,7 +45,6 @@ from meterseal.errors import (
     ProtocolViolation,
     TimedOut,
 )
-from meterseal.framing.gateway import Prefix
 from meterseal.keys.counters import ReceiveCounter
 from meterseal.keys.kinds import GAK
 from meterseal.security import AUTHENTICATED, SIGNED
@@ -62,93 +59,16 @@ _DATA: Final = 1
 _NEVER: Final = float("inf")
 
 
-class Shared:
-    """What the sessions of one line have in common."""
-
-    def __init__(self, url: str, state: plans.State) -> None:
-        self.url = url
-        self.state = state
-        self.keyring = Keyring(state)
-        self.free: Callable[[Pair], None] = _nothing
-        """Told when a pair is free again; whoever drives the line may let go of what it keeps for it."""
-        self.datagrams = False
-        """True for a line that may lose, repeat and reorder what is sent."""
-        self.around = 0
-        """Octets that the line puts around every APDU within the sizes that are negotiated."""
-        self._taken: set[Pair] = set()
-        self._spoilt: set[Pair] = set()
-
-    def joins(self, free: Callable[[Pair], None], datagrams: bool, via: Prefix | None) -> None:
-        """The line is open, and somebody drives it."""
-        self.free, self.datagrams = free, datagrams
-        self.around = 0 if via is None else via.length
-
-    def enter(self, pair: Pair) -> None:
-        """A session begins.  Raises Misuse when its pair is in use, or no longer to be trusted."""
-        if pair in self._taken:
-            raise Misuse(f"client {pair[0]} has an association with {pair[1]} on this line already")
-        if pair in self._spoilt:
-            raise Misuse(f"client {pair[0]}: an earlier sign-on was never answered; open another line")
-        self._taken.add(pair)
-
-    def leave(self, pair: Pair, spoilt: bool = False) -> None:
-        """A session has ended; `spoilt` when an answer to its sign-on or release may still come."""
-        self._taken.discard(pair)
-        if spoilt:
-            self._spoilt.add(pair)
-        self.free(pair)
-
-
-def _with_hint(error: TimedOut, passed_over: MetersealError | None) -> TimedOut:
-    """The time-out, with the cause why the latest datagram was not taken for the answer."""
-    return error if passed_over is None else TimedOut(f"{error}; what came was passed over: {passed_over}")
-
-
-def _nothing(pair: Pair) -> None:
-    """Before anybody drives the line."""
-
-
-class Session:
+class Session(Conversation):
     """One association; made by a plan on a line."""
 
-    __slots__ = (
-        "_association",
-        "_due",
-        "_exchange",
-        "_fresh",
-        "_held",
-        "_in_order",
-        "_signed",
-        "_unanswered",
-        "plan",
-        "shared",
-        "timeout",
-    )
+    __slots__ = ("_due", "_in_order", "_signed")
 
     def __init__(self, plan: Plan, shared: Shared) -> None:
-        self.plan = plan
-        self.shared = shared
-        self.timeout = plan.timeout
-        """Seconds that each answer has."""
-        self._exchange = Exchange(plan.pair, plan.timeout)
-        self._association: ClientAssociation | None = None
-        self._held: Held | None = None
-        self._fresh: Sending | None = None
+        super().__init__(plan, shared)
         self._due = _NEVER
-        self._unanswered = self._in_order = False
+        self._in_order = False
         self._signed = frozenset(map(parse_member, plan.role.signed))
-
-    @property
-    def association(self) -> ClientAssociation:
-        """The association.  Raises Misuse when there is none (yet, or any more)."""
-        if self._association is None:
-            raise Misuse("there is no association (any more): sign on first")
-        return self._association
-
-    @property
-    def stands(self) -> bool:
-        """True while requests can be made."""
-        return self._association is not None and self._association.state is State.ASSOCIATED
 
     @property
     def negotiated(self) -> int:
@@ -430,63 +350,3 @@ class Session:
         if association is not None:
             association.end()
         self.shared.leave(self.plan.pair, self._unanswered)
-
-    # --- one effect after another -------------------------------------------------------------------
-
-    def _settle(self, effects: list[Effect]) -> Steps[Effect]:
-        """Do what the association wants until it is done; a client's wants one thing at a time."""
-        association, exchange = self._association or self.association, self._exchange
-        while True:
-            effect = effects[0] if effects else None
-            if type(effect) is Reply:
-                exchange.octets, exchange.ahead = effect.octets, ()
-                if len(effects) > 1:
-                    *ahead, exchange.octets = [one.octets for one in effects if type(one) is Reply]
-                    exchange.ahead = tuple(ahead)
-            elif effect is None:
-                exchange.octets = None
-            elif type(effect) is Need:
-                effects = yield from self._need(association, effect)
-                continue
-            elif type(effect) is Compute:
-                result = yield Work(effect.job)
-                effects = association.resume(effect.token, result)
-                continue
-            elif type(effect) is Failed:
-                raise effect.error
-            else:
-                return effect
-            answered = False
-            try:
-                octets = yield exchange
-                answered = True
-            except TimedOut as error:
-                # Blocks that were lost are asked for again, as often as the transfer allows.
-                effects = association.timed_out()
-                answered = bool(effects)
-                if not answered:
-                    raise _with_hint(error, association.passed_over) from None
-                continue
-            finally:
-                if not answered:
-                    self._give_up(association)
-            effects = association.receive(octets)
-
-    def _need(self, association: ClientAssociation, need: Need) -> Steps[list[Effect]]:
-        counting = [self._fresh, None if self._held is None else self._held.sending]
-        sending = next((one for one in counting if one is not None and one.counter is need.key.tx), None)
-        if sending is None:
-            raise Misuse("a role without a key asks for counters")
-        reserved = False
-        try:
-            yield from self.shared.keyring.ensure(sending, need.count, self.plan, self._ask_public)
-            reserved = True
-        finally:
-            if not reserved:
-                self._give_up(association)
-        return association.resume(need.token)
-
-    def _give_up(self, association: ClientAssociation) -> None:
-        standing = association.state is State.ASSOCIATED
-        association.give_up()
-        self._unanswered = self._unanswered or not standing
