@@ -15,6 +15,7 @@ from meterseal.apdu.acse import Aare, Aarq
 from meterseal.apdu.initiate import DLMS_VERSION, LN_VAA_NAME, InitiateResponse
 from meterseal.association import signon
 from meterseal.association.effects import Associated, Effect, Refusal, Released, Reply, made
+from meterseal.association.judging import SUITE_BITS
 from meterseal.association.memory import Line
 from meterseal.association.operations import (
     OTHER_REASON,
@@ -24,7 +25,7 @@ from meterseal.association.operations import (
 from meterseal.association.profile import ServerProfile, conformance
 from meterseal.association.proving import REPLY_TO_HLS, answer_with, refusal
 from meterseal.association.repeating import Repeating
-from meterseal.association.serving import SUITE_BITS, error_response
+from meterseal.association.serving import error_response
 from meterseal.association.signon import Proposal, Rejected, Request
 from meterseal.association.states import IDLE, State, Step
 from meterseal.crypto import VerifyingKey

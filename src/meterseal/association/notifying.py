@@ -5,9 +5,10 @@ from __future__ import annotations
 from meterseal.apdu.common import AttributeDescriptor
 from meterseal.apdu.services import EventNotificationRequest
 from meterseal.association.effects import Effect, Refusal, Reply
+from meterseal.association.judging import SUITE_BITS, answer_protection
 from meterseal.association.operations import Operation
 from meterseal.association.profile import EVENTS
-from meterseal.association.serving import SUITE_BITS, Serving, answer_protection, own_style
+from meterseal.association.serving import Serving, own_style
 from meterseal.association.states import ASSOCIATED, State
 from meterseal.codec.data import Data
 from meterseal.cosem.rights import READ

@@ -22,9 +22,9 @@ from typing import Final, TypeAlias
 from meterseal.apdu.services import GetRequestNormal, GetResponseNormal
 from meterseal.association.effects import Effect, Reply
 from meterseal.association.exchange import Exchange
+from meterseal.association.judging import SUITE_BITS
 from meterseal.association.notifying import Notifying
 from meterseal.association.operations import Operation, Outcome
-from meterseal.association.serving import SUITE_BITS
 from meterseal.association.states import TABLE, Kind, Role
 from meterseal.codec.data import Data
 from meterseal.errors import MetersealError

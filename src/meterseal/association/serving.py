@@ -1,4 +1,4 @@
-"""Serving requests at the meter: rights and protection checked once for every service form.
+"""Serving requests at the meter: judged once for every service form, answered under what that asks for.
 
 A request becomes an `Exchange`; what is allowed of it goes to the party as an `Indication`, and
 its outcomes come back by `respond`.  Block transfer wraps around that on both sides.
@@ -7,52 +7,37 @@ its outcomes come back by `respond`.  Block transfer wraps around that on both s
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypeAlias
+from typing import Any
 
-from meterseal.apdu.common import DATA_ACCESS_RESULT
 from meterseal.apdu.initiate import CounterErrorResponse, ExceptionResponse
 from meterseal.association import exchange as ex
 from meterseal.association.accessing import stop_after_error
 from meterseal.association.blocks import BLOCK_HEADER, PROTECTION_OVERHEAD, TITLE_OVERHEAD, Incoming
 from meterseal.association.effects import Effect, Indication, Refusal, Reply
 from meterseal.association.exchange import Exchange
+from meterseal.association.judging import SUITE_BITS, Judging, noted
 from meterseal.association.memory import Line
 from meterseal.association.operations import (
-    OBJECT_UNDEFINED,
-    READ_WRITE_DENIED,
-    RIGHT_NEEDED,
     SCOPE_VIOLATED,
     AnyService,
     Operation,
     Outcome,
     Several,
-    joined,
-    with_group,
 )
-from meterseal.association.profile import ServerProfile, ThirdParty, conformance
-from meterseal.association.serving_blocks import ServingBlocks
-from meterseal.cosem.obis import Obis
-from meterseal.errors import MetersealError, Misuse, Refused, Replayed, TooLarge, UnknownKey, Unsupported
+from meterseal.association.profile import ServerProfile, conformance
+from meterseal.errors import MetersealError, Misuse, Replayed, TooLarge, UnknownKey, Unsupported
 from meterseal.keys.counters import WINDOW
-from meterseal.security import AUTHENTICATED, ENCRYPTED, SIGNED, Context, Opened, SecuritySetup, Style
+from meterseal.security import SIGNED, Context, Opened, Style
 from meterseal.security.layers import answered, overhead
 from meterseal.security.protect import planned, protecting
-from meterseal.security.protection import of_request, of_response
 from meterseal.security.steps import Steps, through
 from meterseal.security.third import Third
 
-Rights: TypeAlias = list[int | None]
-"""One right for each operation of a request, None for what is not in a view."""
-
-SUITE_BITS = AUTHENTICATED | ENCRYPTED
-ALL_BITS = SUITE_BITS | SIGNED
 _SELECTIVE_ACCESS, _MULTIPLE_REFERENCES = conformance("selective-access"), conformance("multiple-references")
 
 
-class Serving(ServingBlocks):
+class Serving(Judging):
     """The part of a meter's association that stands: requests in, answers out."""
-
-    user: int | None
 
     def __init__(
         self,
@@ -188,7 +173,7 @@ class Serving(ServingBlocks):
         """The answer to a request that is not done; what is under way goes on."""
         self._judge(x)
         refused = ex.answer(x, self._room(x), False)
-        return [*_noted(x), *(self._with_counters(1, self._send, x, refused) if x.confirmed else [])]
+        return [*noted(x), *(self._with_counters(1, self._send, x, refused) if x.confirmed else [])]
 
     # --- rights -----------------------------------------------------------------------------
 
@@ -198,68 +183,18 @@ class Serving(ServingBlocks):
         self._exchange = x
         if x.outcomes.count(None) == len(x.outcomes) > 0:
             return [self._indication(x, tuple(x.operations))]
-        noted = _noted(x)
+        told = noted(x)
         if x.stops:
             stop_after_error(x.outcomes)
         allowed = tuple(o for o, refused in zip(x.operations, x.outcomes, strict=True) if refused is None)
         if not allowed:
-            return [*noted, *self._finish(x)]
-        return [*noted, self._indication(x, allowed)]
-
-    def _judge(self, x: Exchange) -> None:
-        """What of it is refused, and what the answer has to carry."""
-        rights = limits = [self.profile.view.right(operation, self.user) for operation in x.operations]
-        if x.broadcast:
-            rights = limits = with_group(rights, x.operations, self.profile.group)
-        if x.third is not None:
-            rights, limits = self._carried(x, self.profile.third_parties[x.third.title], rights)
-        x.outcomes = [self._check(x, *asked) for asked in zip(x.operations, rights, limits, strict=True)]
-        self._require(x, rights, limits)
+            return [*told, *self._finish(x)]
+        return [*told, self._indication(x, allowed)]
 
     def _indication(self, x: Exchange, allowed: tuple[Operation, ...]) -> Indication:
         self._indicated = True
         token = self._next_token()
         return Indication(token, allowed, x.applied, self.user, x.confirmed, x.broadcast, x.stops, x.third)
-
-    def _carried(self, x: Exchange, third: ThirdParty, own: list[int | None]) -> tuple[Rights, Rights]:
-        """What the association may do when it carries for a third party, and what that one may do."""
-        extra = third.extra
-        rights = own
-        if extra is not None:
-            more = (extra.right(operation, self.user) for operation in x.operations)
-            rights = [joined(*both) for both in zip(own, more, strict=True)]
-        return rights, [third.view.right(operation, None) for operation in x.operations]
-
-    def _check(
-        self, x: Exchange, operation: Operation, right: int | None, limit: int | None
-    ) -> Outcome | None:
-        if right is None or limit is None:
-            return Outcome(OBJECT_UNDEFINED)
-        if not right & limit & RIGHT_NEEDED[operation.service]:
-            return Outcome(READ_WRITE_DENIED)
-        policy = self.profile.setup.policy if self.profile.ciphered else 0
-        applied, third = x.applied, x.third
-        if third is not None:
-            # Whose word it is may be said by either; what keeps it from others, each says for itself.
-            applied |= third.applied & SIGNED
-            if of_request(limit) & ~third.applied:
-                return Outcome(SCOPE_VIOLATED)
-        if of_request(right | policy) & ~applied:
-            return Outcome(SCOPE_VIOLATED)
-        return None
-
-    def _require(self, x: Exchange, rights: Iterable[int | None], limits: Iterable[int | None]) -> None:
-        """What the answer must carry, toward the client and toward the third party that asks through it."""
-        third = x.third
-        if third is not None:
-            setup = third.context.setup
-            x.third_required = answer_protection(setup, third.applied, limits)
-        if not self.profile.ciphered:
-            x.required = x.applied
-            return
-        x.required = answer_protection(self.profile.setup, x.applied, rights)
-        if x.third_required & SIGNED:
-            x.required &= x.applied | SUITE_BITS  # signed once, for who asks
 
     # --- answers ----------------------------------------------------------------------------
 
@@ -397,33 +332,6 @@ def own_style(access: bool, dedicated: bool) -> Style:
 def _exchange(service: AnyService, invoke: int, opened: Opened) -> Exchange:
     _, applied, style, broadcast, _, _, _, layers, third = opened
     return Exchange(service, invoke, applied, style, layers, broadcast, third)
-
-
-def answer_protection(setup: SecuritySetup, applied: int, rights: Iterable[int | None]) -> int:
-    """At least what the request carried, policy and rights ask for, as far as the suite has it.
-
-    A signed request is answered signed where this end has a key; a signature that is asked for must be.
-    """
-    asked = setup.asks_of_response
-    for right in rights:
-        asked |= of_response(right or 0)
-    known = ALL_BITS if setup.suite.signature_length else SUITE_BITS
-    return (applied if setup.signing is not None else applied & SUITE_BITS) | asked & known
-
-
-def _noted(x: Exchange) -> list[Effect]:
-    """For the journal, one line per request: what of it was refused, the first by name."""
-    refused = [(o, out) for o, out in zip(x.operations, x.outcomes, strict=True) if out is not None]
-    if not refused:
-        return []
-    operation, outcome = refused[0]
-    reason = DATA_ACCESS_RESULT[outcome.code]
-    member = f"{operation.class_id}/{Obis(operation.instance)}:{operation.member}"
-    more = f", and {len(refused) - 1} more of the list" if len(refused) > 1 else ""
-    if x.third is not None:
-        more += f", for third party {x.third.title.hex().upper()}"
-    text = f"{ex.SERVICE_BIT[operation.service]} {member}: {reason}{more}"
-    return [Refusal(Refused(text, reason=reason, code=outcome.code, source="access"), "access")]
 
 
 _SERVICE_BIT = {service: conformance(name) for service, name in ex.SERVICE_BIT.items()}
