@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import MISSING, fields
 from importlib import import_module
 from pathlib import Path
@@ -17,70 +17,11 @@ from typing import Any
 
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))  # for docs.proofs, and for what the tests say of themselves
+from docs.commands import commands  # noqa: E402
+from docs.layers import layers_picture, packages  # noqa: E402
+from docs.markdown import cell, first_sentence, table  # noqa: E402
+
 BLOCK = re.compile(r"(<!-- gen: (\S+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)
-BOX, GAP, MARGIN, WIDTH = 40, 18, 16, 760  # of the picture of the layers, in pixels
-
-
-def layers() -> list[list[str]]:
-    """Read the layers contract: the names of each layer, top first."""
-    settings = tomllib.loads((DOCS.parent / "pyproject.toml").read_text())
-    contracts = settings["tool"]["importlinter"]["contracts"]
-    rows = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
-    return [[name.strip(" ()") for name in row.split("|")] for row in rows]
-
-
-def source(package: str) -> Path:
-    """Return the file whose docstring speaks for a package (or for a module of the same name)."""
-    at = DOCS.parent / "src" / "meterseal" / package
-    return at / "__init__.py" if at.is_dir() else at.with_suffix(".py")
-
-
-def layers_picture() -> str:
-    """Draw the layers as SVG: one row a layer, arrows down, solid where the package exists already."""
-    rows = layers()
-    height = 2 * MARGIN + len(rows) * (BOX + GAP) - GAP
-    parts = [
-        "<!-- The packages and the one way down, drawn by docs/gen.py from the import contract. -->",
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
-        'font-family="system-ui, sans-serif" font-size="15" text-anchor="middle">',
-        f'<rect width="{WIDTH}" height="{height}" rx="8" fill="#f7f9fa"/>',
-    ]
-    for index, names in enumerate(rows):
-        top = MARGIN + index * (BOX + GAP)
-        wide = (WIDTH - 2 * MARGIN - GAP * (len(names) - 1)) / len(names)
-        for place, name in enumerate(names):
-            left = MARGIN + place * (wide + GAP)
-            line = 'stroke="#00695c"' if source(name).exists() else 'stroke="#90a4ae" stroke-dasharray="5 4"'
-            parts += [
-                f'<rect x="{left:.0f}" y="{top}" width="{wide:.0f}" height="{BOX}" {line} fill="#fff"/>',
-                f'<text x="{left + wide / 2:.0f}" y="{top + 26}" fill="#263238">{name}</text>',
-            ]
-        if index:
-            arrow = f"M{WIDTH // 2} {top - GAP + 3}v10m-5 -5l5 5l5 -5"
-            parts.append(f'<path d="{arrow}" stroke="#546e7a" fill="none"/>')
-    return "\n".join([*parts, "</svg>", ""])
-
-
-def first_sentence(doc: str) -> str:
-    """Return the first paragraph of a docstring on one line."""
-    return " ".join(doc.split("\n\n")[0].split())
-
-
-def table(head: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
-    """Write a Markdown table."""
-    heads = [str(cell) for cell in head]
-    lines = [heads, ["---"] * len(heads), *([str(cell) for cell in row] for row in rows)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def packages() -> str:
-    """List the packages, upper first, with the first sentence of their docstring."""
-    rows = []
-    for names in layers():
-        for name in names:
-            if source(name).exists():
-                rows.append((f"`{name}`", first_sentence(source(name).read_text().split('"""')[1])))
-    return table(("package", "what it is"), rows)
 
 
 def states() -> str:
@@ -192,50 +133,6 @@ def classes() -> str:
 
 
 # --- reference ------------------------------------------------------------------------------------
-
-
-def cell(text: object) -> str:
-    """Write a text so that it stays in its cell of a table."""
-    return " ".join(str(text).split()).replace("|", "&#124;")
-
-
-def commands() -> str:
-    """Describe every command of the command line, from the program's own help."""
-    import typer
-
-    from meterseal.cli.app import everything
-
-    return "\n".join(_commands(typer.main.get_command(everything()), "meterseal", None))
-
-
-def plain(text: str) -> str:
-    """Take the words for types out of a help text, and make the rest safe beside HTML."""
-    return re.sub(r" <[a-z[\]]+>", "", text).replace("<", "&lt;")
-
-
-def _commands(command: Any, name: str, parent: Any) -> Iterator[str]:
-    context = command.context_class(command, info_name=name, parent=parent)
-    known = getattr(command, "commands", None)
-    if known is not None:
-        yield from _before(command, context)
-        for below, one in known.items():
-            yield from _commands(one, below, context)
-        return
-    usage = " ".join(command.get_usage(context).removeprefix("Usage: ").split())
-    yield f"## {context.command_path}\n\n```text\n{usage}\n```\n\n{command.help}\n"
-    records = [parameter.get_help_record(context) for parameter in command.params]
-    yield table(
-        ("argument or option", "what it is"),
-        [(f"<code>{cell(plain(names))}</code>", cell(plain(text))) for names, text in filter(None, records)],
-    )
-
-
-def _before(family: Any, context: Any) -> Iterator[str]:
-    """What stands before the commands of a family."""
-    records = [one.get_help_record(context) for one in family.params if one.name not in ("help", "version")]
-    if rows := [(f"<code>{cell(plain(names))}</code>", cell(text)) for names, text in filter(None, records)]:
-        yield f"## {context.command_path}\n\nBefore the command:\n"
-        yield table(("option", "what it is"), rows)
 
 
 def words(*path: str) -> dict[str, Any]:
