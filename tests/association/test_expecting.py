@@ -7,7 +7,7 @@ import pytest
 from meterseal.association import Refusal, Reply
 from meterseal.errors import ProtocolViolation
 from meterseal.security.prepared import Unsealing
-from tests.association.test_repeating import ATTRIBUTES, twins
+from tests.association.twins import ATTRIBUTES, twins
 
 POLLS: dict[str, tuple[list[tuple[int, int]], bool]] = {
     "one attribute, always one invoke-id": ([(0, 0xC1)] * 4, True),
