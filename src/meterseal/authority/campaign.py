@@ -107,6 +107,12 @@ def due_devices(
     return [(title, list(due_kinds), list(roles)) for title, (due_kinds, roles) in found.items()]
 
 
+def check_name(name: str) -> None:
+    """Raises Misuse for what no campaign is called."""
+    if not 1 <= len(name) <= 64 or not name.isprintable():
+        raise Misuse("the name of a campaign has 1 to 64 printable characters")
+
+
 class Campaign:
     """A campaign of a store, by its name."""
 
@@ -147,8 +153,7 @@ class Campaign:
         """As `new`, within a transaction."""
         for kind in plan.kinds:
             kind_of(kind)
-        if not 1 <= len(name) <= 64 or not name.isprintable():
-            raise Misuse("the name of a campaign has 1 to 64 printable characters")
+        check_name(name)
         if act.connection.execute(select(campaigns.c.name).where(campaigns.c.name == name)).first():
             raise Misuse(f"there is a campaign {name!r} already")
         query = select(devices.c.title, devices.c.place).where(devices.c.serving).order_by(devices.c.title)

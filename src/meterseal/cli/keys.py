@@ -21,6 +21,7 @@ from meterseal.cli import (
 from meterseal.cli import keys_options as given
 from meterseal.cli.output import answering
 from meterseal.cli.pki_options import actor
+from meterseal.cosem.obis import parse_object
 from meterseal.errors import Misuse, StateLocked
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def adopt(
             "--broadcast",
             help="An octet string that may be written under the broadcast key: it proves a new one.",
             metavar="OBJECT",
+            callback=options.understood("--broadcast", parse_object),
         ),
     ] = None,
     kek: given.Kek = None,

@@ -35,7 +35,14 @@ def _span(text: str) -> object:
 @app.command("new")
 @given.takes_two
 def new(
-    name: Name,
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="Name of the campaign.",
+            callback=given.understood("NAME", given.campaign),
+        ),
+    ],
     store: given.Where,
     kind: given.Kinds = None,
     role: given.Roles = None,

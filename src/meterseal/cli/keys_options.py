@@ -42,6 +42,13 @@ def store_url(text: str) -> object:
     return store_url(text)
 
 
+def campaign(text: str) -> None:
+    """The name of a campaign to be.  Raises Misuse."""
+    from meterseal.authority.campaign import check_name
+
+    check_name(text)
+
+
 def kind(text: str) -> object:
     """A kind of key.  Raises Misuse."""
     from meterseal.keys.kinds import kind_of

@@ -12,6 +12,7 @@ from meterseal.cli import keys_options as given
 from meterseal.cli import options, output
 from meterseal.cli import pki_options as pki
 from meterseal.cli.keys_end import MARKED_FIRST, MARKED_TOO, chosen
+from meterseal.cli.output import answering
 from meterseal.errors import Misuse
 
 if TYPE_CHECKING:
@@ -61,7 +62,10 @@ def revoke(
     campaign: Annotated[
         str | None,
         typer.Option(
-            "--campaign", help="Write what is to be done as campaigns of this name.", metavar="NAME"
+            "--campaign",
+            help="Write what is to be done as campaigns of this name.",
+            metavar="NAME",
+            callback=given.understood("--campaign", given.campaign),
         ),
     ] = None,
     kek: given.Kek = None,
@@ -76,14 +80,16 @@ def revoke(
     """
     named = [kind is not None, certificate is not None, crl is not None]
     moment = None if since is None else pki.moment(since, "--since")
-    with given.opened(store, kek, by) as opened:
+    with answering():
         if report and any(named):
             raise Misuse("--report is of all that was marked, or of one --device: it takes nothing else")
+        paired = (kind is None or device is not None) and (crl is None) is (issuer is None)
+        if not report and not (sum(named) == 1 and paired):
+            raise Misuse("name one of --device with --kind, --certificate, --list with --issuer, --report")
+    with given.opened(store, kek, by) as opened:
         if report:
             _reported(opened, opened.exposures.report(given.maybe_title(device)), json)
             return
-        if sum(named) != 1 or (kind is not None and device is None) or (crl is None) is not (issuer is None):
-            raise Misuse("name one of --device with --kind, --certificate, --list with --issuer, --report")
         from meterseal.authority import revoking
         from meterseal.keys.lifecycle import State
 
