@@ -228,6 +228,10 @@ def test_what_is_asked_wrongly_is_not_sent(tmp_path: Path) -> None:
             setup.generate_key_pair("other")
         with pytest.raises(Misuse, match="entity"):
             setup.export_certificate(ByEntity("nobody", "tls"))
+        with pytest.raises(Misuse, match="named BySerial or ByEntity"):
+            setup.remove_certificate(("client", "tls"))
+        with pytest.raises(Misuse, match="octet-string"):
+            setup.import_certificate(5)
 
 
 def test_curve_work_of_key_agreement_is_handed_to_the_driver(
@@ -280,6 +284,8 @@ def test_a_role_without_a_signature_key_agrees_on_nothing(tmp_path: Path) -> Non
         (lambda items: [], ProtocolViolation),
         (lambda items: items * 2, ProtocolViolation),
         (lambda items: 7, ProtocolViolation),
+        (lambda items: [(i, 0x7FFF_FFFF) for i, _ in items], ProtocolViolation),
+        (lambda items: [("0", data) for _, data in items], ProtocolViolation),
     ],
 )
 def test_D06_what_a_lying_meter_answers_is_not_taken(
@@ -296,3 +302,41 @@ def test_D06_what_a_lying_meter_answers_is_not_taken(
         with pytest.raises(error):
             client.security_setup(OPERATOR).key_agreement("guek")
         assert client.read("1.0.1.8.0.255").unit == "Wh"
+
+
+OCTETS = b"\x01"
+INFO = (0, 0, OCTETS, OCTETS, OCTETS, OCTETS)
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        7,
+        [7],
+        [INFO[:5]],
+        [(*INFO, OCTETS)],
+        [(4, *INFO[1:])],
+        [(-1, *INFO[1:])],
+        [(0, 4, *INFO[2:])],
+        [(b"", *INFO[1:])],
+        [(*INFO[:5], "text")],
+        [(*INFO[:2], 0xFFFF_FFFF, *INFO[3:])],
+        [(*INFO[:2], [0x41], *INFO[3:])],
+    ],
+)
+def test_F04_a_list_of_certificates_that_is_none(listed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A number of the meter's is not taken for a length: this one would be 4 GB of zeros."""
+
+    class Told:
+        def get(self, *asked: Any) -> Any:
+            yield from ()
+            return b""
+
+    steps = SetupSteps(Told(), None, OPERATOR)  # type: ignore[arg-type]  # no session is asked
+    monkeypatch.setattr(setups, "decode", lambda raw: listed)
+    with pytest.raises(ProtocolViolation, match="attribute 6"):
+        next(steps.certificates())
+    monkeypatch.setattr(setups, "decode", lambda raw: [INFO])
+    with pytest.raises(StopIteration) as ended:
+        next(steps.certificates())
+    assert ended.value.value == [setups.CertificateInfo("server", "signature", *INFO[2:])]

@@ -7,7 +7,7 @@ role are returned for whoever hands them on.  Nothing is written to a credential
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -176,7 +176,7 @@ class SetupSteps:
 
     def import_certificate(self, der: bytes) -> Steps[None]:
         """import_certificate: the meter's own, a client's, a third party's, or an authority's."""
-        yield from self._call(_IMPORT, Data.of(bytes(der), Tag.OCTET_STRING))
+        yield from self._call(_IMPORT, Data.of(der, Tag.OCTET_STRING))
 
     def export_certificate(self, which: BySerial | ByEntity) -> Steps[bytes]:
         """export_certificate: its DER."""
@@ -191,11 +191,8 @@ class SetupSteps:
         obis = yield from self._obis()
         listed = decode((yield from self._access.get(_CLASS, obis, 6)))
         try:
-            return [
-                CertificateInfo(ENTITIES[entity], KINDS[kind], *map(bytes, rest))
-                for entity, kind, *rest in listed
-            ]
-        except (TypeError, ValueError, IndexError):
+            return [_certificate_info(*one) for one in listed]
+        except (TypeError, ValueError):
             raise ProtocolViolation("attribute 6 is not a list of certificate_info") from None
 
 
@@ -209,12 +206,31 @@ def _ids(keys: Mapping[str, bytes]) -> dict[str, int]:
 def _answers(answered: Any, wanted: list[int]) -> dict[int, bytes]:
     """The meter's key_data by key id: for just those that were asked for."""
     try:
-        answers = [(int(key_id), bytes(data)) for key_id, data in answered]
+        answers = {key_id: octets for key_id, data in answered for octets in _octet_strings(data)}
+        fits = len(answers) == len(answered) and answers.keys() == set(wanted)
     except (TypeError, ValueError):
-        answers = []
-    if sorted(key_id for key_id, _ in answers) != sorted(wanted):
+        answers, fits = {}, False
+    if not fits:
         raise ProtocolViolation("key_agreement: the meter answers for other keys than those asked for")
-    return dict(answers)
+    return answers
+
+
+def _certificate_info(entity: Any, kind: Any, *names: Any) -> CertificateInfo:
+    """Raises TypeError, ValueError for what a meter does not have so."""
+    if entity not in range(len(ENTITIES)) or kind not in range(len(KINDS)):
+        raise ValueError("no entity, or no type of certificate")
+    return CertificateInfo(ENTITIES[entity], KINDS[kind], *_octet_strings(*names))
+
+
+def _octet_strings(*values: Any) -> Iterator[bytes]:
+    """The values, each of them octets: what a meter sends is looked at and not converted.
+
+    A number would be a length to `bytes`, of as many zeros.  Raises TypeError.
+    """
+    for value in values:
+        if not isinstance(value, bytes):
+            raise TypeError("no octet-string")
+        yield value
 
 
 def _kind(word: str) -> int:
@@ -226,6 +242,8 @@ def _kind(word: str) -> int:
 def _identification(which: BySerial | ByEntity) -> Data:
     if isinstance(which, BySerial):
         return Data.of((1, tuple(which)), _BY_SERIAL)
+    if not isinstance(which, ByEntity):
+        raise Misuse("a certificate is named BySerial or ByEntity")
     if which.entity not in ENTITIES or which.kind not in KINDS:
         raise Misuse(f"an entity is one of {', '.join(ENTITIES)}, a kind one of {', '.join(KINDS)}")
     entity, kind = ENTITIES.index(which.entity), KINDS.index(which.kind)
