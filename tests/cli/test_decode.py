@@ -9,6 +9,7 @@ from unittest.mock import patch
 
 import pytest
 
+from meterseal.cli import pages
 from meterseal.probe import MAX_INPUT
 from tests.cli.shell import run, spawn
 from tests.framing.captures import E450, E450_KEYS, p1_telegram
@@ -229,6 +230,20 @@ def test_counter_went_back(tmp_path: Path) -> None:
     first, second = ran.lines()
     assert "error" not in first
     assert second["error"]["type"] == "replayed" and second["error"]["lowest_acceptable"] == 8
+
+
+def test_a_page_says_what_proves_a_signed_layer() -> None:
+    """No tag and no counter: a signature, or nothing where no key of the signer is held."""
+    signed = bytes.fromhex(vector("gbcs184-signed")["inputs"]["apdu"])
+    ran = run("decode", *WITH_KEYS, sealed(signed, sc=0x31).hex(), env=KEYS)
+    assert ran.code == 0 and "signature was NOT verified" in ran.err
+    assert "general-signing  suite 1, signed, NOT verified; system title 123456789ABCDEF0\n" in ran.out
+    layer = {"kind": "general-signing", "suite": 1, "system_title": "4D534C0000000001", "verified": True}
+    shown = pages._layer(dict.fromkeys(("authenticated", "encrypted", "compressed", "broadcast"), False)
+                         | layer | {"signed": True, "invocation_counter": None})  # fmt: skip
+    assert shown == (
+        "general-signing  suite 1, signed, signature verified; system title 4D534C0000000001 (MSL)"
+    )
 
 
 def test_unverified_warns() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from meterseal.apdu import acse
 from meterseal.apdu.general import GeneralSigning
+from meterseal.credentials import Credentials, MeterCredentials, RoleCredentials
 from meterseal.crypto.certificates import Certificate, Purpose
 from meterseal.errors import UnknownKey
-from meterseal.probe import Keyring
+from meterseal.probe import Keyring, dissect
 from meterseal.probe.signed import signed
 from meterseal.security import SIGNED, Style, protect
 from tests.crypto.certificate_faults import SUB, TITLE, VALIDITY
@@ -48,3 +51,24 @@ def test_certificates_that_went_along() -> None:
     junk = aarq.replace(calling_ae_qualifier=b"no certificate")
     found = signed([aarq.encode(), junk.encode(), aarq.replace(calling_ae_qualifier=None).encode()], KEYS)
     assert found.certificates == (Certificate(certificate.der),)
+
+
+def test_who_only_looks_needs_no_private_key(tmp_path: Path) -> None:
+    """A role's own certificate is enough to verify what it signed."""
+    client, _ = both()
+    certificate = SUB.issue(SIGN[1, CLIENT].public, CLIENT, Purpose.SIGNATURE, VALIDITY)
+    (tmp_path / "client.pem").write_bytes(certificate.to_pem())
+    meter = MeterCredentials(url="tcp://127.0.0.1:4059", suite=1, system_title=METER)
+    role = RoleCredentials(
+        client=1,
+        mechanism="gmac",
+        client_system_title=CLIENT,
+        guek=EK,
+        gak=AK,
+        signing_certificate="client.pem",
+    )
+    keys = Keyring.of_credentials(Credentials(meter, {"one": role}, path=tmp_path / "meter.toml"))
+    sent = protect(client, GET, ALL, Style.GENERAL_GLO, (signing(),))
+    (found,) = dissect(sent, keys)
+    assert (found.error, found.warnings, found.plain) == (None, (), GET)
+    assert [layer["verified"] for layer in found.layers] == [True, True]

@@ -45,13 +45,20 @@ def _layer(layer: Mapping[str, Any]) -> str:
         fields = (f"{name} {value}" for name, value in layer.items() if name != "kind")
         return f"{layer['kind']}  {safe_text(', '.join(fields))}".rstrip()
     marks = "+".join(word for name, word in _MARKS if layer[name])
-    proof = "tag verified" if layer["verified"] else "NOT verified" if layer["authenticated"] else "no tag"
     title = layer["system_title"] or "unknown"
     maker = _maker(layer["system_title"])
+    counter = "" if layer["signed"] else f", counter {layer['invocation_counter']}"
     return (
-        f"{layer['kind']}  suite {layer['suite']}, {marks}, {proof}; "
-        f"system title {title}{maker}, counter {layer['invocation_counter']}"
+        f"{layer['kind']}  suite {layer['suite']}, {marks}, {_proof(layer)}; "
+        f"system title {title}{maker}{counter}"
     )
+
+
+def _proof(layer: Mapping[str, Any]) -> str:
+    """What proves the layer: a signature, a tag, or nothing."""
+    if layer["verified"]:
+        return "signature verified" if layer["signed"] else "tag verified"
+    return "NOT verified" if layer["authenticated"] or layer["signed"] else "no tag"
 
 
 def _maker(title: str | None) -> str:

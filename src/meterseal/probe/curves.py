@@ -34,7 +34,11 @@ class Curves:
         import_module("meterseal.credentials.identity").equip(setup, credentials, role)
         agreement = {} if setup.agreement is None else {title: setup.agreement}
         points = {one: key.public for one, key in agreement.items()}
-        signers = {} if setup.signing is None else {title: setup.signing.public}
+        signers = {}
+        if setup.signing is not None:
+            signers[title] = setup.signing.public
+        elif setup.certificate is not None:  # who only looks has no private key
+            signers[title] = import_module("meterseal.crypto.certificates").Certificate(setup.certificate).key
         if meter.system_title is not None:
             try:
                 signers[meter.system_title] = setup.verifying_key(meter.system_title)
