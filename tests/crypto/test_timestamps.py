@@ -87,6 +87,16 @@ def test_a_stamp_that_was_granted_in_another_form_than_asked() -> None:
                 TimeStamp(response)
 
 
+def test_a_refusal_of_the_authority_is_told_as_one() -> None:
+    """As OpenSSL writes it: a status with its words, and no token."""
+    words = b"\x0c\x03bad"
+    for info in (b"", b"\x30\x05" + words, b"\x30\x05" + words + bytes.fromhex("03020520")):
+        status = bytes.fromhex("020102") + info
+        content = b"\x30" + bytes((len(status),)) + status
+        with pytest.raises(Malformed, match="refused"):
+            TimeStamp(b"\x30" + bytes((len(content),)) + content)
+
+
 def test_D19_a_certificate_in_a_stamp_that_is_none() -> None:
     """One that nobody needs, of a version that there is not: the verifier looks at it all the same."""
     how = stamper()

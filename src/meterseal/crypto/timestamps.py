@@ -144,6 +144,8 @@ def _in_order(response: bytes) -> bytes:
     """
     at = 0
     for into in _TO_CERTIFICATES:
+        if at == len(response):
+            return response  # a refusal, which has a status and no token
         begin, end = _element(response, at)
         at = begin if into else end
     if response[at : at + 1] != bytes((_CERTIFICATES,)):
