@@ -43,7 +43,8 @@ def _blueprint(suite: int, text: str) -> tuple[MeterPlan, Blueprint]:
     import tempfile
 
     with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
-        file.write(text)
+        # Pushed when a test says so, and not also where a minute happens to begin.
+        file.write(text.replace("interval = 60\n", ""))
         file.flush()
         plan = replace(load_plan(f"suite{suite}", file.name), days=2)
     return plan, Blueprint(plan)
