@@ -25,7 +25,7 @@ from meterseal.errors import (
 from meterseal.framing import wrapper
 from meterseal.framing.hdlc import Control, Frame, FrameReader, Kind, encode
 from meterseal.net import Asking, Limits, Link, blocking
-from tests.net.parties import ANSWER, APDU, Parties
+from tests.net.parties import ANSWER, APDU, SOON, Parties
 
 OpenedTwin: TypeAlias = Callable[[], AbstractContextManager[blocking.Line]]
 
@@ -41,7 +41,7 @@ def listening(talk: Callable[[socket.socket], None]) -> Iterator[str]:
         except OSError:
             return
         with connected:
-            connected.settimeout(10)
+            connected.settimeout(SOON)
             try:
                 talk(connected)
             except OSError:
@@ -53,7 +53,7 @@ def listening(talk: Callable[[socket.socket], None]) -> Iterator[str]:
         yield f"tcp://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         listener.close()
-        thread.join(10)
+        thread.join(SOON)
 
 
 def echoing(connected: socket.socket) -> None:
@@ -83,16 +83,16 @@ def test_twin_sends_and_receives(opened: OpenedTwin) -> None:
     with opened() as line:
         for size in (1, 13, 2000, 65_535):
             line.send(16, 1, bytes(size))
-            assert line.receive(5) == (1, 16, bytes(size))
+            assert line.receive(SOON) == (1, 16, bytes(size))
         line.send(16, 1, b"a")
         line.send(16, 1, b"b")
-        assert [line.receive()[2], line.receive(5)[2]] == [b"a", b"b"]
+        assert [line.receive()[2], line.receive(SOON)[2]] == [b"a", b"b"]
         with pytest.raises(TimedOut):
             line.receive(0)
         with pytest.raises(TimedOut):
             line.receive(0.01)
         line.send(16, 1, b"c")
-        assert line.receive(5)[2] == b"c"
+        assert line.receive(SOON)[2] == b"c"
 
 
 @TWINS
@@ -102,20 +102,20 @@ def test_twin_channels_get_their_own_frames_and_only_these(opened: OpenedTwin) -
         two.send(b"two")
         line.send(3, 1, b"none")
         one.send(b"one")
-        assert [one.receive(5), two.receive(5), line.receive(5)] == [b"one", b"two", (1, 3, b"none")]
+        assert [one.receive(SOON), two.receive(SOON), line.receive(SOON)] == [b"one", b"two", (1, 3, b"none")]
         with pytest.raises(Misuse, match="already"):
             line.channel(16, 1)
         one.close()
         with pytest.raises(Misuse, match="closed"):
-            one.receive(5)
+            one.receive(SOON)
         line.send(16, 1, b"late")
-        assert line.receive(5) == (1, 16, b"late")
+        assert line.receive(SOON) == (1, 16, b"late")
         two.send(b"left")
         line.send(3, 1, b"after")
-        assert line.receive(5) == (1, 3, b"after")
+        assert line.receive(SOON) == (1, 3, b"after")
         two.close()
         two.close()
-        assert line.receive(5) == (1, 2, b"left")
+        assert line.receive(SOON) == (1, 2, b"left")
 
 
 @TWINS
@@ -127,7 +127,7 @@ def test_twin_after_closing(opened: OpenedTwin) -> None:
         with pytest.raises(ConnectionLost, match="at this end"):
             line.send(16, 1, APDU)
         with pytest.raises(ConnectionLost, match="at this end"):
-            line.receive(5)
+            line.receive(SOON)
         with pytest.raises(ConnectionLost, match="at this end"):
             line.channel(1, 1)
 
@@ -146,9 +146,9 @@ def test_twin_and_peers_that_break_off(octets: bytes, error: type[MetersealError
         connected.sendall(ANSWER + octets)
 
     with listening(talk) as url, blocking.connect(url, limits=Limits(apdu=1024)) as line:
-        assert line.receive(5)[2] == APDU
+        assert line.receive(SOON)[2] == APDU
         with pytest.raises(error, match=cause):
-            line.receive(5)
+            line.receive(SOON)
         with pytest.raises(error):
             line.send(16, 1, APDU)
 
@@ -158,35 +158,38 @@ def test_F14_twin_and_a_frame_that_never_ends() -> None:
 
     def trickle(connected: socket.socket) -> None:
         connected.sendall(ANSWER + ANSWER[:10])
-        done.wait(10)
+        done.wait(SOON)
 
     with listening(trickle) as url, blocking.connect(url, limits=Limits(frame_time=0.05)) as line:
         try:
-            assert line.receive(5)[2] == APDU
+            assert line.receive(SOON)[2] == APDU
             with pytest.raises(TimedOut, match="complete"):
-                line.receive(5)
+                line.receive(SOON)
             assert line.is_closing
         finally:
             done.set()
 
 
 def test_F14_twin_waits_as_long_as_it_said_for_single_octets() -> None:
-    done = threading.Event()
+    late = threading.Event()
+    answer = wrapper.encode(1, 16, bytes(60_000))  # in single octets it would take ten minutes
 
     def trickle(connected: socket.socket) -> None:
-        for octet in ANSWER:
-            connected.sendall(bytes((octet,)))
-            if done.wait(0.01):
-                return
+        at = 0
+        while not late.wait(0.01):
+            connected.sendall(answer[at : at + 1])
+            at += 1
+        connected.sendall(answer[at:])
 
     with listening(trickle) as url, blocking.connect(url) as line:
         try:
             with pytest.raises(TimedOut, match="in time"):
                 line.receive(0.05)
             assert not line.is_closing
-            assert line.receive(5)[2] == APDU
+            late.set()
+            assert line.receive(SOON)[2] == bytes(60_000)
         finally:
-            done.set()
+            late.set()
 
 
 def test_F14_twin_and_a_peer_that_never_reads() -> None:
@@ -210,7 +213,7 @@ def test_F14_twin_and_a_flood_that_nobody_asked_for() -> None:
     with net.blocking_loopback(Parties(flood)) as line:
         line.send(16, 1, APDU)
         with pytest.raises(TooLarge, match="nobody"):
-            line.channel(2, 1).receive(5)
+            line.channel(2, 1).receive(SOON)
 
 
 @pytest.mark.parametrize("kind", [Kind.DM, Kind.FRMR])
@@ -226,7 +229,7 @@ def test_twin_and_a_meter_that_refuses_the_link(kind: Kind) -> None:
         channel = line.channel(16, 1)
         channel.send(APDU)
         with pytest.raises(ConnectionLost, match=f"refused the link with {kind.value}"):
-            channel.receive(5)
+            channel.receive(SOON)
 
 
 def test_twin_and_a_connection_that_is_reset() -> None:
@@ -237,7 +240,7 @@ def test_twin_and_a_connection_that_is_reset() -> None:
     with listening(reset) as url, blocking.connect(url) as line:
         line.send(16, 1, APDU)
         with pytest.raises(ConnectionLost):
-            line.receive(5)
+            line.receive(SOON)
     with listening(reset) as url, blocking.connect(url) as line:
         line.send(16, 1, APDU)
         with pytest.raises(ConnectionLost):

@@ -23,7 +23,7 @@ from meterseal.errors import (
     Unsupported,
 )
 from meterseal.net import Limits, Link
-from tests.net.parties import APDU, CONNECTS, Parties, echo, ended, numbered, serve, silent, until
+from tests.net.parties import APDU, CONNECTS, SOON, Parties, echo, ended, numbered, serve, silent, until
 
 
 @asynccontextmanager
@@ -49,14 +49,14 @@ async def test_send_and_receive(opened: Opened) -> None:
     async with opened(Parties()) as line:
         for size in (1, 13, 2000, 65_535):
             await line.send(16, 1, bytes(size))
-            assert await line.receive(5) == (1, 16, bytes(size))
+            assert await line.receive(SOON) == (1, 16, bytes(size))
 
 
 @LINES
 async def test_what_came_early_waits_in_order(opened: Opened) -> None:
     async with opened(Parties(numbered)) as line:
         await line.send(16, 1, b"\x05")
-        assert [(await line.receive(5))[2][0] for _ in range(5)] == [0, 1, 2, 3, 4]
+        assert [(await line.receive(SOON))[2][0] for _ in range(5)] == [0, 1, 2, 3, 4]
 
 
 @LINES
@@ -66,8 +66,8 @@ async def test_channels_get_their_own_frames_and_only_these(opened: Opened) -> N
         await two.send(b"two")
         await one.send(b"one")
         await line.send(3, 1, b"none")
-        assert list(await asyncio.gather(one.receive(5), two.receive(5))) == [b"one", b"two"]
-        assert await line.receive(5) == (1, 3, b"none")
+        assert list(await asyncio.gather(one.receive(SOON), two.receive(SOON))) == [b"one", b"two"]
+        assert await line.receive(SOON) == (1, 3, b"none")
         with pytest.raises(Misuse, match="already"):
             line.channel(16, 1)
         one.close()
@@ -75,10 +75,10 @@ async def test_channels_get_their_own_frames_and_only_these(opened: Opened) -> N
         again = line.channel(16, 1)
         one.close()  # frees nothing of the other's
         await again.send(b"again")
-        assert await again.receive(5) == b"again"
+        assert await again.receive(SOON) == b"again"
         again.close()
         await line.send(16, 1, b"late")
-        assert await line.receive(5) == (1, 16, b"late")
+        assert await line.receive(SOON) == (1, 16, b"late")
 
 
 @LINES
@@ -88,7 +88,7 @@ async def test_a_time_out_leaves_the_line_usable(opened: Opened) -> None:
             with pytest.raises(TimedOut):
                 await line.receive(timeout)
         await line.send(16, 1, b"\x01")
-        assert (await line.receive(5))[2] == b"\x00\x01"
+        assert (await line.receive(SOON))[2] == b"\x00\x01"
 
 
 async def test_one_timer_serves_waits_of_any_length() -> None:
@@ -120,10 +120,10 @@ async def test_one_timer_serves_waits_of_any_length() -> None:
 @LINES
 async def test_only_one_may_wait(opened: Opened) -> None:
     async with opened(Parties(silent)) as line:
-        first = asyncio.ensure_future(line.receive(5))
+        first = asyncio.ensure_future(line.receive(SOON))
         await asyncio.sleep(0)
         with pytest.raises(Misuse, match="waits"):
-            await line.receive(5)
+            await line.receive(SOON)
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first
@@ -131,14 +131,14 @@ async def test_only_one_may_wait(opened: Opened) -> None:
 
 async def test_a_frame_that_came_to_a_cancelled_wait_is_not_lost() -> None:
     async with memory_line(parties := Parties(silent)) as line:
-        waiting = asyncio.ensure_future(line.receive(5))
+        waiting = asyncio.ensure_future(line.receive(SOON))
         await asyncio.sleep(0)
         (await parties.last()).link.send(1, 16, APDU)
         (await parties.last()).link.send(1, 16, b"second")
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        assert [(await line.receive(5))[2] for _ in range(2)] == [APDU, b"second"]
+        assert [(await line.receive(SOON))[2] for _ in range(2)] == [APDU, b"second"]
 
 
 @LINES
@@ -150,11 +150,15 @@ async def test_the_peers_end_is_told_after_what_it_sent(opened: Opened) -> None:
     async with opened(Parties(last_words)) as line:
         channel = line.channel(2, 1)
         await line.send(16, 1, APDU)
-        assert (await line.receive(5))[2] == APDU
+        assert (await line.receive(SOON))[2] == APDU
         with pytest.raises(ConnectionLost):
-            await line.receive(5)
+            await line.receive(SOON)
         assert line.is_closing
-        for call in (lambda: line.send(16, 1, APDU), lambda: channel.receive(5), lambda: channel.send(APDU)):
+        for call in (
+            lambda: line.send(16, 1, APDU),
+            lambda: channel.receive(SOON),
+            lambda: channel.send(APDU),
+        ):
             with pytest.raises(ConnectionLost):
                 await call()
         with pytest.raises(ConnectionLost):
@@ -164,7 +168,7 @@ async def test_the_peers_end_is_told_after_what_it_sent(opened: Opened) -> None:
 @LINES
 async def test_closing_ends_a_wait(opened: Opened) -> None:
     async with opened(parties := Parties(silent)) as line:
-        waiting = asyncio.ensure_future(line.receive(5))
+        waiting = asyncio.ensure_future(line.receive(SOON))
         in_channel = asyncio.ensure_future(line.channel(2, 1).receive(None))
         await asyncio.sleep(0)
         await line.close()
@@ -182,7 +186,7 @@ async def test_A19_an_apdu_above_the_own_limit_ends_the_line(opened: Opened) -> 
     async with opened(Parties(too_much), Limits(apdu=1024)) as line:
         await line.send(16, 1, APDU)
         with pytest.raises(TooLarge):
-            await line.receive(5)
+            await line.receive(SOON)
 
 
 @LINES
@@ -219,7 +223,7 @@ async def test_two_ends_with_much_to_send_do_not_wait_for_each_other() -> None:
     async with await serve(Parties()) as server, await net.connect(server.url) as line:
         sending = asyncio.ensure_future(send_many(line, 300))
         for _ in range(300):
-            assert (await line.receive(10))[2] == bytes(60_000)
+            assert (await line.receive(SOON))[2] == bytes(60_000)
         await sending
         await line.link.drain()
         line.link.established()  # means nothing at this end

@@ -21,6 +21,7 @@ from tests.net.parties import (
     ANSWER,
     APDU,
     FRAME,
+    SOON,
     Parties,
     ended,
     plain_socket,
@@ -58,7 +59,7 @@ async def test_F15_who_has_signed_on_stays() -> None:
             await parties.last(number + 2)
         await until(lambda: server.admission.dropped == 4)
         await owner.send(16, 1, APDU)
-        assert await owner.receive(5) == (1, 16, APDU)
+        assert await owner.receive(SOON) == (1, 16, APDU)
         for plain in strangers:
             plain.close()
 
@@ -70,7 +71,7 @@ async def test_F15_with_all_places_taken_by_owners_a_newcomer_is_refused() -> No
             with plain_socket(server) as plain:
                 assert await read_all(plain) == b""
             await owner.send(16, 1, APDU)
-            await owner.receive(5)
+            await owner.receive(SOON)
         await until(lambda: server.admission.count == 0)
         with plain_socket(server):
             await parties.last(2)
@@ -124,7 +125,7 @@ async def test_F15_connections_that_close_at_once() -> None:
         await until(lambda: not server.links and len(parties.made) >= 50)
         async with await net.connect(server.url) as line:
             await line.send(16, 1, APDU)
-            assert await line.receive(5) == (1, 16, APDU)
+            assert await line.receive(SOON) == (1, 16, APDU)
 
 
 EMFILE = """
@@ -162,10 +163,10 @@ def test_F15_accepting_goes_on_when_descriptors_run_out(total: str) -> None:
         strangers = [socket.create_connection(("127.0.0.1", port)) for _ in range(400)]
         with net.blocking.connect(f"tcp://127.0.0.1:{port}") as line:
             line.send(16, 1, APDU)
-            assert line.receive(10) == (1, 16, APDU)
+            assert line.receive(SOON) == (1, 16, APDU)
         for plain in strangers:
             plain.close()
-        assert process.communicate("\n", 10)[0] == "True\n"
+        assert process.communicate("\n", SOON)[0] == "True\n"
         assert process.returncode == 0
 
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from meterseal.framing import hdlc
 from meterseal.framing.hdlc import Address, Control, Frame, Kind, Parameters, Timing
 from meterseal.net import Answering, Asking, Limits, Link, Server, WireLog, blocking
 from meterseal.net.hdlc import serve_hdlc
-from tests.net.parties import Parties, ended, plain_socket, read_all, silent, until
+from tests.net.parties import SOON, Parties, ended, forward, plain_socket, read_all, silent, until
 
 APDU = bytes.fromhex("C001C100080000010000FF0200")
-QUICK = Timing(response=0.2, retries=1, pause=0.01, hold=0.05)
+QUICK = Timing(response=0.2, retries=200, pause=0.01, hold=0.05)
+"""Asks again soon, and gives nobody up who is only slow."""
+ONCE = replace(QUICK, retries=1)
 SNRM = hdlc.encode(Frame(Address(1), Address(16), Control(Kind.SNRM, True).encode()))
 DISC = hdlc.encode(Frame(Address(1), Address(16), Control(Kind.DISC, True).encode()))
 
@@ -43,7 +46,7 @@ async def asyncio_talk(url: str, asking: Asking, pairs: list[tuple[int, int, byt
         for client, server, apdu in pairs:
             channel = line.channel(client, server)
             await channel.send(apdu)
-            came.append(await channel.receive(5))
+            came.append(await channel.receive(SOON))
             channel.close()
     return came
 
@@ -57,7 +60,7 @@ async def blocking_talk(url: str, asking: Asking, pairs: list[tuple[int, int, by
             for client, server, apdu in pairs:
                 channel = line.channel(client, server)
                 channel.send(apdu)
-                came.append(channel.receive(5))
+                came.append(channel.receive(SOON))
                 channel.close()
         return came
 
@@ -132,7 +135,7 @@ async def test_an_answer_that_does_not_come_is_a_time_out_and_the_line_goes_on(t
                 with pytest.raises(TimedOut):
                     await channel.receive(0.2)
                 await other.send(APDU)
-                assert await other.receive(5) == APDU
+                assert await other.receive(SOON) == APDU
         else:
             await asyncio.to_thread(blocking_time_out, server.url)
 
@@ -144,23 +147,24 @@ def blocking_time_out(url: str) -> None:
         with pytest.raises(TimedOut):
             channel.receive(0.2)
         other.send(APDU)
-        assert other.receive(5) == APDU
+        assert other.receive(SOON) == APDU
 
 
 @both
 async def test_nobody_of_that_address_ends_the_pair_and_not_the_line(talk: Talk) -> None:
-    asking = Asking(timing=QUICK)
+    asking = Asking(timing=ONCE)
     async with serving(Parties()) as server:
         if talk is asyncio_talk:
             async with await net.connect(server.url, hdlc=asking) as line:
                 wrong, right = line.channel(16, 99), line.channel(16, 1)
                 await wrong.send(APDU)
                 with pytest.raises(ConnectionLost, match="server 99"):
-                    await wrong.receive(5)
+                    await wrong.receive(SOON)
                 with pytest.raises(ConnectionLost, match="server 99"):
                     await wrong.send(APDU)
+                line.link._station.timing = QUICK  # type: ignore[attr-defined]
                 await right.send(APDU)
-                assert await right.receive(5) == APDU
+                assert await right.receive(SOON) == APDU
                 assert not line.is_closing
         else:
             await asyncio.to_thread(blocking_wrong, server.url, asking)
@@ -171,11 +175,12 @@ def blocking_wrong(url: str, asking: Asking) -> None:
         wrong, right = line.channel(16, 99), line.channel(16, 1)
         wrong.send(APDU)
         with pytest.raises(ConnectionLost, match="server 99"):
-            wrong.receive(5)
+            wrong.receive(SOON)
         with pytest.raises(ConnectionLost, match="server 99"):
             wrong.send(APDU)
+        line._station.timing = QUICK  # type: ignore[attr-defined]
         right.send(APDU)
-        assert right.receive(5) == APDU
+        assert right.receive(SOON) == APDU
         assert not line.is_closing
 
 
@@ -186,7 +191,7 @@ async def test_many_pairs_at_once_on_one_line() -> None:
 
         async def talk(channel: net.Channel) -> bytes:
             await channel.send(bytes((0xC0, channel.client, channel.server)) * 900)
-            return await channel.receive(20)
+            return await channel.receive(SOON)
 
         came = await asyncio.gather(*map(talk, channels))
         assert came == [bytes((0xC0, *pair)) * 900 for pair in pairs]
@@ -201,7 +206,7 @@ async def test_several_answers_to_one_request() -> None:
     async with serving(Parties(three)) as server, await net.connect(server.url, hdlc=asking) as line:
         channel = line.channel(16, 1)
         await channel.send(APDU)
-        assert [await channel.receive(5) for _ in range(3)] == [bytes((0xC4, n)) for n in range(3)]
+        assert [await channel.receive(SOON) for _ in range(3)] == [bytes((0xC4, n)) for n in range(3)]
 
 
 async def test_a_push_without_a_link_is_collected() -> None:
@@ -211,7 +216,7 @@ async def test_a_push_without_a_link_is_collected() -> None:
         party.link.send(1, 16, b"\xc4late")  # an answer without a link is lost
         party.link.notify(1, 16, b"\x0fpush")
         channel = line.channel(16, 1)
-        assert await channel.receive(5) == b"\x0fpush"
+        assert await channel.receive(SOON) == b"\x0fpush"
 
 
 async def test_a_meter_that_speaks_unasked_is_heard() -> None:
@@ -219,7 +224,7 @@ async def test_a_meter_that_speaks_unasked_is_heard() -> None:
     answering = Answering(serves, unasked=True)
     async with serving(parties, answering) as server, await net.connect(server.url) as line:
         (await parties.last()).link.notify(1, 103, b"\x0fpush" * 100)
-        assert await line.receive(5) == (1, 103, b"\x0fpush" * 100)
+        assert await line.receive(SOON) == (1, 103, b"\x0fpush" * 100)
 
 
 # --- the meter's end, octet by octet --------------------------------------------------------------
@@ -227,7 +232,7 @@ async def test_a_meter_that_speaks_unasked_is_heard() -> None:
 
 async def test_law_9_silence_is_an_answer_here_and_an_unfinished_frame_is_not() -> None:
     parties = Parties()
-    async with serving(parties, limits=Limits(frame_time=0.1)) as server:
+    async with serving(parties, limits=Limits(frame_time=SOON)) as server:
         with plain_socket(server) as plain:
             loop = asyncio.get_running_loop()
             await loop.sock_sendall(plain, SNRM[:-3] + b"\x00\x00\x7e")
@@ -235,9 +240,11 @@ async def test_law_9_silence_is_an_answer_here_and_an_unfinished_frame_is_not() 
             await loop.sock_sendall(plain, SNRM)
             answer = hdlc.decode(await loop.sock_recv(plain, 1000))
             assert answer.meaning == Control(Kind.UA, True)
-            await asyncio.sleep(0.2)
+            await forward(2 * SOON)
             assert not (await parties.last()).ended.is_set(), "flags and quiet are no frame"
             await loop.sock_sendall(plain, SNRM[:6])
+            await until(lambda: server.links[0]._frame_timer is not None)  # type: ignore[attr-defined]
+            await forward(2 * SOON)
             cause = await ended(await parties.last())
             assert isinstance(cause, TimedOut)
 
@@ -294,7 +301,7 @@ def blocking_dead(url: str) -> None:
     channel = line.channel(16, 1)
     with pytest.raises(ConnectionLost):  # the other end speaks another language
         channel.send(APDU)
-        channel.receive(5)
+        channel.receive(SOON)
     line.close()
 
 
@@ -321,7 +328,7 @@ async def test_the_wire_log_has_each_frame_at_both_ends(tmp_path: Path) -> None:
             await net.connect(server.url, wire_log=client) as line,
         ):
             await line.send(16, 1, APDU)
-            assert await line.receive(5) == (1, 16, APDU)
+            assert await line.receive(SOON) == (1, 16, APDU)
     ours, theirs = (
         [json.loads(text) for text in (tmp_path / name).read_text().splitlines()]
         for name in ("client", "meter")
@@ -370,7 +377,7 @@ async def test_an_answer_that_never_ends_ends_the_line(talk: Talk) -> None:
         if talk is asyncio_talk:
             async with await net.connect(url, limits=limits) as line:
                 with pytest.raises(TimedOut, match="not complete"):
-                    await line.receive(5)
+                    await line.receive(SOON)
                 assert line.is_closing
         else:
             await asyncio.to_thread(blocking_half, url, limits)
@@ -380,7 +387,7 @@ def blocking_half(url: str, limits: Limits) -> None:
     with blocking.connect(url, limits=limits) as line:
         channel = line.channel(16, 1)
         with pytest.raises(TimedOut, match="not complete"):
-            channel.receive(5)
+            channel.receive(SOON)
         assert line.is_closing
         for call in (lambda: channel.send(APDU), lambda: line.receive(1)):
             with pytest.raises(TimedOut, match="not complete"):

@@ -8,7 +8,7 @@ from meterseal import net
 from meterseal.errors import ConnectionLost, Malformed, ProtocolViolation, TimedOut
 from meterseal.net import Limits, Link
 from meterseal.net.wirelog import Direction
-from tests.net.parties import APDU, FRAME, Parties, echo, silent
+from tests.net.parties import APDU, FRAME, SOON, Parties, echo, silent
 
 
 def test_the_party_has_handled_a_frame_when_send_returns() -> None:
@@ -45,7 +45,7 @@ async def test_tamper_with_asyncio() -> None:
     ) as line:
         await line.send(16, 1, APDU)
         assert parties.made[0].frames[0][2] == APDU[:-1] + b"o"
-        assert (await line.receive(5))[2] == APDU[:-1] + b"i"
+        assert (await line.receive(SOON))[2] == APDU[:-1] + b"i"
 
 
 def test_octets_that_are_no_frame_end_the_line() -> None:

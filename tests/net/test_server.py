@@ -23,8 +23,10 @@ from tests.net.parties import (
     ANSWER,
     APDU,
     FRAME,
+    SOON,
     Parties,
     ended,
+    forward,
     plain_socket,
     put,
     read_all,
@@ -184,14 +186,14 @@ async def test_F14_single_octets_do_not_buy_time() -> None:
 
 
 async def test_F14_whole_frames_and_pauses_between_them_are_not_slow() -> None:
-    async with await serve(parties := Parties(), limits=Limits(frame_time=0.05)) as server:
+    async with await serve(parties := Parties(), limits=Limits(frame_time=SOON)) as server:
         with plain_socket(server) as plain:
             for _ in range(2):
                 await put(plain, FRAME[:5])
                 await asyncio.sleep(0)
                 await put(plain, FRAME[5:])
                 assert await take(plain, len(ANSWER)) == ANSWER
-                await asyncio.sleep(0.1)
+                await forward(2 * SOON)
             assert not (await parties.last()).ended.is_set()
 
 
@@ -242,7 +244,7 @@ async def test_F14_many_slow_connections_do_not_hold_up_a_good_one() -> None:
         async with await net.connect(server.url) as line:
             for _ in range(100):
                 await line.send(16, 1, APDU)
-                assert await line.receive(5) == (1, 16, APDU)
+                assert await line.receive(SOON) == (1, 16, APDU)
         await until(lambda: len(parties.made) == 201)
         causes = [await ended(party) for party in parties.made]
         assert sum(isinstance(cause, TimedOut) for cause in causes) == 200

@@ -16,6 +16,7 @@ from tests.net.parties import (
     ANSWER,
     APDU,
     CONNECTS,
+    SOON,
     Parties,
     ended,
     in_thread,
@@ -67,8 +68,8 @@ async def test_H16_zero_does_not_wait() -> None:
             with pytest.raises(TimedOut):
                 await line.receive(0)
             await line.send(16, 1, b"\x02")
-            await line.receive(5)
-            await until(lambda: True)
+            await line.receive(SOON)
+            await until(lambda: bool(line._inbox.items))
             assert (await line.receive(0))[2][0] == 1
     assert parties.made
 
@@ -77,7 +78,7 @@ async def test_H16_frame_time_0_wants_a_frame_in_one_piece() -> None:
     async with await serve(parties := Parties(), limits=Limits(frame_time=0)) as server:
         async with await net.connect(server.url) as line:
             await line.send(16, 1, APDU)
-            assert await line.receive(5) == (1, 16, APDU)
+            assert await line.receive(SOON) == (1, 16, APDU)
         with socket.create_connection(("127.0.0.1", server.port)) as plain:
             plain.sendall(ANSWER[:5])
             assert isinstance(await ended(await parties.last(2)), TimedOut)

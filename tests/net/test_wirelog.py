@@ -13,7 +13,7 @@ import pytest
 from meterseal import net
 from meterseal.errors import ConfigurationError
 from meterseal.net import WireLog
-from tests.net.parties import ANSWER, APDU, FRAME, Parties, serve
+from tests.net.parties import ANSWER, APDU, FRAME, SOON, Parties, serve
 
 
 def entries(path: Path) -> list[dict[str, str]]:
@@ -35,7 +35,7 @@ async def test_both_ends_over_tcp_name_the_connection_alike(tmp_path: Path) -> N
             await net.connect(server.url, wire_log=caller) as line,
         ):
             await line.send(16, 1, APDU)
-            await line.receive(5)
+            await line.receive(SOON)
             name = line.name
     assert exchanged(tmp_path / "caller") == CALLER
     assert exchanged(tmp_path / "party") == PARTY
@@ -49,10 +49,10 @@ async def test_lines_in_memory_and_without_a_loop(tmp_path: Path) -> None:
     with WireLog(tmp_path / "log") as log:
         async with net.loopback(Parties(), wire_log=log) as line:
             await line.send(16, 1, APDU)
-            await line.receive(5)
+            await line.receive(SOON)
         with net.blocking_loopback(Parties(), wire_log=log) as twin:
             twin.send(16, 1, APDU)
-            twin.receive(5)
+            twin.receive(SOON)
     assert sorted(exchanged(tmp_path / "log")) == sorted(CALLER * 2)
 
 
