@@ -12,9 +12,12 @@ import pytest
 
 import meterseal
 from meterseal import net
+from meterseal.errors import TimedOut
 from tests.client.fake_meter import FakeMeter
 
 Open = Callable[..., AbstractContextManager[Any]]
+PATIENCE = (0.1, 1.0, 10.0, 60.0)
+"""For what is to come before a time-out and shows only in it: it is asked again, with more time each."""
 
 
 class Blocking:
@@ -67,7 +70,7 @@ class TcpMeter:
         async def start() -> net.Server:
             return await net.serve("127.0.0.1", 0, factory)
 
-        server = asyncio.run_coroutine_threadsafe(start(), self._loop).result(10)
+        server = asyncio.run_coroutine_threadsafe(start(), self._loop).result(60)
         self._servers.append(server)
         return server.url
 
@@ -78,10 +81,25 @@ class TcpMeter:
             for server in self._servers:
                 await server.close()
 
-        asyncio.run_coroutine_threadsafe(stop(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(stop(), self._loop).result(60)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(60)
         self._loop.close()
+
+
+def wait_for_answers(meter: Any, seconds: float) -> None:
+    """From now on, on the general road and for what was asked before."""
+    meter._session.timeout = meter._session._exchange.timeout = seconds
+
+
+@contextmanager
+def unanswered(meter: Any) -> Iterator[None]:
+    """A request that gets no answer: it alone is waited for shortly, whatever else may take its time."""
+    patience = meter._session.timeout
+    wait_for_answers(meter, 0.05)
+    with pytest.raises(TimedOut):
+        yield
+    wait_for_answers(meter, patience)
 
 
 class Twin:

@@ -181,7 +181,7 @@ class FakeMeter:
                 "gak": role.gak if keyed else None,
                 "secret": role.secret if BY_NAME[role.mechanism].needs_secret else None,
                 "counter_start": 1,
-                "timeout": 5.0,
+                "timeout": 60.0,
                 "allow_weak": BY_NAME[role.mechanism].weak,
             }
             roles[f"c{role.client}"] = RoleCredentials(**values | changes)

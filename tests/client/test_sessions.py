@@ -323,7 +323,7 @@ def test_secrets_stay_out_of_what_is_shown(memory_twin: Twin) -> None:
     assert isinstance(session.plan.role, RoleCredentials)
 
 
-@pytest.mark.parametrize(("wishes", "patience"), [({}, 5.0), ({"timeout": 60.0}, 60.0)])
+@pytest.mark.parametrize(("wishes", "patience"), [({}, 60.0), ({"timeout": 30.0}, 30.0)])
 async def test_the_line_is_waited_for_as_its_roles_answers_are(
     monkeypatch: pytest.MonkeyPatch, wishes: dict[str, Any], patience: float
 ) -> None:

@@ -209,6 +209,7 @@ class _RelayLine:
             proof = ActionRequestNormal.decode(payload).parameters
             answer = ActionResponseNormal(0xC1, ActionResult(0, acse_data(proof)))
             relay.first.send(destination, source, answer.encode())
+            self.link.close()
 
     def parted(self, source: int, destination: int, cause: Exception | None) -> None:
         """Nothing to do."""
@@ -237,7 +238,7 @@ def _accepting(challenge: bytes) -> bytes:
     ).encode()
 
 
-async def _attacked() -> list[BaseException | None]:
+async def _attacked(timeout: float) -> list[BaseException | None]:
     """Two sign-ons with one secret, to two addresses of the relay; the error of each, None for success."""
     relay = Relay()
     fake = FakeMeter(Role(mechanism="md5", policy=0))
@@ -247,22 +248,22 @@ async def _attacked() -> list[BaseException | None]:
             credentials=fake.credentials().at(f"tcp://127.0.0.1:{port}"),
             counters=MemoryCounters(),
             line=net.loopback(relay.factory),
-            timeout=0.2,
-        ):
-            pass
+            timeout=timeout,
+        ) as meter:
+            meter.drop()
 
     done = await asyncio.gather(sign_on(1), sign_on(2), return_exceptions=True)
     return list(done)
 
 
 async def test_A07_one_session_is_not_asked_for_the_answer_to_another() -> None:
-    first, second = await _attacked()
+    first, second = await _attacked(0.2)
     assert isinstance(first, TimedOut) and isinstance(second, MetersealError)
 
 
 async def test_A07_the_attack_works_on_sign_ons_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pending, "enter", lambda keys: True)
-    first, _ = await _attacked()
+    first, _ = await _attacked(60.0)
     assert first is None, "else the test above shows nothing"
 
 

@@ -122,6 +122,8 @@ async def test_until_it_is_confirmed_under_a_new_counter_each_time(monkeypatch: 
 
     def answer_the_third(link: Any, source: int, destination: int, payload: bytes) -> None:
         heard.append(payload)
+        if len(heard) == 2:  # the third is confirmed, however long that takes
+            monkeypatch.setattr("meterseal.meter.pushing.PATIENCE", 60.0)
         link.send(destination, source, b"\x10" + payload[1:] if len(heard) == 3 else b"\x10\xff")
 
     notes: list[str] = []
@@ -293,7 +295,7 @@ async def test_over_the_meter_s_own_hdlc_line_in_ui_frames(tmp_path: Path, block
             await until(lambda: not (server._pusher and server._pusher._tasks))
             question = hdlc.Frame(hdlc.Address(1, meter.plan.physical_address, 2), hdlc.Address(2), 0x13)
             line, items = LineReader(), list[Any]()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 while not any(item.payload for item in items):
                     writer.write(hdlc.encode(question))
                     items += line.feed(await reader.read(4096))
