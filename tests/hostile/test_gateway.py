@@ -305,7 +305,7 @@ async def test_E10_a_message_for_another_meter_is_not_sent_down_the_route(tmp_pa
 
 async def test_H08_an_answer_that_comes_too_late_on_a_shared_line_is_nobodys(tmp_path: Path) -> None:
     """The pair's link ends with the time-out: the next caller has another link, and only its answers."""
-    async with yard(tmp_path, direct=0, bus=1, timeout=1.0) as here:
+    async with yard(tmp_path, direct=0, bus=1) as here:
         (shared,) = here.house.shared.values()
         route = here.route("bus-1")
         async with await through(here.house.url, route) as line:
@@ -320,7 +320,7 @@ async def test_H08_an_answer_that_comes_too_late_on_a_shared_line_is_nobodys(tmp
 
 
 async def test_a_full_queue_refuses_and_others_get_their_turn(tmp_path: Path) -> None:
-    async with yard(tmp_path, direct=0, bus=1, queue=6, queue_of_caller=3, timeout=5.0) as here:
+    async with yard(tmp_path, direct=0, bus=1, queue=6, queue_of_caller=3) as here:
         route = here.route("bus-1")
         async with await through(here.house.url, route) as greedy:
             for _ in range(40):
