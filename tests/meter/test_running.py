@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,8 @@ from meterseal.credentials import Credentials
 from meterseal.errors import ConfigurationError, StateLocked
 from meterseal.meter import Meter, load_plan, run_meter
 from meterseal.security import KeyInUse
+from meterseal.state import read_records
+from meterseal.state.log import Record
 from tests.hostile.raw import Line
 from tests.meter.world import Client, World, read
 
@@ -65,7 +67,15 @@ def started(path: Path, **options: object) -> Iterator[Process]:
     finally:
         if process.poll() is None:
             process.kill()
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)
+
+
+def until_kept(state: str, wanted: Callable[[Record], bool]) -> None:
+    """Wait for a record that a running meter writes, of what is no matter of an answer, within a second."""
+    end = time.monotonic() + 60
+    while not any(map(wanted, read_records(Path(state), "journal"))):
+        assert time.monotonic() < end, "not written"
+        time.sleep(0.02)
 
 
 def test_it_says_that_it_listens_when_the_credentials_are_complete(tmp_path: Path) -> None:
@@ -85,7 +95,7 @@ def test_signals_end_it_cleanly(name: str, tmp_path: Path) -> None:
         client = here.signed_on("operator")
         client.get(3, "1.0.1.8.0.255")
         here.process.send_signal(getattr(signal, name))
-        out, err = here.process.communicate(timeout=30)
+        out, err = here.process.communicate(timeout=120)
         client.line.close()
         assert (here.process.returncode, out, err) == (0, "", "")
     frames = [json.loads(line) for line in (tmp_path / "wire.jsonl").read_text().splitlines()]
@@ -104,7 +114,8 @@ def test_kill_9_and_back_with_its_keys_and_counters(tmp_path: Path) -> None:
             seen.add(int.from_bytes(answer[3:7], "big"))
         replay = client.sealed(bytes.fromhex("C001C100030100010800FF0200"))
         assert client.line.ask(replay, 2)[0] == 0xCC
-        time.sleep(1.2)  # what was received is noted each second
+        used = int.from_bytes(replay[3:7], "big")
+        until_kept(state, lambda record: record.get("lowest", 0) > used)
         here.process.send_signal(signal.SIGKILL)
         here.process.wait()
         client.line.close()
@@ -129,7 +140,7 @@ def test_refusals_are_told_on_stderr_and_nowhere_else(tmp_path: Path) -> None:
         assert client.one(read(3, "1.0.1.8.0.255")).code == 4
         client.line.close()
         here.process.terminate()
-        out, err = here.process.communicate(timeout=30)
+        out, err = here.process.communicate(timeout=120)
     assert out == ""
     assert "client 3 at 127.0.0.1:" in err and "get 3/1.0.1.8.0.255:2: object-undefined" in err
 
@@ -155,7 +166,7 @@ def test_without_a_state_folder_keys_are_fresh_and_nothing_stays(tmp_path: Path)
         assert len(list(folder.iterdir())) == 1
         keys.add(Credentials.load(out).roles["operator"].octets("guek"))
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)
         assert process.returncode == 0 and not list(folder.iterdir())
     assert len(keys) == 2
 
@@ -181,7 +192,7 @@ def test_the_logs_survive_kill_9(tmp_path: Path) -> None:
         forged = bytearray(client.sealed(bytes.fromhex("C001C100030100010800FF0200")))
         forged[-1] ^= 1
         assert client.line.ask(bytes(forged), 1)[0] == 0xD8
-        time.sleep(1.2)  # what is no matter of the answer is written each second
+        until_kept(state, lambda record: record.get("event", [])[1:] == [49, 1])
         here.process.send_signal(signal.SIGKILL)
         here.process.wait()
         client.line.close()
