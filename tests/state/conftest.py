@@ -142,7 +142,16 @@ def live_and_die(life: Callable[[int], None], sent: Path, seconds: float, number
         assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
 
 
-def moments(count: int, seed: int = 7) -> list[float]:
-    """Random times to live, from nothing to some 30 ms."""
+def moments(least: int, enough: Callable[[], bool], seed: int = 7, most: float = 0.03) -> Iterator[float]:
+    """Random times to live, from nothing to `most` seconds: so many at least, and then until there is enough.
+
+    What a machine with much else to do leaves a process of 30 ms may be nothing at all, so each further life
+    may last longer than the one before.
+    """
     chance = random.Random(seed)
-    return [chance.uniform(0, 0.03) for _ in range(count)]
+    for _ in range(least):
+        yield chance.uniform(0, most)
+    while not enough():
+        most *= 1.2
+        assert most < 60, "processes come to nothing here"
+        yield chance.uniform(0, most)

@@ -35,7 +35,7 @@ def test_C10_processes_share_a_folder_and_never_a_block(tmp_path: Path) -> None:
     workers = [context.Process(target=_reserve_many, args=(tmp_path / "state", results)) for _ in range(4)]
     for worker in workers:
         worker.start()
-    blocks = sorted(block for _ in workers for block in results.get(timeout=60))
+    blocks = sorted(block for _ in workers for block in results.get(timeout=300))
     for worker in workers:
         worker.join()
     assert blocks == [(3 * number, 3 * number + 3) for number in range(160)]

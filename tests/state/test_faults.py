@@ -146,14 +146,16 @@ def kill_repeatedly(folder: Path, lives: int) -> None:
                 noted(store)
             os.write(descriptor, b"%d\n" % sending.take())
 
-    for number, moment in enumerate(moments(lives)):
+    def used() -> list[int]:
+        return [int(line) for line in sent.read_bytes().split()]
+
+    for number, moment in enumerate(moments(lives, lambda: len(used()) > lives)):
         live_and_die(life, sent, moment, number=1 + number % 2)
-    used = [int(line) for line in sent.read_bytes().split()]
-    assert len(used) > lives
-    assert len(set(used)) == len(used)
+    assert len(set(used())) == len(used())
     first, _ = FileCounters(folder / "state").reserve(KEY, 1)
-    assert first > max(used)
-    assert first - len(used) <= 14 * 2 * lives  # two blocks at most are lost to a kill, of two processes
+    assert first > max(used())
+    killed = 2 * (number + 1)
+    assert first - len(used()) <= 14 * killed  # two blocks at most are lost to each
 
 
 def kill_the_meter_repeatedly(folder: Path, lives: int) -> None:
@@ -174,7 +176,7 @@ def kill_the_meter_repeatedly(folder: Path, lives: int) -> None:
                 if journal.length > 20:
                     journal.compact([{"snapshot": True, "n": number}])
 
-    for moment in moments(lives, seed=11):
+    for moment in moments(lives, lambda: told.stat().st_size > 0, seed=11):
         live_and_die(life, told, moment)
         said = [int(line) for line in told.read_bytes().split()]
         with Journal(folder / "meter") as journal:
@@ -184,7 +186,6 @@ def kill_the_meter_repeatedly(folder: Path, lives: int) -> None:
         if found:  # one group at most beyond what was told, and beyond what the life before it left
             assert max([last, *said[-1:]]) <= found[-1] <= max([last, *said[-1:]]) + 2
             last = found[-1]
-    assert said
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
