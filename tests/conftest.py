@@ -10,18 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import Phase, settings
+from hypothesis import HealthCheck, Phase, settings
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from meterseal.errors import MetersealError
 
 # Machines differ: no test measures time.  The normal run draws the same examples on every machine, so that
 # what it says is about the change at hand; the thorough one draws new ones each time (`make soak`).
-settings.register_profile("default", deadline=None, derandomize=True)
-settings.register_profile("thorough", deadline=None, max_examples=5_000)
+_TIMED = (HealthCheck.too_slow,)
+settings.register_profile("default", deadline=None, derandomize=True, suppress_health_check=_TIMED)
+settings.register_profile("thorough", deadline=None, max_examples=5_000, suppress_health_check=_TIMED)
 # For mutation testing, where a test runs a thousand times and need not tell why it fails.
 _FEW = (Phase.explicit, Phase.generate)
-settings.register_profile("few", deadline=None, max_examples=10, derandomize=True, phases=_FEW, database=None)
+settings.register_profile(
+    "few", deadline=None, max_examples=10, derandomize=True, phases=_FEW, database=None,
+    suppress_health_check=_TIMED,
+)  # fmt: skip
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 # A shell without job control starts what is in the background deaf to SIGINT, and processes pass that on.

@@ -94,7 +94,7 @@ class Scene:
         return credentials_of(self.meter)
 
     def rotator(self, store: Store) -> Rotator:
-        return Rotator(store, Line(line=self.line, timeout=5))
+        return Rotator(store, Line(line=self.line, timeout=60))
 
     def open(self) -> Store:
         return open_store(str(self.folder / "keys.db"), by="test")

@@ -83,7 +83,7 @@ class PairScene(Scene):
         return Certifier(self.folder / "ca", by="test")
 
     def rotator(self, store: Store) -> Rotator:
-        return Rotator(store, Line(line=self.line, timeout=5), self.certifier)
+        return Rotator(store, Line(line=self.line, timeout=60), self.certifier)
 
     def credentials(self) -> Credentials:
         """All pairs certified as an enrolment does it, and the file that names them."""

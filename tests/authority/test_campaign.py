@@ -51,7 +51,7 @@ class Estate(House):
                     for meter in self.meters[:awake]:
                         server = await stack.enter_async_context(MeterServer(meter))
                         store.keys.set_url(meter.system_title, server.url)
-                    rotator = Rotator(store, Line(timeout=5))
+                    rotator = Rotator(store, Line(timeout=60))
                     return [task.state async for task in Campaign(store, name).run(rotator, workers)]
 
         return asyncio.run(go())

@@ -316,7 +316,7 @@ def test_a_second_worker_does_not_go_on_with_the_same_step(house: House) -> None
 # --- two at once ----------------------------------------------------------------------------------
 
 
-@pytest.mark.timeout(120, method="thread")  # a thread that stands is shown with its stack
+@pytest.mark.timeout(600, method="thread")  # a thread that stands is shown with its stack
 def test_G02_ten_changes_at_once_leave_one_active_key(house: House) -> None:
     def change(number: int) -> None:
         with house.open() as store:

@@ -60,7 +60,7 @@ def test_C10_H13_processes_that_were_forked_from_one_store_never_count_the_same(
         children = [in_child(lambda path=path: send(store, path, 6, 11)) for path in files[1:]]  # type: ignore[misc]
         send(store, files[0], 6, 11)
         for child in children:
-            child.join(60)
+            child.join(120)
             assert child.exitcode == 0
         adopt(store)
         assert states(store) == ["active"] and store.core.verify_journal() > 0
@@ -111,7 +111,7 @@ def test_C10_C07_eight_processes_killed_again_and_again(tmp_path: Path) -> None:
         for child in children:
             child.join(0.02 + kills % 7 * 0.03)
             os.kill(child.pid, signal.SIGKILL)
-            child.join(60)
+            child.join(120)
             kills += 1
     with house.open() as store:
         assert store.core.verify_journal() > 0

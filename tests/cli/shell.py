@@ -79,6 +79,6 @@ def spawn(
         env=bare,
         cwd=cwd,
         umask=umask,
-        timeout=60,
+        timeout=300,
         check=False,
     )

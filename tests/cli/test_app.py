@@ -44,7 +44,7 @@ def test_who_names_a_command_waits_for_its_family_alone(words: list[str], loaded
         "print(*(one for one in sys.modules if one.startswith('meterseal.cli.')), file=sys.stderr)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, *words], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", program, *words], capture_output=True, text=True, timeout=300, check=True
     )
     families = {where for where, _, _ in COMMANDS.values()}.union(FAMILIES)
     assert families & {one.rpartition(".")[2] for one in done.stderr.split()} == loaded

@@ -83,7 +83,7 @@ def test_pushes_as_json_lines(tmp_path: Path) -> None:
                 meter.sendto(frame, there)
             lines = [json.loads(out.readline()) for _ in range(5)]
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
         assert err.read().count("\n") == 3
     assert [(line["meter"], line["apdu"]) for line in lines] == [
         ("u9n", "data-notification"), (None, None), (None, None), (None, None),
@@ -115,7 +115,7 @@ def test_customer_ports_as_text(tmp_path: Path) -> None:
                 line, _ = bridge.accept()
                 with line:
                     line.sendall(octets[50:] + octets)
-                    assert process.wait(20) == 0
+                    assert process.wait(60) == 0
                 text = out.read()
         assert f"{name} from {where}" in text and reading in text
 
@@ -126,7 +126,7 @@ def test_it_ends_when_nobody_reads_along(tmp_path: Path) -> None:
         out.close()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as meter:
             meter.sendto(wrapper.encode(1, 103, sealed(3)), ("127.0.0.1", int(url.rpartition(":")[2])))
-        assert process.wait(30) == 1
+        assert process.wait(60) == 1
         assert err.read() == ""
 
 

@@ -19,7 +19,7 @@ TITLE = "4D534C0000000001"
 
 def openssl(*words: object, code: int = 0) -> str:
     done = subprocess.run(
-        ["openssl", *map(str, words)], capture_output=True, text=True, timeout=60, check=False
+        ["openssl", *map(str, words)], capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == code, done.stderr
     return done.stdout + done.stderr

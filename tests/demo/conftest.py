@@ -29,4 +29,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The play is part of the first test that looks at it, and all its processes share a busy machine."""
     for item in items:
         if "ran" in getattr(item, "fixturenames", ()) and "demo" in item.path.parts:
-            item.add_marker(pytest.mark.timeout(400))
+            item.add_marker(pytest.mark.timeout(1200))

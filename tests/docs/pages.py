@@ -29,7 +29,7 @@ FENCE = re.compile(r"^( *)```(console|python|toml)\b([^\n]*)\n(.*?)^\1```\s*$", 
 TITLE = re.compile(r'title="([\w.-]+)"')
 PORT = re.compile(r"(?:--port |--url \S+:|listen (?:tcp|udp)://127\.0\.0\.1:)([1-9]\d*)\b")
 EXITS = re.compile(r"\s+# exits (\d+)$")
-LIMIT = 60.0
+LIMIT = 300.0
 """Seconds that one step may take before the page counts as hanging."""
 
 ENVIRONMENT = {"LANG": "C.UTF-8", "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}

@@ -27,7 +27,7 @@ from tests.meter import world
 from tests.meter.world import Client, Steps
 
 T = TypeVar("T")
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds that a test waits for an answer at most."""
 
 NOT_POSSIBLE = bytes.fromhex("D80101")

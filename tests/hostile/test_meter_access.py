@@ -124,7 +124,7 @@ _CHOICES = [
 ]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=40)
 @given(picked=st.lists(st.sampled_from(range(len(_CHOICES))), min_size=1, max_size=40))
 def test_B19_a_mixed_list_is_decided_element_by_element(here: Running, picked: list[int]) -> None:
     client = here.signed_on("installer")

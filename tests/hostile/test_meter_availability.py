@@ -174,11 +174,11 @@ def under(attack: Attack, here: Running, most: int = 20) -> Iterator[list[int]]:
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
-        assert begun.wait(30)
+        assert begun.wait(120)
         yield moves
     finally:
         stop.set()
-        thread.join(30)
+        thread.join(120)
 
 
 def served(here: Running, role: str, line: Line | None = None) -> Client:

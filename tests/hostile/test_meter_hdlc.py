@@ -206,7 +206,7 @@ def test_F10_lies_about_numbers_cost_the_link_and_nothing_else(here: Running) ->
     works(here)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=25)
 @given(st.lists(st.tuples(st.integers(0, 255), st.binary(max_size=12), st.integers(0, 127)), max_size=30))
 def test_F10_any_frames_on_one_line_and_the_owner_on_another(
     here: Running, frames: list[tuple[int, bytes, int]]

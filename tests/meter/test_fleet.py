@@ -321,7 +321,7 @@ def started(out: Path, **options: object) -> tuple[subprocess.Popen[str], str]:
 
 def ended(process: subprocess.Popen[str], how: Callable[[subprocess.Popen[str]], None]) -> int:
     how(process)
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     return process.returncode
 
 

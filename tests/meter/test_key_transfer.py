@@ -286,7 +286,7 @@ def test_killed_at_any_point_one_of_the_two_keys_opens_the_meter(point: str, tmp
     new = {name: random_octets(16) for name in old}
     done = subprocess.run(
         [sys.executable, "-m", "tests.meter.killed", str(folder), point, new["guek"].hex(), new["gak"].hex()],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.stdout == "started\n", done.stderr
     assert done.returncode == -signal.SIGKILL

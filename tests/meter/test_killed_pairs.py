@@ -24,7 +24,7 @@ EITHER = ("before-sync",)
 def killed(folder: Path, what: str, point: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.meter.killed_pairs", str(folder), what, point],
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.stdout == "started\n", done.stderr
     assert done.returncode == -signal.SIGKILL

@@ -17,7 +17,7 @@ from meterseal.cosem.object_list import ObjectEntry
 from meterseal.credentials import RoleCredentials
 from tests.peers.house import House, keys
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 OTHER_REASON = 250
 MECHANISMS = {
     "none": Authentication.NONE,
