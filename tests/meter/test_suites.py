@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from meterseal.association import Associated, Confirmed, Reply
+from meterseal.codec.data import Tag
 from meterseal.credentials import Credentials
 from meterseal.crypto import AgreementKey, SigningKey, curve, random_octets
 from meterseal.crypto.certificates import Certificate, Purpose
@@ -20,7 +21,7 @@ from meterseal.meter.manufacture import maker_of
 from meterseal.meter.pairs import AGREEMENT, SIGNATURE, TLS
 from meterseal.security import AUTHENTICATED, ENCRYPTED, SIGNED, SecuritySetup
 from meterseal.security.protection import policy_bits
-from tests.meter.world import World, call, talk, world
+from tests.meter.world import World, call, talk, world, write
 
 SUITES = (1, 2)
 CURVES = {1: "P-256", 2: "P-384"}
@@ -306,6 +307,22 @@ def test_B17_D11_D12_D14_who_is_refused(suite: int, spoil: Callable[[World, Secu
     effects = client.try_sign_on()
     assert not any(isinstance(effect, Associated) for effect in effects)
     assert here.signed_on("operator").get(3, "1.0.1.8.0.255")
+
+
+@pytest.mark.parametrize(("shown", "spoil"), [(2001, expired), (2098, not_yet)])
+def test_D12_who_sets_the_clock_has_no_say_in_who_is_trusted(
+    shown: int, spoil: Callable[[World, SecuritySetup], None]
+) -> None:
+    """Set back or ahead by the installer it shuts nobody out, and makes nothing good that is out of date."""
+    here = world(preset="suite1")
+    time = bytes.fromhex(f"{shown:04X}0101FF0C0000FF800000")
+    asked = write(8, "0.0.1.0.0.255", 2, time, Tag.OCTET_STRING)
+    assert here.signed_on("installer").ask(asked)[0].code == 0
+    client = here.client("operator")
+    spoil(here, client.machine.profile.setup)
+    assert not any(isinstance(effect, Associated) for effect in client.try_sign_on())
+    for role in ("operator", "manager"):
+        assert here.signed_on(role).get(8, "0.0.1.0.0.255")
 
 
 def test_D20_a_key_on_another_curve_than_the_suites() -> None:
