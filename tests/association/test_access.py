@@ -403,15 +403,32 @@ def standing(**options: Any) -> Pair:
 def test_core_A18_a_pre_established_association_needs_its_protection() -> None:
     pair = standing()
     other = Pair()
-    for applied, code in ((3, 0), (1, 0x0D), (0, 0x0D)):
+    for applied, code in ((3, 0), (1, 0x0D)):
         message = s.SetRequestNormal(INVOKE, _SET, None, SMALL).encode()
-        octets = protect(other.client.context, message, applied, Style.GLO) if applied else message
+        octets = protect(other.client.context, message, applied, Style.GLO)
         (answer,) = replies(pair.to_meter(octets))
         opened = unprotect(other.client.context, answer)
         assert codes(apdu.decode(opened.apdu)) == [code]
-        if applied:
-            assert single(pair.to_meter(octets), Refusal).error.kind == "replayed"
+        assert single(pair.to_meter(octets), Refusal).error.kind == "replayed"
     assert len(pair.plant.done) == 1
+
+
+@pytest.mark.parametrize("open_to_all", ["pre-established", "datagrams"])
+def test_core_C05_strangers_use_up_no_counters(open_to_all: str) -> None:
+    """Who has proved nothing gets nothing sealed: it would take a counter each time, up to their end."""
+    pair = standing() if open_to_all == "pre-established" else Pair(datagrams=True)
+    if open_to_all == "datagrams":
+        pair.sign_on()
+    before = pair.server_state()
+    for message in (
+        s.SetRequestNormal(INVOKE, _SET, None, SMALL),
+        s.SetRequestWithFirstDatablock(INVOKE, _SET, None, DataBlock(False, 1, b"\x09")),
+        s.SetRequestWithDatablock(INVOKE, DataBlock(True, 2, b"\x09")),
+        s.GetRequestNext(INVOKE, 1),
+        s.ActionRequestNextPblock(INVOKE, 1),
+    ):
+        assert replies(pair.to_meter(message.encode())) == [ExceptionResponse(1, 5).encode()]
+    assert pair.server_state() == before and pair.plant.done == []
 
 
 def test_core_A16_a_pre_established_association_takes_no_acse() -> None:

@@ -25,9 +25,9 @@ from meterseal.association.operations import (
     Several,
 )
 from meterseal.association.profile import ServerProfile, conformance
-from meterseal.errors import MetersealError, Misuse, Replayed, TooLarge, UnknownKey, Unsupported
+from meterseal.errors import MetersealError, Misuse, Replayed, TooLarge, TooWeak, UnknownKey, Unsupported
 from meterseal.keys.counters import WINDOW
-from meterseal.security import SIGNED, Context, Opened, Style
+from meterseal.security import AUTHENTICATED, SIGNED, Context, Opened, Style
 from meterseal.security.layers import answered, overhead
 from meterseal.security.protect import planned, protecting
 from meterseal.security.steps import Steps, through
@@ -61,6 +61,8 @@ class Serving(Judging):
     def _serve_message(self, message: Any, opened: Opened) -> list[Effect]:
         kind = type(message)
         opener = ex.OPENERS.get(kind)
+        if self._open_to_all and self._is_anybodys(opened) and not opened.applied & AUTHENTICATED:
+            raise TooWeak("nothing proves who asks, and a sealed answer would take a counter of the key")
         if opened.broadcast and (opener is None or opener.blocks or opener.is_confirmed(message)):
             raise UnknownKey("the broadcast key is for whole, unconfirmed requests only")
         if self._by_blocks and (opener is None or opener.blocks):
@@ -163,6 +165,11 @@ class Serving(Judging):
         x = self._exchange_of(service, invoke, opened)
         octets = ex.block_error(service, invoke, number, code).encode()
         return self._with_counters(1, self._send, x, octets)
+
+    @property
+    def _open_to_all(self) -> bool:
+        """Does what anybody sends come here, without a sign-on on the connection that it came by?"""
+        return self.datagrams or self.profile.pre_established
 
     def _is_anybodys(self, opened: Opened) -> bool:
         """True for less than the policy asks of every request: whoever sent it ends nothing of the peer's."""
