@@ -271,9 +271,16 @@ def octets(text: str) -> Data:
         ("0,10.0.0.1:0,0", 0xFA),
         ("0,10.0.0.1:99999,0", 0xFA),
         ("0,:4059,0", 0xFA),
+        ("0,\0:4059,0", 0xFA),
+        ("1,10.0.0.1\n:4059,0", 0xFA),
+        ("0,[zz]:4059,0", 0xFA),
+        ("0,someone@10.0.0.1:4059,0", 0xFA),
+        ("0,10.0.0.1/:4059,0", 0xFA),
+        ("0,10.0.0.1:1?gateway=1/text:2,0", 0xFA),
+        ("0,10.0.0.1:" + "1" * 5000 + ",0", 0xFA),
     ],
 )
-def test_destinations(bench: Callable[..., Bench], text: str, code: int) -> None:
+def test_F20_destinations(bench: Callable[..., Bench], text: str, code: int) -> None:
     made = bench()
     assert made.do(Service.SET, 3, octets(text)) == code
     assert made.call() == (0xFA if text == "0,,0" else 0)

@@ -36,10 +36,11 @@ def test_parts(text: str, url: Url, again: str | None) -> None:
     [
         "", "127.0.0.1:4059", "http://h", "tcp:h", "tcp://", "tcp://:4059", "tcp://h:65536", "tcp://h:-1", "tcp://h:x",
         "tcp://h/path", "tcp://h#part", "tcp://h?baud=1", "tcp://h?gateway=1&gateway=2", "tcp://[::1", "serial://host/dev",
-        "serial://", "serial:///dev/x?parity=even",
+        "serial://", "serial:///dev/x?parity=even", "tcp://\0:1", "tcp://h\n:1", "\ttcp://h", "tcp://h?gateway=1/\r",
+        "serial:///dev/%00", "serial:///dev/x\n",
     ],
 )  # fmt: skip
-def test_what_is_no_url_of_a_line(text: str) -> None:
+def test_F20_what_is_no_url_of_a_line(text: str) -> None:
     with pytest.raises(ConfigurationError):
         parse(text)
 

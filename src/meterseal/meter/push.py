@@ -22,13 +22,14 @@ from meterseal.codec.types import Structure, Tag
 from meterseal.cosem.recurring import next_time
 from meterseal.cosem.rights import READ
 from meterseal.cosem.times import DateTime
-from meterseal.errors import MetersealError
+from meterseal.errors import ConfigurationError, MetersealError
 from meterseal.keys.counters import WINDOW
 from meterseal.meter.configured import Configured, Setup
 from meterseal.meter.gradual import Gradual
 from meterseal.meter.objects import OTHER_REASON, Asker, Denied, Value, elements, listed
 from meterseal.meter.orders import HDLC, TCP, UDP, Order, Surroundings
 from meterseal.meter.push_protection import check_parameters, sealed, third_party_of
+from meterseal.net import parse
 from meterseal.security import Context, KeyInUse, SecuritySetup, unprotect
 from meterseal.security.protection import AUTHENTICATED, of_response
 from meterseal.security.steps import Steps, begun, through
@@ -267,15 +268,13 @@ def _check_destination(transport: int, destination: bytes, message: int) -> None
         raise Denied(OTHER_REASON, "this meter pushes APDUs over TCP (0), UDP (1) and HDLC (5)")
     if transport == HDLC:
         return
-    host, colon, port = destination.rpartition(b":")
-    if (
-        not destination.isascii()
-        or not colon
-        or not host
-        or not port.isdigit()
-        or not 0 < int(port) < 1 << 16
-    ):
-        raise Denied(OTHER_REASON, "a destination is host:port")
+    try:
+        text = destination.decode("ascii")
+        where = parse(f"tcp://{text}")
+    except (UnicodeDecodeError, ConfigurationError):
+        raise Denied(OTHER_REASON, "a destination is host:port") from None
+    if not where.port or where.options or not text.endswith(f":{where.port}"):
+        raise Denied(OTHER_REASON, "a destination is host:port and nothing else")
 
 
 def _next(pattern: DateTime, face: datetime) -> datetime | None:

@@ -127,10 +127,12 @@ def _route(option: str) -> Prefix:
 def parse(text: str) -> Url:
     """The parts of a URL. The port may be left out (4059).
 
-    ConfigurationError: no URL, an unknown scheme or option, a port outside 0..65535, or a user and password
-    (a URL gets into logs and lists of processes).
+    ConfigurationError: no URL, a character that does not print, an unknown scheme or option, a port outside
+    0..65535, or a user and password (a URL gets into logs and lists of processes).
     """
     try:
+        if not text.isprintable():
+            raise ValueError("with a character that does not print")  # some of which are left out below
         parts = urlsplit(text)
         port = parts.port
     except ValueError as error:
@@ -144,7 +146,7 @@ def parse(text: str) -> Url:
     options = _options(parts, scheme)
     if not scheme.network:
         path = unquote(parts.path)
-        if parts.netloc or not path:
+        if parts.netloc or not path or not path.isprintable():
             raise ConfigurationError(
                 f"{scheme.name}:// is followed by the path of a device; this is {text!r}"
             )
