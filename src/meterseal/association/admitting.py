@@ -41,6 +41,7 @@ from meterseal.errors import (
 )
 from meterseal.security import Context, Handshake, Opened, Style, protect
 from meterseal.security.hls import SHARES, Proofs, verify_and_prove
+from meterseal.security.layers import answered
 from meterseal.security.steps import Steps
 
 DRAWS = 4
@@ -184,7 +185,7 @@ class Admitting(Repeating):
         if not applied:
             return octets
         style = Style.GLO if opened.style is Style.PLAIN else opened.style
-        return protect(context, octets, applied, style)
+        return protect(context, octets, applied, style, answered(opened.layers))
 
     def _reject(self, step: Step, proposal: Proposal | None, rejected: Rejected) -> list[Effect]:
         self.state = step.outcomes["refused"]

@@ -11,7 +11,6 @@ from typing import NamedTuple
 from meterseal import apdu
 from meterseal.apdu import acse
 from meterseal.apdu.acse import Aare, Aarq
-from meterseal.apdu.ciphered import FORMS
 from meterseal.apdu.initiate import (
     DLMS_VERSION,
     INITIATE_ERROR,
@@ -33,6 +32,7 @@ from meterseal.errors import (
 )
 from meterseal.security import AUTHENTICATED, ENCRYPTED, Context, Handshake, Opened, Style, protect, unprotect
 from meterseal.security.hls import SHARES
+from meterseal.security.initiates import is_sealed
 from meterseal.security.protection import text
 from meterseal.security.steps import Steps
 
@@ -265,7 +265,7 @@ class Opening:
     def _open_initiate(self, octets: bytes | None) -> tuple[Opened, InitiateResponse]:
         if not octets:
             raise TooWeak("there is no Initiate response")
-        opened = unprotect(self.initiates, octets) if octets[0] in FORMS else Opened(octets, 0, Style.PLAIN)
+        opened = unprotect(self.initiates, octets) if is_sealed(octets) else Opened(octets, 0, Style.PLAIN)
         required = self.response_minimum | self.request_protection
         if required & ~opened.applied:
             raise TooWeak(f"the Initiate response is {text(opened.applied)}, less than {text(required)}")
@@ -293,7 +293,7 @@ class Opening:
     def _initiate_error(self, octets: bytes | None) -> str:
         """What a refusing AARE says inside, as far as it can be read; only ever a hint."""
         try:
-            if octets and octets[0] in FORMS:
+            if octets and is_sealed(octets):
                 octets = unprotect(self.initiates, octets).apdu
             message = apdu.decode(octets) if octets else None
         except MetersealError:

@@ -12,7 +12,7 @@ from typing import Any
 
 from meterseal import apdu
 from meterseal.apdu.acse import Aarq, Rlre, Rlrq
-from meterseal.apdu.ciphered import FORMS, SC_BROADCAST, parse
+from meterseal.apdu.ciphered import SC_BROADCAST, parse
 from meterseal.apdu.initiate import InitiateRequest
 from meterseal.association import signon
 from meterseal.association.admitting import Admitting
@@ -37,6 +37,7 @@ from meterseal.errors import (
 )
 from meterseal.framing import gbt
 from meterseal.security import Context, Opened, Style, unprotect
+from meterseal.security.initiates import is_sealed
 from meterseal.security.keyforms import is_fresh
 from meterseal.security.protect import LAYERED, PROTECTED, unprotecting
 from meterseal.security.steps import Steps
@@ -208,7 +209,7 @@ class ServerAssociation(Admitting):
             raise Malformed(f"release reason {message.reason}")
         if first is None or not first.applied or ("plain_release" in self.profile.options and not octets):
             return None
-        if not octets or octets[0] not in FORMS:
+        if not octets or not is_sealed(octets):
             raise TooWeak("the RLRQ does not repeat the protected Initiate")
         if message.reason not in signon.PROTECTED_REASONS:
             raise TooWeak("the reason of a protected release travels bare: only the normal one is taken")

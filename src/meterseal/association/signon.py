@@ -15,7 +15,6 @@ from typing import NamedTuple, TypeAlias
 from meterseal import apdu
 from meterseal.apdu import acse
 from meterseal.apdu.acse import Aare, Aarq
-from meterseal.apdu.ciphered import FORMS
 from meterseal.apdu.initiate import DLMS_VERSION, ConfirmedServiceError, InitiateRequest
 from meterseal.association.effects import made
 from meterseal.association.profile import ServerProfile
@@ -23,6 +22,7 @@ from meterseal.association.returning import Heard, Told, comes_back
 from meterseal.crypto import VerifyingKey, same
 from meterseal.errors import AuthenticationFailed, Malformed, MetersealError, TooWeak, UnknownKey
 from meterseal.security import AUTHENTICATED, ENCRYPTED, Context, Opened, Style, unprotect
+from meterseal.security.initiates import is_sealed
 from meterseal.security.steps import Steps
 
 ACCEPTED, REJECTED = 0, 1
@@ -160,7 +160,7 @@ def open_initiate(request: Request) -> Proposal:
     if not octets:
         raise Rejected(Malformed("no user-information"))
     try:
-        if octets[0] in FORMS:
+        if is_sealed(octets):
             if not profile.ciphered:
                 raise Malformed("a ciphered Initiate in a context without ciphering")
             # The broadcast key does not open an Initiate: `unprotect` sees to that.
