@@ -325,6 +325,20 @@ def test_D12_who_sets_the_clock_has_no_say_in_who_is_trusted(
         assert here.signed_on(role).get(8, "0.0.1.0.0.255")
 
 
+def valid_in_the_thirties(here: World, setup: SecuritySetup) -> None:
+    setup.signing = SigningKey.generate(setup.signing_key().curve)
+    issue(here, setup, validity=Validity(datetime(2029, 1, 1, tzinfo=UTC), datetime(2040, 1, 1, tzinfo=UTC)))
+
+
+@pytest.mark.parametrize(("years", "taken"), [(0, False), (10, True), (-10, False), (30, False)])
+def test_D12_a_meter_goes_by_the_clock_that_it_was_given(years: int, taken: bool, tmp_path: Path) -> None:
+    """A certificate for 2029 to 2039, at a meter of the year 2025 that is made to live in another."""
+    here = world(f"[meter]\nclock_offset = {years * 365 * 86_400}\n", tmp=tmp_path, preset="suite1")
+    client = here.client("operator")
+    valid_in_the_thirties(here, client.machine.profile.setup)
+    assert any(isinstance(effect, Associated) for effect in client.try_sign_on()) is taken
+
+
 def test_D20_a_key_on_another_curve_than_the_suites() -> None:
     here = world(preset="suite2")
     client = here.client("operator")

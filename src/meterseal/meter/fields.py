@@ -175,7 +175,7 @@ METER: Final[dict[str, Reader]] = {
     "roof": number(0, 100_000),
     "time_zone": number(-720, 840),
     "daylight_saving": flag,
-    "clock_offset": number(-(10**8), 10**8),
+    "clock_offset": number(-(10**9), 10**9),
     "days": number(1, 1_500),
     "without": many(words),
     "physical_address": number(1, (1 << 14) - 1),

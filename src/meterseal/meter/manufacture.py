@@ -49,7 +49,7 @@ def key_pairs(plan: MeterPlan, store: MeterStore, title: bytes, plant: Plant) ->
     titled = {r.client: r.client_system_title for r in plan.roles if r.client_system_title is not None}
     signing = {role.client for role in plan.roles if role.signs}
     # The clock may be behind real time, and clients go by theirs: valid for both.
-    now = datetime.fromtimestamp(plant.real() + min(0, plant.offset), UTC)
+    now = datetime.fromtimestamp(min(plant.real(), plant.trusted()), UTC)
     clients = {client_place(sap): client for sap, client in titled.items() if sap in signing}
     clients |= {third_place(one.name): one.system_title for one in plan.third_parties}
     manufacture(store, chosen, title, now, clients, plan.trust)

@@ -110,8 +110,8 @@ class Own:
 class KeyPairs:
     """All key pairs and certificates of one meter, read from a store that `manufacture` has filled.
 
-    `clients` are the system titles of the roles.  Dates of certificates are held against real time: whoever
-    may set the clock has no say in who is trusted.
+    `clients` are the system titles of the roles.  Dates of certificates are held against the time that the
+    meter was given: whoever may set the clock has no say in who is trusted.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class KeyPairs:
         }
         self.trust = Trust(
             [Certificate(bytes.fromhex(text)) for text in store.get(ANCHORS, ())],
-            lambda: datetime.fromtimestamp(plant.real(), UTC),
+            lambda: datetime.fromtimestamp(plant.trusted(), UTC),
             self._kept("authority/"),
             curve=self._curve,
             keep=self._keep_introduced,

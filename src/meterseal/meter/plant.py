@@ -67,6 +67,7 @@ class Plant:
         offset: int = 0,
     ) -> None:
         self._wall, self.home, self.identity, self._store = wall, home, identity, store
+        self._made_with = offset
         self._offset: int = store.get(_OFFSET, offset)
         self._set_off(store.get(_SUPPLY, []))
         self.on_clock_set: list[Callable[[int], tuple[dict[str, Any], Callable[[], None]]]] = []
@@ -86,6 +87,10 @@ class Plant:
             yield
         finally:
             self._wall = wall
+
+    def trusted(self) -> int:
+        """The time that decides who is trusted: of the clock as it was given, not as clients set it."""
+        return self.real() + self._made_with
 
     @property
     def offset(self) -> int:
