@@ -15,6 +15,7 @@ from meterseal.association.operations import RIGHT_NEEDED
 from meterseal.association.profile import ThirdParty
 from meterseal.cosem.obis import Obis
 from meterseal.errors import MetersealError, UnknownKey
+from meterseal.keys.counters import WINDOW
 from meterseal.meter.objects import (
     OBJECT_UNDEFINED,
     OTHER_REASON,
@@ -142,4 +143,5 @@ def _party(asker: Asker, share: Share) -> Party:
         return Party(share, third.context(0), third)
     if not profile.ciphered or title != profile.setup.peer_title:
         raise Denied(OTHER_REASON, f"protection parameters of {title.hex().upper()}, who is nobody here")
-    return Party(share, profile.context(title, serving=True), None)
+    # Its values were sealed before what carries them, with counters just below: each comes once.
+    return Party(share, profile.context(title, serving=True, window=WINDOW), None)
