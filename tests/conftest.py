@@ -28,6 +28,22 @@ settings.register_profile(
 )  # fmt: skip
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
+_MEMORY, _ROOM = Path("/dev/shm"), 2 << 30
+
+
+def _in_memory() -> bool:
+    """Is there a file system in memory, with room, on which commands may stand?"""
+    if sys.platform != "linux" or not os.access(_MEMORY, os.W_OK | os.X_OK):
+        return False
+    about = os.statvfs(_MEMORY)
+    return about.f_bavail * about.f_frsize >= _ROOM and not about.f_flag & os.ST_NOEXEC
+
+
+# What meters and stores write is synced at every step, and a disk takes milliseconds for each.  No test sees
+# that (power cuts are played: tests/state/conftest.py), so temporary folders are in memory where they can be.
+if _in_memory():
+    os.environ.setdefault("TMPDIR", str(_MEMORY))
+
 # A shell without job control starts what is in the background deaf to SIGINT, and processes pass that on.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -19,6 +19,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -32,7 +33,9 @@ EXITS = re.compile(r"\s+# exits (\d+)$")
 LIMIT = 300.0
 """Seconds that one step may take before the page counts as hanging."""
 
-ENVIRONMENT = {"LANG": "C.UTF-8", "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
+ENVIRONMENT = {
+    "LANG": "C.UTF-8", "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb", "TMPDIR": tempfile.gettempdir(),
+}  # fmt: skip
 """What a reader has in his environment, beside his PATH and his HOME."""
 
 
