@@ -113,6 +113,13 @@ def test_one_element_reads_back() -> None:
     assert decode_element(value, 3) == VIEW[1]
 
 
+@pytest.mark.parametrize("rights", [([(2, 3, None), (2, 1, None)], []), ([], [(1, 1), (1, 0)])])
+def test_B19_what_a_right_is_said_twice_of_is_no_element(rights: object) -> None:
+    """A meter shows a list as it holds it; what it is asked to hold says one thing."""
+    with pytest.raises(Malformed, match="twice"):
+        decode_element((3, 0, bytes(6), rights), 1)
+
+
 GOOD: Any = (3, 0, bytes(6), ([(1, 1, None)], [(1, 1)]))
 
 
@@ -140,6 +147,8 @@ GOOD: Any = (3, 0, bytes(6), ([(1, 1, None)], [(1, 1)]))
     ],
 )
 def test_an_element_of_another_shape_is_malformed(element: object) -> None:
+    with pytest.raises(Malformed):
+        decode_element(element, 1)
     ObjectList.from_value([GOOD], 1)
     with pytest.raises(Malformed):
         ObjectList.from_value([GOOD, element], 1)

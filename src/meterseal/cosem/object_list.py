@@ -146,8 +146,15 @@ class ObjectList:
 
 
 def decode_element(value: object, association_version: int) -> ObjectEntry:
-    """One decoded element (parameter of add_object and remove_object); `Malformed` for another shape."""
-    return _entry(_raw_element(value, 0), association_version)
+    """One decoded element (parameter of add_object and remove_object).
+
+    Malformed for another shape, and where the right on an attribute or method is said twice.
+    """
+    raw = _raw_element(value, 0)
+    said: tuple[list[int], ...] = [one[0] for one in raw.attributes], [one[0] for one in raw.methods]
+    if any(len(set(indices)) < len(indices) for indices in said):
+        raise Malformed("object_list element: the right on an attribute or method is said twice")
+    return _entry(raw, association_version)
 
 
 @dataclass(frozen=True, slots=True)
