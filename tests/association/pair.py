@@ -27,6 +27,7 @@ from meterseal.association import (
     Service,
     State,
 )
+from meterseal.association.proving import REPLYING
 from meterseal.codec.data import Data, Tag
 from meterseal.crypto import GcmKey, SigningKey, curve, suite
 from meterseal.errors import MetersealError
@@ -86,7 +87,10 @@ SMALL = Data.of(1234, Tag.DOUBLE_LONG_UNSIGNED)
 
 
 class View:
-    """Rights by (is a method, class, instance, member); REGISTER, CLOCK and SWITCH by default."""
+    """Rights by (is a method, class, instance, member); REGISTER, CLOCK and SWITCH by default.
+
+    `asked` are the operations of requests; pass 3 of a sign-on is none.
+    """
 
     def __init__(self, right: int = READ | WRITE) -> None:
         self.default = right
@@ -95,7 +99,8 @@ class View:
 
     def right(self, operation: Operation, user: int | None) -> int | None:
         """The bits of one member."""
-        self.asked.append((operation, user))
+        if operation is not REPLYING:
+            self.asked.append((operation, user))
         key = (operation.service is Service.ACTION, operation.class_id, operation.instance, operation.member)
         if key in self.rights:
             return self.rights[key]

@@ -6,13 +6,23 @@ from typing import Any
 
 import pytest
 
-from meterseal.association import Associated, Confirmed, Failed
+from meterseal.association import Associated, Confirmed, Failed, State
+from meterseal.association.proving import REPLYING
 from meterseal.codec.data import Data, Tag
-from meterseal.errors import Misuse, TooWeak
+from meterseal.errors import Misuse, Refused, TooWeak
 from meterseal.security import SIGNED
 from meterseal.security.protection import policy_bits
-from tests.association.pair import Pair, call, get, put
-from tests.association.test_layers import ALL, SEALED, SEED, SIGN_REQUEST, associated_in, pair_in, with_right
+from tests.association.pair import TO_METER, Pair, call, get, put
+from tests.association.test_layers import (
+    ALL,
+    SEALED,
+    SEED,
+    SIGN_REQUEST,
+    SIGN_RESPONSE,
+    associated_in,
+    pair_in,
+    with_right,
+)
 
 
 @pytest.mark.parametrize("form", ["", "identified", "one-pass"])
@@ -71,3 +81,45 @@ def test_B20_unsigned_answers() -> None:
             assert isinstance(found[0], Failed) and isinstance(found[0].error, TooWeak)
         else:
             assert isinstance(found[0], Confirmed) and found[0].outcomes[0].code == 0
+
+
+@pytest.mark.parametrize("mechanism", [5, 7])
+@pytest.mark.parametrize("form", ["", "identified", "one-pass"])
+def test_B16_pass_3_is_signed_where_the_right_to_it_says_so(form: str, mechanism: int) -> None:
+    """reply_to_HLS_authentication is a method with a right like any other, both ways."""
+    for asked, signs, stands, answered in (
+        (0, False, True, SEALED),
+        (SIGN_REQUEST, False, False, SEALED),
+        (SIGN_REQUEST, True, True, ALL),
+        (SIGN_REQUEST | SIGN_RESPONSE, True, True, ALL),
+        (SIGN_RESPONSE, False, True, ALL),
+    ):
+        pair = pair_in(form, mechanism=mechanism)
+        pair.view.rights[True, REPLYING.class_id, REPLYING.instance, REPLYING.member] = 1 | asked
+        pair.client.profile.signs_proof = signs
+        seen: list[int] = []
+        check = pair.client._check_protection
+
+        def noted(opened: Any, check: Any = check, seen: list[int] = seen) -> None:
+            seen.append(opened.applied)
+            check(opened)
+
+        pair.client._check_protection = noted  # type: ignore[method-assign]
+        challenge = bytes(range(pair.client.profile.scheme.drawn))
+        (found,) = pair.run(pair.client.associate(challenge, SEED))
+        assert seen == [answered]
+        if stands:
+            assert found == Associated(None)
+            # And what comes after goes as the policy says.
+            assert pair.outcomes(get())[0].code == 0
+            assert pair.sent(TO_METER)[-1][0] == (0xDD if form else 0xC8) and SIGNED & ~sum(seen[1:])
+        else:
+            assert isinstance(found, Failed) and isinstance(found.error, Refused)
+            assert found.error.code == 0x0D and pair.server.state is State.IDLE
+
+
+def test_a_context_without_ciphering_carries_no_signed_proof() -> None:
+    plain = Pair(suite_id=1, ciphered=False, mechanism=7)
+    plain.client.profile.signs_proof = True
+    (found,) = plain.sign_on()
+    assert isinstance(found, Failed) and isinstance(found.error, Misuse)

@@ -340,3 +340,31 @@ def test_F04_a_list_of_certificates_that_is_none(listed: Any, monkeypatch: pytes
     with pytest.raises(StopIteration) as ended:
         next(steps.certificates())
     assert ended.value.value == [setups.CertificateInfo("server", "signature", *INFO[2:])]
+
+
+SIGNED_PROOF = """
+[roles.careful]
+client = 60
+mechanism = "ecdsa"
+policy = "authenticated+encrypted"
+client_system_title = "4D534C4845530160"
+[[roles.careful.rights]]
+objects = ["0.0.40.0.0.255", "1.0.1.8.0.255"]
+attributes = "read"
+methods = { 1 = "access sign-request sign-response" }
+"""
+
+
+@FACES
+def test_B16_pass_3_is_signed_where_the_meter_asks_for_it(face: str, tmp_path: Path) -> None:
+    """By the credentials that the meter writes: they say what has to be signed."""
+    with running(tmp_path, SIGNED_PROOF, preset="suite1") as here:
+        path = tmp_path / "credentials.toml"
+        write_credentials(here.meter, path, here.server.url)
+        with connected(face, path, "careful") as client:
+            assert client.read("1.0.1.8.0.255").unit == "Wh"
+        role = Credentials.load(path).role("careful")
+        assert "15/0.0.40.0.0.255:1()" in role.signed
+        unsigned = replace(Credentials.load(path), roles={"careful": replace(role, signed=())})
+        with pytest.raises(Refused, match="scope-of-access"), connected(face, unsigned, "careful"):
+            pass

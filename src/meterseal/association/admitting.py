@@ -23,7 +23,7 @@ from meterseal.association.operations import (
     Service,
 )
 from meterseal.association.profile import ServerProfile, conformance
-from meterseal.association.proving import REPLY_TO_HLS, answer_with, refusal
+from meterseal.association.proving import REPLY_TO_HLS, REPLYING, answer_with, refusal
 from meterseal.association.repeating import Repeating
 from meterseal.association.serving import error_response
 from meterseal.association.signon import Proposal, Rejected, Request
@@ -42,6 +42,7 @@ from meterseal.errors import (
 from meterseal.security import Context, Handshake, Opened, Style, protect
 from meterseal.security.hls import SHARES, Proofs, verify_and_prove
 from meterseal.security.layers import answered
+from meterseal.security.protection import of_request
 from meterseal.security.steps import Steps
 
 DRAWS = 4
@@ -249,13 +250,21 @@ class Admitting(Repeating):
             return proof
         if opened.broadcast:
             return UnknownKey("reply_to_HLS_authentication came under the broadcast key")
-        # What the policy asks of the request that carries the proof: a signature, where it says so.
-        asked = self.profile.setup.asks_of_request if self.profile.ciphered else 0
+        # What policy and right ask of the request that carries the proof: a signature, where they say so.
+        asked = of_request(self._right_to_reply())
+        if self.profile.ciphered:
+            asked |= self.profile.setup.asks_of_request
         if asked & ~opened.applied:
-            return TooWeak("reply_to_HLS_authentication carries less protection than the policy asks for")
+            return TooWeak(
+                "reply_to_HLS_authentication carries less protection than the policy or its right asks for"
+            )
         if not isinstance(proof, bytes):
             return AuthenticationFailed("the proof is not an octet-string")
         return None
+
+    def _right_to_reply(self) -> int:
+        """What the view says of the method that pass 3 calls."""
+        return self.profile.view.right(REPLYING, self.user) or 0
 
     def _not_proved(self, invoke: int | None, opened: Opened, error: MetersealError) -> list[Effect]:
         answer: bytes | Steps[bytes]
@@ -293,6 +302,8 @@ class Admitting(Repeating):
     ) -> bytes | Steps[bytes]:
         """The answer to pass 3.  Whoever is refused gets no signature: `mask` takes it off."""
         x = self._exchange_of(_ACTION, invoke, opened)
+        right = (self._right_to_reply(),)
+        self._require(x, right, right)
         x.required &= mask
         room = self._room(x)
         if room is not None and len(octets) > room:

@@ -57,7 +57,7 @@ from meterseal.errors import (
     Unsupported,
 )
 from meterseal.framing import gbt
-from meterseal.security import Opened, Style
+from meterseal.security import SIGNED, Opened, Style
 from meterseal.security.protect import PROTECTED, unprotecting
 from meterseal.security.sealed import TAG, Sealed
 from meterseal.security.steps import Steps
@@ -254,7 +254,7 @@ class ClientAssociation(Requesting):
     def _carry_proof(self, proof: bytes | MetersealError) -> list[Effect]:
         if isinstance(proof, MetersealError):
             raise proof
-        self._next_transaction()
+        self._next_transaction(SIGNED if self.profile.signs_proof else 0)
         self._asking = Proving(self._next_invoke(), proof, self._room())
         return self._send(self._asking.first())
 

@@ -182,6 +182,7 @@ class ClientProfile(Profile):
     calling-AE-invocation-id.  `datagrams`: the line may lose, repeat and reorder, and strangers can
     write on it.  `around`: octets of every APDU's size, both ways, that are for what a line puts around it
     (a gateway prefix, more 1).  `events` is called with each EventNotification, and asks for them.
+    `signs_proof`: pass 3 is signed beyond the policy, as single requests may be.
     """
 
     secret: bytes = field(default=b"", repr=False)
@@ -193,6 +194,7 @@ class ClientProfile(Profile):
     datagrams: bool = False
     around: int = 0
     events: Callable[[Any], None] | None = None
+    signs_proof: bool = False
 
     def within(self, size: int) -> int:
         """What is left of a largest APDU for the APDU itself; with nothing around it 0 stands for no limit.

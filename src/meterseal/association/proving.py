@@ -20,7 +20,9 @@ REPLY_TO_HLS: Final = (15, bytes.fromhex("0000280000FF"), 1)
 """Class, logical name and method of the current association."""
 
 _ACTION: Final = Service.ACTION
-_OPERATIONS: Final = (Operation(_ACTION, *REPLY_TO_HLS),)
+REPLYING: Final = Operation(_ACTION, *REPLY_TO_HLS)
+"""The call as a meter's view knows it."""
+_OPERATIONS: Final = (REPLYING,)
 _NO_OPTIONS: Final[frozenset[str]] = frozenset()
 _METHOD: Final = MethodDescriptor(*REPLY_TO_HLS)
 _ACTION_ONLY: Final = conformance("action")

@@ -19,6 +19,7 @@ from meterseal.association import ClientProfile
 from meterseal.association.profile import BLOCKS
 from meterseal.client.titles import FileTitles, MemoryTitles, Titles
 from meterseal.client.values import Notice
+from meterseal.cosem.obis import Member, Obis, parse_member
 from meterseal.credentials import Credentials, RoleCredentials
 from meterseal.credentials.fields import ROLE, Where, read_table, seconds
 from meterseal.crypto import WrappingKey, random_octets, suite
@@ -35,6 +36,9 @@ PUBLIC_CLIENT: Final = 16
 SMALL: Final = 512
 """Octets of a largest APDU into which what is sealed for others may not fit, however short it is: a client
 that takes no more asks for general block transfer."""
+
+_PASS_3: Final = Member(15, Obis("0.0.40.0.0.255"), 1, method=True)
+"""reply_to_HLS_authentication of the current association."""
 
 log = logging.getLogger("meterseal.client")
 
@@ -110,6 +114,7 @@ class Plan:
             compression=None if compression is None else parameters_of(compression),
             user=wishes.get("user", role.user),
             options=role.peer,
+            signs_proof=_PASS_3 in map(parse_member, role.signed),
         )
         size = wishes.get("max_pdu", role.max_pdu)
         if size is not None:
