@@ -264,7 +264,7 @@ def test_F10_other_parameters_are_refused(information: str) -> None:
 
 @given(st.binary(max_size=40), st.booleans())
 def test_user_data_behind_the_parameters_is_passed_over(said: bytes, wide: bool) -> None:
-    """A subfield FF without a length, up to the end of the field (ISO/IEC 13239, 5.5.3)."""
+    """A subfield FF without a length, up to the end of the field (as XID frames of ITU-T V.42 have one)."""
     parameters = Parameters(500, 300, 7, 2)
     assert decode_parameters(parameters.encode(wide) + b"\xff" + said) == parameters
     assert decode_parameters(b"\x81\xff" + said) == decode_parameters(b"\x81\x80\x00\xff" + said) == DEFAULT

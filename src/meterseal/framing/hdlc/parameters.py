@@ -57,7 +57,7 @@ ROOMY = Parameters(MAX_INFORMATION, MAX_INFORMATION, MAX_WINDOW, MAX_WINDOW)
 def decode(information: Octets) -> Parameters:
     """The parameters in an information field; what is left out, as all of them may be, has its default.
 
-    User data behind them (FF, up to the end: ISO/IEC 13239, 5.5.3) are for nobody here and passed over.
+    User data behind them (FF, up to the end, as in XID frames of ITU-T V.42) are passed over.
     Malformed for any other parameter, a repeated one, or a value outside its range (a server answers DM).
     """
     octets = bytes(information)
