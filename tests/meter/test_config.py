@@ -202,6 +202,24 @@ def test_policies_with_signatures_are_for_suites_that_have_them(tmp_path: Path) 
         assert role is not None and role.policy == 0b11111100
 
 
+@pytest.mark.parametrize(
+    "right",
+    [
+        "attributes = 'read sign-request'",
+        "attributes = { 2 = 'read sign-response' }",
+        "methods = { 1 = 'access sign-request' }",
+    ],
+)
+def test_rights_with_signatures_are_for_suites_that_have_them(right: str, tmp_path: Path) -> None:
+    """What nobody could do, or would be answered with less, is no right."""
+    path = tmp_path / "meter.toml"
+    path.write_text(f'[[roles.manager.rights]]\nobjects = ["0.0.40.0.0.255"]\n{right}\n')
+    with pytest.raises(ConfigurationError, match=r"\[roles.manager\] rights: signatures are for suites 1"):
+        load_plan("suite0", path)
+    for preset in ("suite1", "suite2"):
+        assert load_plan(preset, path).role("manager") is not None
+
+
 def test_keys_from_files_and_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "keys").mkdir()
     key = tmp_path / "keys" / "operator.key"

@@ -282,6 +282,8 @@ def _check_without_curve(role: RolePlan, place: Place) -> None:
         raise place.error(f"{role.scheme.name} is for suites 1 and 2", "mechanism")
     if (of_request(role.policy) | of_response(role.policy)) & SIGNED:
         raise place.error("signatures are for suites 1 and 2", "policy")
+    if any((of_request(bits) | of_response(bits)) & SIGNED for grant in role.grants for bits in grant.bits):
+        raise place.error("signatures are for suites 1 and 2", "rights")
     if role.certificates:
         raise place.error("suite 0 has no certificates", "certificates")
 
