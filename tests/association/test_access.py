@@ -159,7 +159,7 @@ def _member(name: str) -> tuple[int, bytes, int]:
 @pytest.mark.parametrize("mechanism", [0, 3])
 def test_in_a_plain_context_a_right_that_asks_for_protection_cannot_be_used(mechanism: int) -> None:
     pair = associated(ciphered=False, mechanism=mechanism)
-    for right, code in ((1, 0), (1 | 4, 0x0D), (1 | 8, 0x0D), (1 | 32, 0), (2, 3), (None, 4)):
+    for right, code in ((1, 0), (1 | 4, 0x0D), (1 | 8, 0x0D), (1 | 32, 0x0D), (2, 3), (None, 4)):
         pair.view.rights[False, 3, REGISTER, 2] = right
         assert codes(ask(pair, s.GetRequestNormal(INVOKE, _GET, None), 0)[0]) == [code]
 

@@ -123,3 +123,18 @@ def test_a_context_without_ciphering_carries_no_signed_proof() -> None:
     plain.client.profile.signs_proof = True
     (found,) = plain.sign_on()
     assert isinstance(found, Failed) and isinstance(found.error, Misuse)
+
+
+@pytest.mark.parametrize("bits", [SIGN_RESPONSE, SEALED << 5, 0x20, 0x40])
+def test_B20_a_right_that_no_answer_here_can_keep_to_is_none(bits: int) -> None:
+    """Without ciphering, or in suite 0 without a signature: refused, and not answered with less."""
+    plain = Pair(suite_id=1, ciphered=False, mechanism=7)
+    bare = Pair(suite_id=0)
+    for pair in (plain, bare):
+        pair.sign_on()
+        keeps = pair is bare and not bits & SIGN_RESPONSE
+        pair.view.rights[False, 3, get().instance, 2] = 3 | bits
+        pair.view.rights[True, 70, call().instance, 1] = 1 | bits
+        codes = [pair.outcomes(one)[0].code for one in (get(), call())]
+        assert codes == [0 if keeps else 0x0D] * 2
+        assert len(pair.plant.done) == keeps

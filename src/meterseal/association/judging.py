@@ -22,6 +22,7 @@ from meterseal.association.operations import (
 from meterseal.association.profile import ThirdParty
 from meterseal.association.serving_blocks import ServingBlocks
 from meterseal.cosem.obis import Obis
+from meterseal.cosem.rights import AUTH_RESPONSE, ENC_RESPONSE, SIGN_RESPONSE
 from meterseal.errors import Refused
 from meterseal.security import AUTHENTICATED, ENCRYPTED, SIGNED, SecuritySetup
 from meterseal.security.protection import of_request, of_response
@@ -31,6 +32,7 @@ Rights: TypeAlias = list[int | None]
 
 SUITE_BITS = AUTHENTICATED | ENCRYPTED
 ALL_BITS = SUITE_BITS | SIGNED
+_OF_RESPONSES = AUTH_RESPONSE | ENC_RESPONSE | SIGN_RESPONSE
 
 
 class Judging(ServingBlocks):
@@ -73,7 +75,13 @@ class Judging(ServingBlocks):
                 return Outcome(SCOPE_VIOLATED)
         if of_request(right | policy) & ~applied:
             return Outcome(SCOPE_VIOLATED)
+        if right & _OF_RESPONSES and of_response(right) & ~self._kept_to():
+            return Outcome(SCOPE_VIOLATED)
         return None
+
+    def _kept_to(self) -> int:
+        """What an answer can carry here: a right that asks for more is none (B20)."""
+        return known_to(self.profile.setup) if self.profile.ciphered else 0
 
     def _require(self, x: Exchange, rights: Iterable[int | None], limits: Iterable[int | None]) -> None:
         """What the answer must carry, toward the client and toward the third party that asks through it."""
@@ -97,8 +105,12 @@ def answer_protection(setup: SecuritySetup, applied: int, rights: Iterable[int |
     asked = setup.asks_of_response
     for right in rights:
         asked |= of_response(right or 0)
-    known = ALL_BITS if setup.suite.signature_length else SUITE_BITS
-    return (applied if setup.signing is not None else applied & SUITE_BITS) | asked & known
+    return (applied if setup.signing is not None else applied & SUITE_BITS) | asked & known_to(setup)
+
+
+def known_to(setup: SecuritySetup) -> int:
+    """The protection that there is in this suite."""
+    return ALL_BITS if setup.suite.signature_length else SUITE_BITS
 
 
 def noted(x: Exchange) -> list[Effect]:
