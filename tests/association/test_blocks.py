@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from meterseal import apdu
 from meterseal.apdu import services as s
 from meterseal.apdu.common import (
     AttributeDescriptor,
@@ -18,7 +19,7 @@ from meterseal.apdu.initiate import ExceptionResponse
 from meterseal.association import Refusal, conformance
 from meterseal.codec.message import Message
 from meterseal.errors import DecodeError, TooLarge
-from meterseal.security import AUTHENTICATED
+from meterseal.security import AUTHENTICATED, Style, protect, unprotect
 from tests.association.line import ATTRIBUTE, FIRST_INVOKE, LONG, METHOD, Line
 from tests.association.pair import (
     CLOCK,
@@ -30,6 +31,7 @@ from tests.association.pair import (
     get,
     octet_string,
     put,
+    replies,
     single,
 )
 
@@ -72,6 +74,18 @@ def test_a_long_get_from_block_to_block() -> None:
     assert (before, line.pair.server.answering) == (True, False)
     # What is over is over.
     assert ended(line.one(get_next(number)), 0x10, number)
+
+
+def test_A19_blocks_asked_for_in_a_longer_form_are_no_longer_for_it() -> None:
+    line = long_get()
+    context, raw, last, number = line.context, b"", False, 1
+    while not last:
+        style = (Style.GENERAL_GLO, Style.GLO)[number % 2]
+        (octets,) = replies(line.pair.to_meter(protect(context, get_next(number).encode(), 3, style)))
+        assert len(octets) <= 300
+        answer: Any = apdu.decode(unprotect(context, octets).apdu)
+        raw, last, number = raw + answer.result.octets, answer.last_block, answer.block_number
+    assert number > 3 and LONG.raw.endswith(raw) and len(raw) > 700
 
 
 @pytest.mark.parametrize("options", [frozenset(), frozenset({"prefers_gbt"})])

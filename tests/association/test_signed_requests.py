@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 
+from meterseal.apdu import services
+from meterseal.apdu.initiate import ExceptionResponse
 from meterseal.association import Associated, Confirmed, Failed, State
 from meterseal.association.proving import REPLYING
 from meterseal.codec.data import Data, Tag
 from meterseal.errors import Misuse, Refused, TooWeak
-from meterseal.security import SIGNED
+from meterseal.security import SIGNED, Style, protect
 from meterseal.security.protection import policy_bits
+from tests.association.line import METHOD
 from tests.association.pair import TO_METER, Pair, call, get, put
 from tests.association.test_layers import (
     ALL,
@@ -52,6 +55,20 @@ def test_a_long_request_signed_among_others() -> None:
     (found,) = pair.run(pair.client.request([put(long)], added=SIGNED))
     assert isinstance(found, Confirmed) and found.outcomes[0].code == 0
     assert all(len(octets) <= 900 for _, octets in pair.wire[2:])
+
+
+def test_A19_no_answer_grows_beyond_what_the_client_takes_by_its_layers() -> None:
+    """Not even one that says no more than that there is no such transfer: it is told without them."""
+    pair = associated_in(client={"max_pdu": 128})
+    for message in (
+        services.ActionRequestNormal(0xC1, METHOD, None),
+        services.GetRequestNext(0xC1, 1),
+        services.ActionRequestNextPblock(0xC1, 1),
+    ):
+        octets = protect(pair.client.context, message.encode(), ALL, Style.GENERAL_GLO)
+        pair.run(pair.to_meter(octets), "meter")
+    assert pair.sent("meter")[-3:] == [ExceptionResponse(1, 4).encode()] * 3
+    assert pair.plant.done == [], "better nothing than something of which nobody can be told"
 
 
 def test_what_a_signed_request_needs() -> None:

@@ -24,9 +24,14 @@ class Outgoing:
     __slots__ = ("_at", "_raw", "_size", "number")
 
     def __init__(self, raw: bytes, size: int) -> None:
+        self._raw, self._at, self.number = raw, 0, 0
+        self.fit(size)
+
+    def fit(self, size: int) -> None:
+        """Blocks have at most `size` octets from now on.  Raises TooLarge where that is none."""
         if size < 1:
             raise TooLarge("the negotiated PDU size leaves no room for a block")
-        self._raw, self._size, self._at, self.number = raw, size, 0, 0
+        self._size = size
 
     def next(self) -> DataBlock:
         """The next block."""

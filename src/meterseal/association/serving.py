@@ -152,7 +152,9 @@ class Serving(Judging):
             self._exchange = None
             return self._block_error(service, invoke, number, ex.WRONG_NUMBER[service], opened)
         x.go_on_as(opened)
-        outgoing = x.outgoing
+        outgoing, room = x.outgoing, self._room(x)
+        if room is not None:
+            outgoing.fit(room - BLOCK_HEADER)  # it may be asked for in a form that takes more
         return self._with_counters(1, lambda: self._send_block(x, ex.next_block(x, outgoing).encode()))
 
     def _send_block(self, x: Exchange, octets: bytes) -> list[Effect]:
@@ -187,6 +189,8 @@ class Serving(Judging):
     def _indicate(self, x: Exchange) -> list[Effect]:
         """Check every operation against view, right and protection; hand on what is allowed."""
         self._judge(x)
+        if x.confirmed and (x.layers or x.required & SIGNED):
+            self._check_answerable(x)
         self._exchange = x
         if x.outcomes.count(None) == len(x.outcomes) > 0:
             return [self._indication(x, tuple(x.operations))]
@@ -313,6 +317,9 @@ class Serving(Judging):
         return (yield from through(outer))
 
     def _send(self, x: Exchange, octets: bytes) -> list[Effect]:
+        room = self._room(x)
+        if room is not None and len(octets) > room:
+            raise TooLarge(f"{len(octets)} octets in these layers are more than the client takes")
         sealed = self._sealed(x, octets)
         if isinstance(sealed, bytes):
             return [Reply(sealed)]
