@@ -301,9 +301,7 @@ class Admitting(Repeating):
         self, invoke: int, opened: Opened, octets: bytes, *, mask: int = -1
     ) -> bytes | Steps[bytes]:
         """The answer to pass 3.  Whoever is refused gets no signature: `mask` takes it off."""
-        x = self._exchange_of(_ACTION, invoke, opened)
-        right = (self._right_to_reply(),)
-        self._require(x, right, right)
+        x = self._exchange_of(_ACTION, invoke, opened, (self._right_to_reply(),))
         x.required &= mask
         room = self._room(x)
         if room is not None and len(octets) > room:

@@ -6,7 +6,7 @@ its outcomes come back by `respond`.  Block transfer wraps around that on both s
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from meterseal.apdu.initiate import CounterErrorResponse, ExceptionResponse
@@ -94,9 +94,11 @@ class Serving(Judging):
         self._exchange = x
         return self._more_data(x.service, message, opened)
 
-    def _exchange_of(self, service: AnyService, invoke: int, opened: Opened) -> Exchange:
+    def _exchange_of(
+        self, service: AnyService, invoke: int, opened: Opened, rights: Collection[int | None] = ()
+    ) -> Exchange:
         x = _exchange(service, invoke, opened)
-        self._require(x, (), ())
+        self._require(x, rights, rights)
         return x
 
     def _check_negotiated(self, x: Exchange, opener: ex.Opener) -> None:
@@ -317,9 +319,10 @@ class Serving(Judging):
         return (yield from through(outer))
 
     def _send(self, x: Exchange, octets: bytes) -> list[Effect]:
-        room = self._room(x)
-        if room is not None and len(octets) > room:
-            raise TooLarge(f"{len(octets)} octets in these layers are more than the client takes")
+        if x.layers or x.required & SIGNED or x.third:  # all others were cut to fit
+            room = self._room(x)
+            if room is not None and len(octets) > room:
+                raise TooLarge(f"{len(octets)} octets in these layers are more than the client takes")
         sealed = self._sealed(x, octets)
         if isinstance(sealed, bytes):
             return [Reply(sealed)]
