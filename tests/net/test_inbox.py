@@ -106,6 +106,22 @@ async def test_an_error_of_who_goes_on_is_the_tasks_own(prompt: bool) -> None:
 
 
 @BOTH
+def test_who_waits_when_the_program_ends_hides_no_error(prompt: bool) -> None:
+    """`asyncio.run` cancels the tasks that are left when its loop does not run any more."""
+    seen: list[bytes] = []
+
+    async def program() -> None:
+        inbox = Inbox[bytes](prompt)
+        task = await _begun(inbox, seen)
+        task.add_done_callback(lambda task: seen.append(b"cancelled" if task.cancelled() else b""))
+        raise ValueError("why it ends")
+
+    with pytest.raises(ValueError, match="why it ends"):
+        asyncio.run(program())
+    assert seen == [b"cancelled"]
+
+
+@BOTH
 async def test_what_nobody_waits_for_is_kept_in_order(prompt: bool) -> None:
     inbox = Inbox[bytes](prompt)
     _put(inbox, b"1", b"2")

@@ -35,7 +35,7 @@ class _Waiter(Generic[T]):
     A task that is handed one says how it is woken, asks for the result when it is, and may `cancel` it.
     """
 
-    __slots__ = ("_asyncio_future_blocking", "_error", "context", "item", "result", "waits", "wake")
+    __slots__ = ("_asyncio_future_blocking", "_error", "_loop", "context", "item", "result", "waits", "wake")
 
     wake: Callable[[_Waiter[T]], object]
     context: Context
@@ -44,6 +44,7 @@ class _Waiter(Generic[T]):
 
     def __init__(self) -> None:
         self._asyncio_future_blocking = False
+        self._loop = asyncio.get_running_loop()  # `cancel` may be called when it does not run any more
         self.waits = False
         self.item: T | None = None
         self.result: Callable[[], object] = int
@@ -78,7 +79,7 @@ class _Waiter(Generic[T]):
     def later(self) -> None:
         """It goes on with the loop's next turn."""
         self.waits = False
-        asyncio.get_running_loop().call_soon(self.wake, self, context=self.context)
+        self._loop.call_soon(self.wake, self, context=self.context)
 
 
 class Inbox(Generic[T]):
