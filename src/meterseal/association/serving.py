@@ -154,9 +154,8 @@ class Serving(Judging):
             self._exchange = None
             return self._block_error(service, invoke, number, ex.WRONG_NUMBER[service], opened)
         x.go_on_as(opened)
-        outgoing, room = x.outgoing, self._room(x)
-        if room is not None:
-            outgoing.fit(room - BLOCK_HEADER)  # it may be asked for in a form that takes more
+        outgoing = x.outgoing
+        outgoing.fit(self._whole(x) - BLOCK_HEADER)  # it may be asked for in a form that takes more
         return self._with_counters(1, lambda: self._send_block(x, ex.next_block(x, outgoing).encode()))
 
     def _send_block(self, x: Exchange, octets: bytes) -> list[Effect]:
@@ -276,9 +275,11 @@ class Serving(Judging):
 
     def _room(self, x: Exchange) -> int | None:
         """The largest plain APDU that the client takes once it is protected; None for any, also in blocks."""
+        return None if self._by_blocks or self._prefers_blocks else self._whole(x)
+
+    def _whole(self, x: Exchange) -> int:
+        """The same of an answer, or a block of one, that goes as a whole."""
         size = self._largest(x)
-        if self._by_blocks or self._prefers_blocks:
-            return None
         if not (x.layers or x.required & SIGNED or x.third):
             around = (PROTECTION_OVERHEAD + TITLE_OVERHEAD * x.style.general) if x.required else 0
             return size - around
