@@ -41,9 +41,14 @@ def line(text: str) -> object:
 def hsm_key(text: str) -> None:
     """What names a key: a file, or an HSM by a URI, which is looked at.  Raises ConfigurationError."""
     if in_hsm(text):
-        from meterseal.crypto.token_uri import TokenUri
+        hsm_uri(text)
 
-        _ = TokenUri.parse(text).pin_file
+
+def hsm_uri(text: str) -> None:
+    """The URI of a key in an HSM, and the file of its PIN.  Raises ConfigurationError."""
+    from meterseal.crypto.token_uri import TokenUri
+
+    _ = TokenUri.parse(text).pin_file
 
 
 def _policy(text: str) -> object:

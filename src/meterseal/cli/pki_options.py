@@ -54,19 +54,13 @@ Password = Annotated[
 ]
 
 
-def _hsm(text: str) -> None:
-    from meterseal.crypto.token_uri import TokenUri
-
-    _ = TokenUri.parse(text).pin_file
-
-
 Hsm = Annotated[
     str | None,
     typer.Option(
         "--key",
         help="Make its private key in an HSM, as pkcs11:token=...;object=... says, never to leave it.",
         metavar="URI",
-        callback=options.understood("--key", _hsm),
+        callback=options.understood("--key", options.hsm_uri),
     ),
 ]
 Token = Annotated[
